@@ -1,0 +1,27 @@
+#include "block.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+
+static void
+block_free(owngil_shared *base)
+{
+    free(base);
+}
+
+owngil_block *
+owngil_block_new(size_t size)
+{
+    if (size > PTRDIFF_MAX - 2 * sizeof(owngil_block)) {
+        return NULL;
+    }
+    /* aligned_alloc wants a multiple of the alignment */
+    size_t total = (sizeof(owngil_block) + size + OWNGIL_BLOCK_ALIGNMENT - 1) & ~(size_t)(OWNGIL_BLOCK_ALIGNMENT - 1);
+    owngil_block *self = aligned_alloc(OWNGIL_BLOCK_ALIGNMENT, total);
+    if (self == NULL) {
+        return NULL;
+    }
+    owngil_shared_init(&self->base, OWNGIL_KIND_BLOCK, block_free);
+    self->size = size;
+    return self;
+}

@@ -1,0 +1,60 @@
+/* Every difference between Python and C library versions, and nothing else.
+ *
+ * Supported: CPython 3.12 to 3.15 with the GIL, Linux with glibc.
+ */
+#ifndef OWNGIL_COMPAT_H
+#define OWNGIL_COMPAT_H
+
+#ifndef _GNU_SOURCE
+#  error "compile with -D_GNU_SOURCE"
+#endif
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <errno.h>
+#include <semaphore.h>
+#include <time.h>
+
+#if PY_VERSION_HEX < 0x030C0000
+#  error "owngil needs Python 3.12 or newer"
+#endif
+#ifdef Py_GIL_DISABLED
+#  error "owngil does not support free-threaded builds of Python: they have no GIL to own"
+#endif
+#if !defined(__linux__) || !defined(__GLIBC__)
+#  error "owngil supports Linux with glibc only"
+#endif
+
+/* 3.15 lets an extension export its slots (PEP 793) instead of an init function. */
+#if PY_VERSION_HEX >= 0x030F0000
+#  define OWNGIL_HAVE_MODEXPORT 1
+#else
+#  define OWNGIL_HAVE_MODEXPORT 0
+#endif
+
+/* sem_clockwait came with glibc 2.30. Before it, a semaphore can only wait on the wall clock: the time left
+ * is right when the wait begins, and a clock that is set meanwhile stretches or shortens that one wait. */
+static inline int
+owngil_compat_sem_wait_until(sem_t *sem, const struct timespec *monotonic)
+{
+#if __GLIBC_PREREQ(2, 30)
+    return sem_clockwait(sem, CLOCK_MONOTONIC, monotonic);
+#else
+    struct timespec now, wall;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(CLOCK_REALTIME, &wall);
+    wall.tv_sec += monotonic->tv_sec - now.tv_sec;
+    wall.tv_nsec += monotonic->tv_nsec - now.tv_nsec;
+    if (wall.tv_nsec < 0) {
+        wall.tv_nsec += 1000000000L;
+        wall.tv_sec -= 1;
+    }
+    else if (wall.tv_nsec >= 1000000000L) {
+        wall.tv_nsec -= 1000000000L;
+        wall.tv_sec += 1;
+    }
+    return sem_timedwait(sem, &wall);
+#endif
+}
+
+#endif

@@ -1,0 +1,22 @@
+#include "errors.h"
+
+PyObject *
+owngil_errors_raise(owngil_code code, PyObject *closed)
+{
+    switch (code) {
+    case OWNGIL_CLOSED:
+        PyErr_SetString(closed, "the queue is closed");
+        break;
+    case OWNGIL_TIMEOUT:
+        PyErr_SetString(PyExc_TimeoutError, "timed out");
+        break;
+    case OWNGIL_NO_MEMORY:
+        PyErr_NoMemory();
+        break;
+    case OWNGIL_OK:
+    case OWNGIL_INTERRUPTED:
+        PyErr_Format(PyExc_SystemError, "code %d is no error", (int)code);
+        break;
+    }
+    return NULL;
+}

@@ -1,0 +1,144 @@
+/* Runs the init function of a private copy in the calling interpreter, as CPython's import machinery would.
+ *
+ * Single-phase modules must not go through CPython's own import there: since 3.13 it runs their init function in the
+ * main interpreter, so that their objects live in the wrong heap. Multi-phase modules are made from their definition,
+ * with the check for "supports sub-interpreters" off: what the check guards against, C statics shared between
+ * interpreters, a private copy does not have.
+ */
+#include "elf_load.h"
+#include "module.h"
+
+#include <dlfcn.h>
+
+/* Sets _imp's override of the check; returns the former value, or -2 with an exception. */
+static int
+override_check(int value)
+{
+    PyObject *imp = PyImport_ImportModule("_imp");
+    PyObject *former =
+        imp != NULL ? PyObject_CallMethod(imp, "_override_multi_interp_extensions_check", "i", value) : NULL;
+    int result = former != NULL ? (int)PyLong_AsLong(former) : -2;
+    Py_XDECREF(former);
+    Py_XDECREF(imp);
+    return result == -1 && PyErr_Occurred() ? -2 : result;
+}
+
+/* Makes a module from its definition (or slots). Returns NULL with an exception. */
+static PyObject *
+module_from_definition(PyModuleDef *definition, const void *slots, PyObject *spec)
+{
+    int former = override_check(-1);
+    if (former == -2) {
+        return NULL;
+    }
+    PyObject *module;
+#if OWNGIL_HAVE_MODEXPORT
+    module = slots != NULL ? PyModule_FromSlotsAndSpec(slots, spec) : PyModule_FromDefAndSpec(definition, spec);
+#else
+    (void)slots;
+    module = PyModule_FromDefAndSpec(definition, spec);
+#endif
+    PyObject *exception = PyErr_GetRaisedException();
+    if (override_check(former) == -2) {
+        Py_CLEAR(module);
+        Py_XDECREF(exception);
+        return NULL;
+    }
+    PyErr_SetRaisedException(exception);
+    return module;
+}
+
+PyDoc_STRVAR(create_private_doc,
+"create_private(path, name, spec)\n--\n\n"
+"Load a private copy of the extension module in the file `path` (bytes) whose init symbols end in `name` (a str,\n"
+"with the underscore). Return (module, True) when exec_private() must follow, (module, False) when the module is\n"
+"ready, or a sentence that says why it cannot be loaded. What the init function raises, goes on.");
+
+static PyObject *
+create_private(PyObject *Py_UNUSED(unused), PyObject *args)
+{
+    const char *path, *name;
+    PyObject *spec;
+    if (!PyArg_ParseTuple(args, "ysO:create_private", &path, &name, &spec)) {
+        return NULL;
+    }
+    char why[1024];
+    void *handle = owngil_elf_load(path, why, sizeof(why));
+    if (handle == NULL) {
+        return PyUnicode_DecodeUTF8(why, (Py_ssize_t)strlen(why), "backslashreplace");
+    }
+
+    char symbol[512];
+    PyObject *module;
+#if OWNGIL_HAVE_MODEXPORT
+    snprintf(symbol, sizeof(symbol), "PyModExport%s", name);
+    PySlot *(*export)(void) = (PySlot * (*)(void)) dlsym(handle, symbol);
+    if (export != NULL) {
+        const PySlot *slots = export();
+        if (slots == NULL) {
+            if (!PyErr_Occurred()) {
+                PyErr_Format(PyExc_SystemError, "%s returned NULL without an exception", symbol);
+            }
+            return NULL;
+        }
+        module = module_from_definition(NULL, slots, spec);
+        return module == NULL ? NULL : Py_BuildValue("NO", module, Py_True);
+    }
+#endif
+    snprintf(symbol, sizeof(symbol), "PyInit%s", name);
+    PyObject *(*init)(void) = (PyObject * (*)(void)) dlsym(handle, symbol);
+    if (init == NULL) {
+        dlclose(handle); /* nothing of it has run but its constructors */
+        return PyUnicode_FromFormat("it exports no function %s", symbol);
+    }
+
+    PyObject *made = init();
+    if (made == NULL) {
+        if (!PyErr_Occurred()) {
+            PyErr_Format(PyExc_SystemError, "%s returned NULL without an exception", symbol);
+        }
+        return NULL;
+    }
+    if (PyErr_Occurred()) {
+        if (!PyObject_TypeCheck(made, &PyModuleDef_Type)) {
+            Py_DECREF(made);
+        }
+        return NULL;
+    }
+    if (PyObject_TypeCheck(made, &PyModuleDef_Type)) {
+        /* Borrowed: it is a static of the copy. */
+        module = module_from_definition((PyModuleDef *)made, NULL, spec);
+        return module == NULL ? NULL : Py_BuildValue("NO", module, Py_True);
+    }
+    return Py_BuildValue("NO", made, Py_False);
+}
+
+PyDoc_STRVAR(exec_private_doc,
+"exec_private(module)\n--\n\n"
+"Run the second phase of a module that create_private() made.");
+
+static PyObject *
+exec_private(PyObject *Py_UNUSED(unused), PyObject *module)
+{
+    if (!PyModule_Check(module)) {
+        /* Py_mod_create may return anything, which then has no second phase. */
+        Py_RETURN_NONE;
+    }
+#if OWNGIL_HAVE_MODEXPORT
+    if (PyModule_Exec(module) < 0) {
+        return NULL;
+    }
+#else
+    PyModuleDef *definition = PyModule_GetDef(module);
+    if (definition != NULL && PyModule_ExecDef(module, definition) < 0) {
+        return NULL;
+    }
+#endif
+    Py_RETURN_NONE;
+}
+
+PyMethodDef owngil_extension_functions[] = {
+    {"create_private", create_private, METH_VARARGS, create_private_doc},
+    {"exec_private", exec_private, METH_O, exec_private_doc},
+    {NULL, NULL, 0, NULL},
+};

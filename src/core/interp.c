@@ -1,0 +1,348 @@
+#include "interp.h"
+
+#include "block.h"
+#include "runtime.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static _Thread_local owngil_worker *current;
+
+static void
+worker_free(owngil_shared *base)
+{
+    owngil_worker *self = (owngil_worker *)base;
+    if (!atomic_load(&self->joined)) {
+        pthread_detach(self->thread);
+    }
+    if (self->setup != NULL) {
+        owngil_shared_release(&self->setup->base);
+    }
+    owngil_shared_release(&self->tasks->base);
+    owngil_shared_release(&self->replies->base);
+    owngil_parking_clear(&self->parking);
+    pthread_cond_destroy(&self->changed);
+    pthread_mutex_destroy(&self->lock);
+    free(self->name);
+    free(self->bootstrap);
+    free(self);
+}
+
+/* Reports to whoever started the worker. `text` may be NULL. A report that finds no memory is lost. Needs no GIL. */
+static void
+report(owngil_worker *self, int kind, const char *text)
+{
+    const owngil_deadline never = {.never = true};
+    owngil_message *message = owngil_message_new(kind, self->number, text != NULL ? 1 : 0);
+    if (message == NULL) {
+        return;
+    }
+    if (text != NULL) {
+        size_t size = strlen(text);
+        owngil_block *block = owngil_block_new(size);
+        if (block != NULL) {
+            memcpy(block->data, text, size);
+            message->parts[0] = &block->base;
+        }
+        else {
+            message->count = 0;
+        }
+    }
+    (void)owngil_queue_put(self->replies, message, &never);
+    owngil_shared_release(&message->base);
+}
+
+/* Reports the exception that is set, with its traceback, and clears it. Needs the GIL. */
+static void
+report_exception(owngil_worker *self)
+{
+    PyObject *exception = PyErr_GetRaisedException();
+    PyObject *module = PyImport_ImportModule("traceback");
+    PyObject *lines = module != NULL ? PyObject_CallMethod(module, "format_exception", "O", exception) : NULL;
+    PyObject *empty = lines != NULL ? PyUnicode_FromString("") : NULL;
+    PyObject *text = empty != NULL ? PyUnicode_Join(empty, lines) : NULL;
+    if (text == NULL) {
+        PyErr_Clear();
+        text = PyObject_Repr(exception);
+    }
+    PyObject *bytes = text != NULL ? PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace") : NULL;
+    report(self, OWNGIL_REPLY_FAILED, bytes != NULL ? PyBytes_AS_STRING(bytes) : "an error that has no text");
+    PyErr_Clear();
+    Py_XDECREF(bytes);
+    Py_XDECREF(text);
+    Py_XDECREF(empty);
+    Py_XDECREF(lines);
+    Py_XDECREF(module);
+    Py_XDECREF(exception);
+}
+
+/* Runs the bootstrap source in a namespace of its own. Needs the GIL. */
+static void
+run_bootstrap(owngil_worker *self)
+{
+    PyObject *globals = PyDict_New();
+    PyObject *result = NULL;
+    if (globals != NULL && PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) == 0) {
+        result = PyRun_String(self->bootstrap, Py_file_input, globals, globals);
+    }
+    if (result == NULL) {
+        report_exception(self);
+    }
+    Py_XDECREF(result);
+    Py_XDECREF(globals);
+}
+
+/* From here on nobody else enters the interpreter; waits for those who are there. Needs the GIL, and lets go of it. */
+static void
+turn_away_visitors(owngil_worker *self)
+{
+    Py_BEGIN_ALLOW_THREADS
+    pthread_mutex_lock(&self->lock);
+    self->interp = NULL;
+    while (self->visitors > 0) {
+        pthread_cond_wait(&self->changed, &self->lock);
+    }
+    pthread_mutex_unlock(&self->lock);
+    Py_END_ALLOW_THREADS
+}
+
+static void *
+worker_main(void *argument)
+{
+    owngil_worker *self = argument; /* and a reference to it */
+    PyInterpreterConfig config = {
+        .use_main_obmalloc = 0,
+        .allow_fork = 0,
+        .allow_exec = 0,
+        .allow_threads = 1,
+        .allow_daemon_threads = 1, /* tqdm's monitor is one; owngil_interp_await_threads deals with them */
+        .check_multi_interp_extensions = 1,
+        .gil = PyInterpreterConfig_OWN_GIL,
+    };
+    PyThreadState *tstate = NULL;
+
+    current = self;
+    PyStatus status = Py_NewInterpreterFromConfig(&tstate, &config);
+    if (PyStatus_Exception(status)) {
+        report(self, OWNGIL_REPLY_FAILED, status.err_msg != NULL ? status.err_msg : "no interpreter could be made");
+    }
+    else {
+        self->ident = PyThread_get_thread_ident();
+        owngil_parking_adopt(&self->parking);
+        pthread_mutex_lock(&self->lock);
+        self->interp = PyThreadState_GetInterpreter(tstate);
+        pthread_mutex_unlock(&self->lock);
+        atomic_store(&self->interpreter_id, PyInterpreterState_GetID(PyThreadState_GetInterpreter(tstate)));
+        run_bootstrap(self);
+        turn_away_visitors(self);
+        Py_EndInterpreter(tstate);
+        owngil_parking_adopt(NULL);
+    }
+    report(self, OWNGIL_REPLY_EXITED, NULL);
+    current = NULL;
+    owngil_shared_release(&self->base);
+    return NULL;
+}
+
+owngil_worker *
+owngil_interp_start(const char *name, uint64_t number, const char *bootstrap, owngil_message *setup,
+                    owngil_queue *tasks, owngil_queue *replies, int *error)
+{
+    owngil_worker *self = calloc(1, sizeof(*self));
+    if (self == NULL) {
+        *error = ENOMEM;
+        return NULL;
+    }
+    owngil_shared_init(&self->base, OWNGIL_KIND_WORKER, worker_free);
+    pthread_mutex_init(&self->lock, NULL);
+    pthread_cond_init(&self->changed, NULL);
+    owngil_parking_init(&self->parking);
+    atomic_init(&self->interpreter_id, -1);
+    atomic_init(&self->task, 0);
+    atomic_init(&self->joined, true); /* there is nothing to join yet */
+    self->number = number;
+    self->setup = setup;
+    owngil_shared_acquire(&setup->base);
+    self->tasks = tasks;
+    owngil_shared_acquire(&tasks->base);
+    self->replies = replies;
+    owngil_shared_acquire(&replies->base);
+    self->name = strdup(name);
+    self->bootstrap = strdup(bootstrap);
+    if (self->name == NULL || self->bootstrap == NULL) {
+        *error = ENOMEM;
+        goto failed;
+    }
+
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, owngil_runtime_stack_size());
+    owngil_shared_acquire(&self->base); /* the thread's */
+    *error = pthread_create(&self->thread, &attributes, worker_main, self);
+    pthread_attr_destroy(&attributes);
+    if (*error != 0) {
+        owngil_shared_release(&self->base);
+        goto failed;
+    }
+    atomic_store(&self->joined, false);
+    char short_name[16]; /* Linux allows no more */
+    snprintf(short_name, sizeof(short_name), "%s", name);
+    pthread_setname_np(self->thread, short_name);
+    return self;
+
+failed:
+    owngil_shared_release(&self->base);
+    return NULL;
+}
+
+owngil_worker *
+owngil_interp_current(void)
+{
+    return current;
+}
+
+void
+owngil_interp_join(owngil_worker *self)
+{
+    bool expected = false;
+    if (atomic_compare_exchange_strong(&self->joined, &expected, true)) {
+        pthread_join(self->thread, NULL);
+    }
+}
+
+typedef struct {
+    owngil_worker *worker;
+    PyInterpreterState *interp;
+    uint64_t task;
+} visit;
+
+/* Enters the worker's interpreter, as soon as its GIL can be had, to interrupt what runs there. */
+static void *
+visitor_main(void *argument)
+{
+    visit *this = argument;
+    owngil_worker *worker = this->worker;
+    PyThreadState *tstate = PyThreadState_New(this->interp);
+    if (tstate != NULL) {
+        PyEval_RestoreThread(tstate);
+        /* The worker starts and ends tasks with its GIL held, so that this one cannot end in between. */
+        if (atomic_load(&worker->task) == this->task && !owngil_parking_interrupt(&worker->parking)) {
+            PyThreadState_SetAsyncExc(worker->ident, PyExc_KeyboardInterrupt);
+        }
+        PyThreadState_Clear(tstate);
+        PyThreadState_DeleteCurrent();
+    }
+    pthread_mutex_lock(&worker->lock);
+    worker->visitors--;
+    pthread_cond_signal(&worker->changed);
+    pthread_mutex_unlock(&worker->lock);
+    owngil_shared_release(&worker->base);
+    free(this);
+    return NULL;
+}
+
+int
+owngil_interp_interrupt(owngil_worker *self, uint64_t task)
+{
+    visit *argument = malloc(sizeof(*argument));
+    if (argument == NULL) {
+        return ENOMEM;
+    }
+    pthread_mutex_lock(&self->lock);
+    PyInterpreterState *interp = self->interp;
+    if (interp != NULL) {
+        self->visitors++;
+    }
+    pthread_mutex_unlock(&self->lock);
+    if (interp == NULL) {
+        free(argument);
+        return 0;
+    }
+
+    *argument = (visit){.worker = self, .interp = interp, .task = task};
+    owngil_shared_acquire(&self->base);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_t thread;
+    int error = pthread_create(&thread, &attributes, visitor_main, argument);
+    pthread_attr_destroy(&attributes);
+    if (error != 0) {
+        pthread_mutex_lock(&self->lock);
+        self->visitors--;
+        pthread_cond_signal(&self->changed);
+        pthread_mutex_unlock(&self->lock);
+        owngil_shared_release(&self->base);
+        free(argument);
+    }
+    return error;
+}
+
+/* Thread states of `interp` other than the caller's. The list changes only with the GIL held, which the caller does. */
+static size_t
+count_others(PyInterpreterState *interp)
+{
+    size_t count = 0;
+    for (PyThreadState *at = PyInterpreterState_ThreadHead(interp); at != NULL; at = PyThreadState_Next(at)) {
+        count += at != PyThreadState_Get();
+    }
+    return count;
+}
+
+/* Asks the other threads to end: those that run Python code do so at their next bytecode. */
+static void
+stop_others(PyInterpreterState *interp)
+{
+    for (PyThreadState *at = PyInterpreterState_ThreadHead(interp); at != NULL; at = PyThreadState_Next(at)) {
+        if (at != PyThreadState_Get()) {
+            PyThreadState_SetAsyncExc(at->thread_id, PyExc_SystemExit);
+        }
+    }
+}
+
+/* Forgets the other threads, as CPython does with daemon threads when the main interpreter ends. */
+static void
+drop_others(PyInterpreterState *interp)
+{
+    PyThreadState *at = PyInterpreterState_ThreadHead(interp);
+    while (at != NULL) {
+        PyThreadState *next = PyThreadState_Next(at);
+        if (at != PyThreadState_Get()) {
+            PyThreadState_Clear(at);
+            PyThreadState_Delete(at);
+        }
+        at = next;
+    }
+}
+
+int
+owngil_interp_await_threads(owngil_worker *self)
+{
+    /* Py_EndInterpreter kills the process when a thread is left, and CPython tells nobody when one goes: hence the
+     * short sleeps, which only a worker that is closing and has daemon threads ever does. */
+    const struct timespec nap = {.tv_nsec = 1000000};
+    enum { NAPS = 500 };
+    PyInterpreterState *interp = PyInterpreterState_Get();
+
+    turn_away_visitors(self);
+    if (count_others(interp) == 0) {
+        return 0;
+    }
+    stop_others(interp);
+    for (int k = 0; k < NAPS && count_others(interp) > 0; k++) {
+        Py_BEGIN_ALLOW_THREADS
+        nanosleep(&nap, NULL);
+        Py_END_ALLOW_THREADS
+    }
+    if (count_others(interp) == 0) {
+        return 0;
+    }
+    atomic_store(&self->joined, true);
+    report(self, OWNGIL_REPLY_KEPT, NULL);
+    Py_BEGIN_ALLOW_THREADS
+    owngil_runtime_keep(pthread_self());
+    Py_END_ALLOW_THREADS
+    drop_others(interp);
+    return 0;
+}

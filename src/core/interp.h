@@ -1,0 +1,60 @@
+/* A worker: an OS thread with an interpreter and a GIL of its own, from its start to its end.
+ *
+ * The interpreter is made, used and ended on one and the same thread, and with one and the same thread state: on 3.12
+ * threading's shutdown hangs otherwise.
+ */
+#ifndef OWNGIL_INTERP_H
+#define OWNGIL_INTERP_H
+
+#include "queue.h"
+
+/* What the core itself reports through a worker's `replies`, with the worker's number as id; other kinds are the Python code's. */
+enum {
+    OWNGIL_REPLY_EXITED = 1, /* the last word of a worker: its interpreter has ended */
+    OWNGIL_REPLY_FAILED = 2, /* one Block, UTF-8: why the worker stopped before its time; EXITED follows */
+    OWNGIL_REPLY_KEPT = 3,   /* instead of EXITED: threads of its own keep its interpreter alive until exit */
+};
+
+typedef struct {
+    owngil_shared base;
+    /* Set before the thread starts, constant from then on. */
+    char *name;
+    uint64_t number;        /* the id of its reports */
+    char *bootstrap;        /* Python source, UTF-8 */
+    owngil_message *setup;
+    owngil_queue *tasks, *replies;
+    pthread_t thread;
+    /* Atomic. */
+    _Atomic int64_t interpreter_id;      /* -1 before there is one */
+    _Atomic uint64_t task;               /* what it is running, 0: nothing; written with the worker's GIL held */
+    atomic_bool joined;                  /* or to be joined by owngil_runtime_exit */
+    /* Guarded by `lock`. */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    PyInterpreterState *interp;          /* NULL before its start and from the beginning of its end */
+    size_t visitors;                     /* threads that are in there, or about to be */
+    /* Of the worker's thread. */
+    unsigned long ident;
+    owngil_parking parking;
+} owngil_worker;
+
+/* Starts a worker's thread, which runs `bootstrap` in the new interpreter. Takes references of its own to `setup`,
+ * `tasks` and `replies`. Returns NULL with *error an errno when there is no memory or no thread. Needs no GIL. */
+owngil_worker *owngil_interp_start(const char *name, uint64_t number, const char *bootstrap,
+                                   owngil_message *setup, owngil_queue *tasks, owngil_queue *replies, int *error);
+
+/* The worker whose own thread this is, or NULL. */
+owngil_worker *owngil_interp_current(void);
+
+/* KeyboardInterrupt in task `task`, if the worker is still running that one when its GIL can be had. Does not wait
+ * for it. Returns 0 or an errno. Needs no GIL. */
+int owngil_interp_interrupt(owngil_worker *self, uint64_t task);
+
+/* Waits until the thread is gone, which it is soon after EXITED. Call without a GIL. */
+void owngil_interp_join(owngil_worker *self);
+
+/* The last atexit function of a worker's interpreter: returns when its other threads are gone, or the process exits.
+ * Returns 0, or -1 with an exception. Needs the GIL, on the worker's own thread. */
+int owngil_interp_await_threads(owngil_worker *self);
+
+#endif

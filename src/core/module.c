@@ -1,0 +1,112 @@
+/* owngil._core: multi-phase, usable in interpreters with a GIL of their own, no static Python object.
+ *
+ * All interpreters load this one file, not copies of it: what its C statics hold (runtime.c) is the process's.
+ */
+#include "module.h"
+
+#include "interp.h"
+
+PyObject *
+owngil_wrap(PyTypeObject *type, owngil_shared *shared)
+{
+    owngil_wrapper *self = (owngil_wrapper *)type->tp_alloc(type, 0);
+    if (self == NULL) {
+        owngil_shared_release(shared);
+        return NULL;
+    }
+    self->shared = shared;
+    return (PyObject *)self;
+}
+
+void
+owngil_wrapper_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    owngil_shared_release(((owngil_wrapper *)self)->shared);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+PyObject *
+owngil_wrapper_reduce(PyObject *self, PyObject *Py_UNUSED(unused))
+{
+    PyErr_Format(PyExc_TypeError, "cannot pickle '%.200s': it belongs to this process and passes to workers only",
+                 Py_TYPE(self)->tp_name);
+    return NULL;
+}
+
+static int
+add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
+{
+    *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    return *type == NULL ? -1 : PyModule_AddType(module, *type);
+}
+
+static int
+module_exec(PyObject *module)
+{
+    owngil_state *state = PyModule_GetState(module);
+    if (add_type(module, &owngil_block_spec, &state->block_type) < 0
+        || add_type(module, &owngil_message_spec, &state->message_type) < 0
+        || add_type(module, &owngil_queue_spec, &state->queue_type) < 0
+        || add_type(module, &owngil_worker_spec, &state->worker_type) < 0) {
+        return -1;
+    }
+    state->queue_closed = PyErr_NewExceptionWithDoc(
+        "owngil._core.QueueClosed", "The queue takes no more messages, and has none left to give.", NULL, NULL);
+    if (state->queue_closed == NULL || PyModule_AddObjectRef(module, "QueueClosed", state->queue_closed) < 0
+        || PyModule_AddIntConstant(module, "EXITED", OWNGIL_REPLY_EXITED) < 0
+        || PyModule_AddIntConstant(module, "FAILED", OWNGIL_REPLY_FAILED) < 0
+        || PyModule_AddIntConstant(module, "KEPT", OWNGIL_REPLY_KEPT) < 0
+        || PyModule_AddFunctions(module, owngil_worker_functions) < 0
+        || PyModule_AddFunctions(module, owngil_extension_functions) < 0) {
+        return -1;
+    }
+    return 0;
+}
+
+static int
+module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    owngil_state *state = PyModule_GetState(module);
+    Py_VISIT(state->block_type);
+    Py_VISIT(state->message_type);
+    Py_VISIT(state->queue_type);
+    Py_VISIT(state->worker_type);
+    Py_VISIT(state->queue_closed);
+    return 0;
+}
+
+static int
+module_clear(PyObject *module)
+{
+    owngil_state *state = PyModule_GetState(module);
+    Py_CLEAR(state->block_type);
+    Py_CLEAR(state->message_type);
+    Py_CLEAR(state->queue_type);
+    Py_CLEAR(state->worker_type);
+    Py_CLEAR(state->queue_closed);
+    return 0;
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+    {0, NULL},
+};
+
+static PyModuleDef module_definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "owngil._core",
+    .m_doc = "Workers, queues, blocks and private copies: what owngil does outside of Python.",
+    .m_size = sizeof(owngil_state),
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+};
+
+PyMODINIT_FUNC
+PyInit__core(void)
+{
+    return PyModuleDef_Init(&module_definition);
+}

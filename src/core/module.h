@@ -1,0 +1,54 @@
+/* The module owngil._core as one interpreter sees it: its types, and how shared objects get Python wrappers. */
+#ifndef OWNGIL_MODULE_H
+#define OWNGIL_MODULE_H
+
+#include "compat.h"
+#include "message.h"
+#include <stdbool.h>
+
+typedef struct {
+    PyTypeObject *block_type;
+    PyTypeObject *message_type;
+    PyTypeObject *queue_type;
+    PyTypeObject *worker_type;
+    PyObject *queue_closed; /* exception class */
+} owngil_state;
+
+/* Every wrapper starts like this. */
+typedef struct {
+    PyObject_HEAD
+    owngil_shared *shared; /* owned; never NULL once the wrapper is made */
+} owngil_wrapper;
+
+/* The state of the module that made the type; `type` is one of the four above. */
+static inline owngil_state *
+owngil_state_of(PyTypeObject *type)
+{
+    return (owngil_state *)PyType_GetModuleState(type);
+}
+
+/* Returns a new wrapper that takes over the reference to `shared`, even when it fails. Needs the GIL. */
+PyObject *owngil_wrap(PyTypeObject *type, owngil_shared *shared);
+
+/* tp_dealloc of the wrappers. */
+void owngil_wrapper_dealloc(PyObject *self);
+
+/* __reduce__ of the wrappers: what belongs to this process cannot be written down. */
+PyObject *owngil_wrapper_reduce(PyObject *self, PyObject *unused);
+
+extern PyType_Spec owngil_block_spec, owngil_message_spec, owngil_queue_spec, owngil_worker_spec;
+
+/* block_type.c: a block that the interpreter `state` belongs to may read, and write if `writable`; takes over the
+ * reference to `shared`, even when it fails. */
+PyObject *owngil_block_wrap(owngil_state *state, owngil_shared *shared, bool writable);
+
+/* queue_type.c: a message of the Blocks and Queues in the tuple `parts`, or NULL with the exception set ... */
+owngil_message *owngil_message_from_parts(owngil_state *state, int kind, uint64_t id, PyObject *parts);
+
+/* ... and back: a new tuple of wrappers; the message keeps its own references. Both need the GIL. */
+PyObject *owngil_message_to_parts(owngil_state *state, const owngil_message *message, bool writable);
+
+/* worker_type.c and extension.c: functions of the module. */
+extern PyMethodDef owngil_worker_functions[], owngil_extension_functions[];
+
+#endif

@@ -1,0 +1,43 @@
+/* A process-wide queue of messages: many senders, many receivers, any interpreter.
+ *
+ * First in, first out; waiting receivers are served in the order they came, and so are waiting senders. A closed
+ * queue takes no more messages and hands out those it has. Nothing here needs a GIL or touches a Python object.
+ */
+#ifndef OWNGIL_QUEUE_H
+#define OWNGIL_QUEUE_H
+
+#include "message.h"
+#include "wait.h"
+#include <pthread.h>
+
+typedef struct {
+    owngil_shared base;
+    pthread_mutex_t lock;    /* guards everything below; a leaf: nothing else is locked while it is held */
+    owngil_message *head, *tail;
+    size_t length;
+    size_t maxsize;          /* 0: unbounded */
+    bool closed;
+    owngil_waiters receivers;/* each waits for `item` to be filled with a message */
+    owngil_waiters senders;  /* each waits for its `item` to be taken into the queue */
+} owngil_queue;
+
+/* Returns a new queue with one reference, or NULL without memory. */
+owngil_queue *owngil_queue_new(size_t maxsize);
+
+/* Appends `message` and takes a reference of its own. OK, CLOSED, TIMEOUT or INTERRUPTED; in all but the first the
+ * message is not, and never was, in the queue. */
+owngil_code owngil_queue_put(owngil_queue *self, owngil_message *message, const owngil_deadline *deadline);
+
+/* Takes the first message that nobody cancelled; the caller owns the reference. OK, CLOSED (and empty), TIMEOUT or
+ * INTERRUPTED. */
+owngil_code owngil_queue_get(owngil_queue *self, owngil_message **message, const owngil_deadline *deadline);
+
+/* Wakes every waiter with CLOSED. May be called again. */
+void owngil_queue_close(owngil_queue *self);
+
+bool owngil_queue_is_closed(owngil_queue *self);
+
+/* Messages that are in the queue now, cancelled ones included. */
+size_t owngil_queue_length(owngil_queue *self);
+
+#endif

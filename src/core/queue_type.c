@@ -1,0 +1,283 @@
+/* owngil._core.Queue and Message: a process-wide queue, and what was put into it, seen from one interpreter. */
+#include "block.h"
+#include "module.h"
+#include "queue.h"
+
+#include <stdint.h>
+
+static owngil_queue *
+queue_of(PyObject *self)
+{
+    return (owngil_queue *)((owngil_wrapper *)self)->shared;
+}
+
+static owngil_message *
+message_of(PyObject *self)
+{
+    return (owngil_message *)((owngil_wrapper *)self)->shared;
+}
+
+owngil_message *
+owngil_message_from_parts(owngil_state *state, int kind, uint64_t id, PyObject *parts)
+{
+    if (!PyTuple_Check(parts)) {
+        PyErr_Format(PyExc_TypeError, "the parts of a message must be a tuple, not %.200s", Py_TYPE(parts)->tp_name);
+        return NULL;
+    }
+    Py_ssize_t count = PyTuple_GET_SIZE(parts);
+    owngil_message *message = owngil_message_new(kind, id, (size_t)count);
+    if (message == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    for (Py_ssize_t k = 0; k < count; k++) {
+        PyObject *part = PyTuple_GET_ITEM(parts, k);
+        if (!Py_IS_TYPE(part, state->block_type) && !Py_IS_TYPE(part, state->queue_type)) {
+            PyErr_Format(PyExc_TypeError, "a part of a message must be a Block or a Queue, not %.200s",
+                         Py_TYPE(part)->tp_name);
+            owngil_shared_release(&message->base);
+            return NULL;
+        }
+        message->parts[k] = ((owngil_wrapper *)part)->shared;
+        owngil_shared_acquire(message->parts[k]);
+    }
+    return message;
+}
+
+PyObject *
+owngil_message_to_parts(owngil_state *state, const owngil_message *message, bool writable)
+{
+    PyObject *parts = PyTuple_New((Py_ssize_t)message->count);
+    if (parts == NULL) {
+        return NULL;
+    }
+    for (size_t k = 0; k < message->count; k++) {
+        owngil_shared *shared = message->parts[k];
+        owngil_shared_acquire(shared);
+        PyObject *part = shared->kind == OWNGIL_KIND_BLOCK ? owngil_block_wrap(state, shared, writable)
+                                                           : owngil_wrap(state->queue_type, shared);
+        if (part == NULL) {
+            Py_DECREF(parts);
+            return NULL;
+        }
+        PyTuple_SET_ITEM(parts, (Py_ssize_t)k, part);
+    }
+    return parts;
+}
+
+PyDoc_STRVAR(queue_doc,
+"Queue(maxsize=0)\n--\n\n"
+"A queue of messages that belongs to the process; 0 means that it never is full.");
+
+static PyObject *
+queue_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    Py_ssize_t maxsize = 0;
+    static char *names[] = {"maxsize", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|n:Queue", names, &maxsize)) {
+        return NULL;
+    }
+    if (maxsize < 0) {
+        PyErr_Format(PyExc_ValueError, "maxsize must be 0 (unbounded) or more, not %zd", maxsize);
+        return NULL;
+    }
+    owngil_queue *queue = owngil_queue_new((size_t)maxsize);
+    if (queue == NULL) {
+        return PyErr_NoMemory();
+    }
+    return owngil_wrap(type, &queue->base);
+}
+
+PyDoc_STRVAR(queue_put_doc,
+"put(kind, id, parts, timeout=None)\n--\n\n"
+"Append a message made of blocks and queues, and return it; wait while the queue is full.");
+
+static PyObject *
+queue_put(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    int kind;
+    unsigned long long id;
+    PyObject *parts, *timeout = Py_None;
+    owngil_deadline deadline;
+    static char *names[] = {"kind", "id", "parts", "timeout", NULL};
+    owngil_state *state = owngil_state_of(Py_TYPE(self));
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iKO|O:put", names, &kind, &id, &parts, &timeout)
+        || owngil_deadline_from_object(timeout, &deadline) < 0) {
+        return NULL;
+    }
+    owngil_message *message = owngil_message_from_parts(state, kind, (uint64_t)id, parts);
+    if (message == NULL) {
+        return NULL;
+    }
+    owngil_queue *queue = queue_of(self);
+    owngil_code code;
+    int again;
+    do {
+        owngil_wait_begin();
+        Py_BEGIN_ALLOW_THREADS
+        code = owngil_queue_put(queue, message, &deadline);
+        Py_END_ALLOW_THREADS
+        again = owngil_wait_end(code);
+    } while (again > 0);
+    if (again < 0 || code != OWNGIL_OK) {
+        owngil_shared_release(&message->base);
+        return again < 0 ? NULL : owngil_errors_raise(code, state->queue_closed);
+    }
+    return owngil_wrap(state->message_type, &message->base);
+}
+
+PyDoc_STRVAR(queue_get_doc,
+"get(timeout=None, writable=False)\n--\n\n"
+"Wait for a message and return (kind, id, parts).\n\n"
+"`writable` says what the receiver may do to the blocks among the parts.");
+
+static PyObject *
+queue_get(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    PyObject *timeout = Py_None;
+    int writable = 0;
+    owngil_deadline deadline;
+    static char *names[] = {"timeout", "writable", NULL};
+    owngil_state *state = owngil_state_of(Py_TYPE(self));
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|Op:get", names, &timeout, &writable)
+        || owngil_deadline_from_object(timeout, &deadline) < 0) {
+        return NULL;
+    }
+    owngil_queue *queue = queue_of(self);
+    owngil_message *message = NULL;
+    owngil_code code;
+    int again;
+    do {
+        owngil_wait_begin();
+        Py_BEGIN_ALLOW_THREADS
+        code = owngil_queue_get(queue, &message, &deadline);
+        Py_END_ALLOW_THREADS
+        again = owngil_wait_end(code);
+    } while (again > 0);
+    if (again < 0) {
+        return NULL;
+    }
+    if (code != OWNGIL_OK) {
+        return owngil_errors_raise(code, state->queue_closed);
+    }
+    PyObject *parts = owngil_message_to_parts(state, message, writable != 0);
+    PyObject *result =
+        parts == NULL ? NULL : Py_BuildValue("iKN", message->kind, (unsigned long long)message->id, parts);
+    owngil_shared_release(&message->base);
+    return result;
+}
+
+PyDoc_STRVAR(queue_close_doc,
+"close()\n--\n\n"
+"Take no more messages; whoever waits is woken with QueueClosed.");
+
+static PyObject *
+queue_close(PyObject *self, PyObject *Py_UNUSED(unused))
+{
+    owngil_queue_close(queue_of(self));
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+queue_get_closed(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(owngil_queue_is_closed(queue_of(self)));
+}
+
+static Py_ssize_t
+queue_length(PyObject *self)
+{
+    return (Py_ssize_t)owngil_queue_length(queue_of(self));
+}
+
+static PyMethodDef queue_methods[] = {
+    {"put", (PyCFunction)(void (*)(void))queue_put, METH_VARARGS | METH_KEYWORDS, queue_put_doc},
+    {"get", (PyCFunction)(void (*)(void))queue_get, METH_VARARGS | METH_KEYWORDS, queue_get_doc},
+    {"close", queue_close, METH_NOARGS, queue_close_doc},
+    {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef queue_getset[] = {
+    {"closed", queue_get_closed, NULL, "Whether close() was called.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+/* Equal wrappers are those of one queue: wrappers come and go, the queue stays. */
+static PyObject *
+queue_richcompare(PyObject *self, PyObject *other, int op)
+{
+    if (!Py_IS_TYPE(other, Py_TYPE(self)) || (op != Py_EQ && op != Py_NE)) {
+        Py_RETURN_NOTIMPLEMENTED;
+    }
+    bool same = queue_of(self) == queue_of(other);
+    return PyBool_FromLong(same == (op == Py_EQ));
+}
+
+static Py_hash_t
+queue_hash(PyObject *self)
+{
+    Py_hash_t hash = (Py_hash_t)((uintptr_t)queue_of(self) >> 4);
+    return hash == -1 ? -2 : hash;
+}
+
+static PyType_Slot queue_slots[] = {
+    {Py_tp_doc, (void *)queue_doc},
+    {Py_tp_new, queue_new},
+    {Py_tp_dealloc, owngil_wrapper_dealloc},
+    {Py_tp_methods, queue_methods},
+    {Py_tp_getset, queue_getset},
+    {Py_tp_richcompare, queue_richcompare},
+    {Py_tp_hash, queue_hash},
+    {Py_sq_length, queue_length},
+    {0, NULL},
+};
+
+PyType_Spec owngil_queue_spec = {
+    .name = "owngil._core.Queue",
+    .basicsize = sizeof(owngil_wrapper),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = queue_slots,
+};
+
+PyDoc_STRVAR(message_cancel_doc,
+"cancel()\n--\n\n"
+"True if no receiver has had the message, and none will.");
+
+static PyObject *
+message_cancel(PyObject *self, PyObject *Py_UNUSED(unused))
+{
+    return PyBool_FromLong(owngil_message_cancel(message_of(self)));
+}
+
+static PyObject *
+message_get_taken(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(owngil_message_is_taken(message_of(self)));
+}
+
+static PyMethodDef message_methods[] = {
+    {"cancel", message_cancel, METH_NOARGS, message_cancel_doc},
+    {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef message_getset[] = {
+    {"taken", message_get_taken, NULL, "Whether a receiver has the message.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot message_slots[] = {
+    {Py_tp_doc, (void *)"A message that was put into a queue."},
+    {Py_tp_dealloc, owngil_wrapper_dealloc},
+    {Py_tp_methods, message_methods},
+    {Py_tp_getset, message_getset},
+    {0, NULL},
+};
+
+PyType_Spec owngil_message_spec = {
+    .name = "owngil._core.Message",
+    .basicsize = sizeof(owngil_wrapper),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = message_slots,
+};

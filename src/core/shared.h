@@ -1,0 +1,51 @@
+/* The header of everything that belongs to the process and not to an interpreter: blocks, messages, queues, workers.
+ *
+ * Such an object holds no Python object. It lives as long as somebody holds a reference: a Python wrapper in some
+ * interpreter, a message that carries it, or C code. References are taken and given back without any GIL.
+ */
+#ifndef OWNGIL_SHARED_H
+#define OWNGIL_SHARED_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+typedef struct owngil_shared owngil_shared;
+
+typedef enum {
+    OWNGIL_KIND_BLOCK,
+    OWNGIL_KIND_MESSAGE,
+    OWNGIL_KIND_QUEUE,
+    OWNGIL_KIND_WORKER,
+} owngil_kind;
+
+struct owngil_shared {
+    atomic_size_t refs;
+    owngil_kind kind;
+    void (*free)(owngil_shared *);
+};
+
+/* Starts the life of `self` with one reference, the caller's. */
+static inline void
+owngil_shared_init(owngil_shared *self, owngil_kind kind, void (*free)(owngil_shared *))
+{
+    atomic_init(&self->refs, 1);
+    self->kind = kind;
+    self->free = free;
+}
+
+static inline void
+owngil_shared_acquire(owngil_shared *self)
+{
+    atomic_fetch_add_explicit(&self->refs, 1, memory_order_relaxed);
+}
+
+/* Gives one reference back; the last one frees. NULL is allowed. */
+static inline void
+owngil_shared_release(owngil_shared *self)
+{
+    if (self != NULL && atomic_fetch_sub_explicit(&self->refs, 1, memory_order_acq_rel) == 1) {
+        self->free(self);
+    }
+}
+
+#endif

@@ -1,0 +1,220 @@
+#include "wait.h"
+
+#include <assert.h>
+#include <math.h>
+
+int
+owngil_deadline_from_object(PyObject *timeout, owngil_deadline *deadline)
+{
+    *deadline = (owngil_deadline){.never = true};
+    if (timeout == NULL || timeout == Py_None) {
+        return 0;
+    }
+    double seconds = PyFloat_AsDouble(timeout);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (isnan(seconds) || seconds < 0.0) {
+        PyErr_Format(PyExc_ValueError, "timeout must be None or a number of seconds >= 0, not %R", timeout);
+        return -1;
+    }
+    if (seconds > 1e9) { /* over thirty years: never, and no overflow below */
+        return 0;
+    }
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    time_t whole = (time_t)seconds;
+    long nanos = (long)((seconds - (double)whole) * 1e9);
+    deadline->never = false;
+    deadline->at.tv_sec = now.tv_sec + whole;
+    deadline->at.tv_nsec = now.tv_nsec + nanos;
+    if (deadline->at.tv_nsec >= 1000000000L) {
+        deadline->at.tv_nsec -= 1000000000L;
+        deadline->at.tv_sec += 1;
+    }
+    return 0;
+}
+
+void
+owngil_waiter_init(owngil_waiter *self, void *item)
+{
+    self->next = NULL;
+    self->done = false;
+    self->code = OWNGIL_OK;
+    self->item = item;
+    sem_init(&self->sem, 0, 0);
+}
+
+void
+owngil_waiter_clear(owngil_waiter *self)
+{
+    sem_destroy(&self->sem);
+}
+
+/* The calling thread's place, if it is a worker's. */
+static _Thread_local owngil_parking *parking;
+
+/* Returns false when the wait was interrupted before it began. */
+static bool
+park(owngil_waiter *waiter)
+{
+    bool go = true;
+    if (parking != NULL) {
+        pthread_mutex_lock(&parking->lock);
+        parking->waiter = waiter;
+        go = !parking->interrupted;
+        pthread_mutex_unlock(&parking->lock);
+    }
+    return go;
+}
+
+static void
+unpark(void)
+{
+    if (parking != NULL) {
+        pthread_mutex_lock(&parking->lock);
+        parking->waiter = NULL;
+        pthread_mutex_unlock(&parking->lock);
+    }
+}
+
+owngil_code
+owngil_waiter_sleep(owngil_waiter *self, const owngil_deadline *deadline)
+{
+    owngil_code code = OWNGIL_INTERRUPTED;
+    if (park(self)) {
+        int failed =
+            deadline->never ? sem_wait(&self->sem) : owngil_compat_sem_wait_until(&self->sem, &deadline->at);
+        code = !failed ? OWNGIL_OK : errno == ETIMEDOUT ? OWNGIL_TIMEOUT : OWNGIL_INTERRUPTED;
+    }
+    unpark();
+    return code;
+}
+
+void
+owngil_parking_init(owngil_parking *self)
+{
+    pthread_mutex_init(&self->lock, NULL);
+    self->blocking = false;
+    self->interrupted = false;
+    self->waiter = NULL;
+}
+
+void
+owngil_parking_clear(owngil_parking *self)
+{
+    pthread_mutex_destroy(&self->lock);
+}
+
+void
+owngil_parking_adopt(owngil_parking *self)
+{
+    parking = self;
+}
+
+bool
+owngil_parking_interrupt(owngil_parking *self)
+{
+    pthread_mutex_lock(&self->lock);
+    bool blocking = self->blocking;
+    if (blocking) {
+        self->interrupted = true;
+        if (self->waiter != NULL) {
+            sem_post(&self->waiter->sem);
+        }
+    }
+    pthread_mutex_unlock(&self->lock);
+    return blocking;
+}
+
+void
+owngil_wait_begin(void)
+{
+    if (parking != NULL) {
+        pthread_mutex_lock(&parking->lock);
+        parking->blocking = true;
+        pthread_mutex_unlock(&parking->lock);
+    }
+}
+
+int
+owngil_wait_end(owngil_code code)
+{
+    bool interrupted = false;
+    if (parking != NULL) {
+        pthread_mutex_lock(&parking->lock);
+        interrupted = parking->interrupted;
+        parking->blocking = false;
+        parking->interrupted = false;
+        pthread_mutex_unlock(&parking->lock);
+    }
+    if (code != OWNGIL_INTERRUPTED) {
+        if (interrupted) {
+            /* The wait was over already: keep what it brought, and raise at the next bytecode. */
+            PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), PyExc_KeyboardInterrupt);
+        }
+        return 0;
+    }
+    if (interrupted) {
+        PyErr_SetNone(PyExc_KeyboardInterrupt);
+        return -1;
+    }
+    return PyErr_CheckSignals() < 0 ? -1 : 1;
+}
+
+void
+owngil_waiter_wake(owngil_waiter *self)
+{
+    sem_post(&self->sem);
+}
+
+void
+owngil_waiters_append(owngil_waiters *list, owngil_waiter *waiter)
+{
+    waiter->next = NULL;
+    if (list->tail != NULL) {
+        list->tail->next = waiter;
+    }
+    else {
+        list->head = waiter;
+    }
+    list->tail = waiter;
+    list->length++;
+}
+
+owngil_waiter *
+owngil_waiters_pop(owngil_waiters *list)
+{
+    owngil_waiter *first = list->head;
+    if (first != NULL) {
+        list->head = first->next;
+        if (list->head == NULL) {
+            list->tail = NULL;
+        }
+        list->length--;
+    }
+    return first;
+}
+
+void
+owngil_waiters_remove(owngil_waiters *list, owngil_waiter *waiter)
+{
+    owngil_waiter *previous = NULL;
+    for (owngil_waiter *at = list->head; at != NULL; previous = at, at = at->next) {
+        if (at != waiter) {
+            continue;
+        }
+        if (previous != NULL) {
+            previous->next = at->next;
+        }
+        else {
+            list->head = at->next;
+        }
+        if (list->tail == at) {
+            list->tail = previous;
+        }
+        list->length--;
+        return;
+    }
+    assert(!"the waiter is not in this list");
+}

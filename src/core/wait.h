@@ -1,0 +1,77 @@
+/* Blocking, so that it costs one futex and can always be interrupted.
+ *
+ * A waiter is one thread's place in some queue: it lives on that thread's stack, linked in a list that the queue's
+ * mutex guards, and sleeps on a semaphore of its own. Together these are a condition variable with two properties
+ * that pthread_cond_t lacks: a signal handler ends the wait (sem_wait returns EINTR, pthread_cond_wait does not), and
+ * whoever wakes a waiter says which one, first come first served.
+ */
+#ifndef OWNGIL_WAIT_H
+#define OWNGIL_WAIT_H
+
+#include "errors.h"
+#include <pthread.h>
+#include <stdbool.h>
+
+typedef struct owngil_waiter {
+    struct owngil_waiter *next;
+    sem_t sem;
+    bool done;       /* guarded by the queue's mutex: somebody has served this waiter */
+    owngil_code code;/* what became of it, once done */
+    void *item;      /* what is handed over, in either direction */
+} owngil_waiter;
+
+/* A moment on the monotonic clock, or never. */
+typedef struct {
+    bool never;
+    struct timespec at;
+} owngil_deadline;
+
+/* `timeout` is None (never) or a number of seconds. Returns 0, or -1 with ValueError or TypeError set. Needs the GIL. */
+int owngil_deadline_from_object(PyObject *timeout, owngil_deadline *deadline);
+
+void owngil_waiter_init(owngil_waiter *self, void *item);
+void owngil_waiter_clear(owngil_waiter *self);
+
+/* Sleeps until the waiter is woken, the deadline passes, or a signal arrives: OK, TIMEOUT or INTERRUPTED.
+ * The caller then locks the queue and looks at `done`, which alone decides. Needs no GIL. */
+owngil_code owngil_waiter_sleep(owngil_waiter *self, const owngil_deadline *deadline);
+
+/* Wakes the waiter; it may be gone as soon as this returns. Called with the queue's mutex held. */
+void owngil_waiter_wake(owngil_waiter *self);
+
+/* Where a worker's thread blocks, so that Worker.interrupt() can reach it there. Only a worker's own thread has one;
+ * elsewhere Ctrl-C arrives as a signal.
+ *
+ * `blocking` is set while the thread holds its GIL, before it lets go of it to wait: so whoever holds that GIL and
+ * finds `blocking` unset knows that the thread is not about to sleep. */
+typedef struct {
+    pthread_mutex_t lock; /* guards the rest; may be taken with or without a GIL, nothing is locked while it is held */
+    bool blocking;
+    bool interrupted;
+    owngil_waiter *waiter;
+} owngil_parking;
+
+void owngil_parking_init(owngil_parking *self);
+void owngil_parking_clear(owngil_parking *self);
+void owngil_parking_adopt(owngil_parking *self); /* from now on the calling thread's; NULL: none */
+
+/* True if the thread is in a wait, which now ends with INTERRUPTED. */
+bool owngil_parking_interrupt(owngil_parking *self);
+
+/* Around every wait, in this order: begin (GIL held), the wait (GIL released), end (GIL held).
+ * `end` turns the wait's code into what happens in Python: 0 when the code stands, 1 when the wait must be repeated,
+ * -1 with the exception set that a signal handler or Worker.interrupt() raised. */
+void owngil_wait_begin(void);
+int owngil_wait_end(owngil_code code);
+
+/* First come, first served. */
+typedef struct {
+    owngil_waiter *head, *tail;
+    size_t length;
+} owngil_waiters;
+
+void owngil_waiters_append(owngil_waiters *list, owngil_waiter *waiter);
+owngil_waiter *owngil_waiters_pop(owngil_waiters *list); /* NULL when empty */
+void owngil_waiters_remove(owngil_waiters *list, owngil_waiter *waiter);
+
+#endif

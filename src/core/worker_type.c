@@ -1,0 +1,238 @@
+/* owngil._core.Worker: a worker seen from an interpreter, and the functions that workers call about themselves. */
+#include "interp.h"
+#include "module.h"
+#include "runtime.h"
+
+#include <string.h>
+
+static owngil_worker *
+worker_of(PyObject *self)
+{
+    return (owngil_worker *)((owngil_wrapper *)self)->shared;
+}
+
+PyDoc_STRVAR(interrupt_doc,
+"interrupt()\n--\n\n"
+"Raise KeyboardInterrupt in the task that the worker is running, if any; return before it arrives there.");
+
+static PyObject *
+worker_interrupt(PyObject *self, PyObject *Py_UNUSED(unused))
+{
+    owngil_worker *worker = worker_of(self);
+    uint64_t task = atomic_load(&worker->task);
+    if (task != 0) {
+        int error = owngil_interp_interrupt(worker, task);
+        if (error != 0) {
+            errno = error;
+            return PyErr_SetFromErrno(PyExc_OSError);
+        }
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(join_doc,
+"join()\n--\n\n"
+"Wait for the worker's thread, which is gone soon after its EXITED.");
+
+static PyObject *
+worker_join(PyObject *self, PyObject *Py_UNUSED(unused))
+{
+    Py_BEGIN_ALLOW_THREADS
+    owngil_interp_join(worker_of(self));
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+worker_get_interpreter_id(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyLong_FromLongLong(atomic_load(&worker_of(self)->interpreter_id));
+}
+
+static PyObject *
+worker_get_task(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyLong_FromUnsignedLongLong(atomic_load(&worker_of(self)->task));
+}
+
+static PyMethodDef worker_methods[] = {
+    {"interrupt", worker_interrupt, METH_NOARGS, interrupt_doc},
+    {"join", worker_join, METH_NOARGS, join_doc},
+    {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef worker_getset[] = {
+    {"interpreter_id", worker_get_interpreter_id, NULL, "CPython's number of the interpreter; -1 before it is made.",
+     NULL},
+    {"task", worker_get_task, NULL, "Id of the task that is running; 0 for none.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot worker_slots[] = {
+    {Py_tp_doc, (void *)"An OS thread with an interpreter and a GIL of its own."},
+    {Py_tp_dealloc, owngil_wrapper_dealloc},
+    {Py_tp_methods, worker_methods},
+    {Py_tp_getset, worker_getset},
+    {0, NULL},
+};
+
+PyType_Spec owngil_worker_spec = {
+    .name = "owngil._core.Worker",
+    .basicsize = sizeof(owngil_wrapper),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = worker_slots,
+};
+
+PyDoc_STRVAR(start_worker_doc,
+"start_worker(name, number, bootstrap, setup, tasks, replies)\n--\n\n"
+"Start a thread that makes an interpreter, runs the source `bootstrap` in it, and ends it.\n\n"
+"`setup` is a tuple of blocks and queues for the worker. What becomes of it is put into `replies` with the id\n"
+"`number`, last of all EXITED or KEPT.");
+
+static PyObject *
+start_worker(PyObject *module, PyObject *args)
+{
+    owngil_state *state = PyModule_GetState(module);
+    const char *name, *bootstrap;
+    unsigned long long number;
+    PyObject *parts, *tasks, *replies;
+    if (!PyArg_ParseTuple(args, "sKsOO!O!:start_worker", &name, &number, &bootstrap, &parts, state->queue_type, &tasks,
+                          state->queue_type, &replies)) {
+        return NULL;
+    }
+    owngil_message *setup = owngil_message_from_parts(state, 0, 0, parts);
+    if (setup == NULL) {
+        return NULL;
+    }
+    int error = 0;
+    owngil_worker *worker =
+        owngil_interp_start(name, (uint64_t)number, bootstrap, setup, (owngil_queue *)((owngil_wrapper *)tasks)->shared,
+                            (owngil_queue *)((owngil_wrapper *)replies)->shared, &error);
+    owngil_shared_release(&setup->base);
+    if (worker == NULL) {
+        PyErr_Format(PyExc_RuntimeError, "no thread can be started for worker '%s': %s", name, strerror(error));
+        return NULL;
+    }
+    return owngil_wrap(state->worker_type, &worker->base);
+}
+
+/* The worker that calls, or NULL with RuntimeError set. */
+static owngil_worker *
+require_current(void)
+{
+    owngil_worker *worker = owngil_interp_current();
+    if (worker == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "this thread is not a worker's own");
+    }
+    return worker;
+}
+
+PyDoc_STRVAR(worker_setup_doc,
+"worker_setup()\n--\n\n"
+"Return (name, number, setup, tasks, replies) as start_worker() had them; for the worker's own thread.");
+
+static PyObject *
+worker_setup(PyObject *module, PyObject *Py_UNUSED(unused))
+{
+    owngil_state *state = PyModule_GetState(module);
+    owngil_worker *worker = require_current();
+    if (worker == NULL) {
+        return NULL;
+    }
+    PyObject *parts = owngil_message_to_parts(state, worker->setup, false);
+    if (parts == NULL) {
+        return NULL;
+    }
+    owngil_shared_acquire(&worker->tasks->base);
+    PyObject *tasks = owngil_wrap(state->queue_type, &worker->tasks->base);
+    owngil_shared_acquire(&worker->replies->base);
+    PyObject *replies = owngil_wrap(state->queue_type, &worker->replies->base);
+    return Py_BuildValue("sKNNN", worker->name, (unsigned long long)worker->number, parts, tasks, replies);
+}
+
+PyDoc_STRVAR(run_task_doc,
+"run_task(id, fn, /, *args)\n--\n\n"
+"Call fn(*args) as the task `id` (not 0) of this worker: only in there can Worker.interrupt() hit.");
+
+static PyObject *
+run_task(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    owngil_worker *worker = require_current();
+    if (worker == NULL) {
+        return NULL;
+    }
+    if (count < 2) {
+        PyErr_SetString(PyExc_TypeError, "run_task() needs an id and a callable");
+        return NULL;
+    }
+    unsigned long long id = PyLong_AsUnsignedLongLong(args[0]);
+    if (id == (unsigned long long)-1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    atomic_store(&worker->task, id);
+    PyObject *result = PyObject_Vectorcall(args[1], args + 2, (size_t)count - 2, NULL);
+    atomic_store(&worker->task, 0);
+    /* An interrupt that arrived too late to be raised in there is raised nowhere. This cannot change `result`: when
+     * an exception is set, the call below leaves it alone. */
+    PyThreadState_SetAsyncExc(worker->ident, NULL);
+    return result;
+}
+
+PyDoc_STRVAR(await_threads_doc,
+"await_threads()\n--\n\n"
+"Wait until a worker's interpreter has no other thread; its first, and so last run, atexit function.");
+
+static PyObject *
+await_threads(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    owngil_worker *worker = require_current();
+    if (worker == NULL || owngil_interp_await_threads(worker) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(end_kept_workers_doc,
+"end_kept_workers()\n--\n\n"
+"End the workers that reported KEPT, and wait for them; for the main interpreter's exit.");
+
+static PyObject *
+end_kept_workers(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    Py_BEGIN_ALLOW_THREADS
+    owngil_runtime_exit();
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(in_worker_doc,
+"in_worker()\n--\n\n"
+"Whether this thread is a worker's own.");
+
+static PyObject *
+in_worker(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    return PyBool_FromLong(owngil_interp_current() != NULL);
+}
+
+PyDoc_STRVAR(in_main_interpreter_doc,
+"in_main_interpreter()\n--\n\n"
+"Whether this is the process's first interpreter.");
+
+static PyObject *
+in_main_interpreter(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    return PyBool_FromLong(PyInterpreterState_Get() == PyInterpreterState_Main());
+}
+
+PyMethodDef owngil_worker_functions[] = {
+    {"start_worker", start_worker, METH_VARARGS, start_worker_doc},
+    {"worker_setup", worker_setup, METH_NOARGS, worker_setup_doc},
+    {"run_task", (PyCFunction)(void (*)(void))run_task, METH_FASTCALL, run_task_doc},
+    {"await_threads", await_threads, METH_NOARGS, await_threads_doc},
+    {"end_kept_workers", end_kept_workers, METH_NOARGS, end_kept_workers_doc},
+    {"in_worker", in_worker, METH_NOARGS, in_worker_doc},
+    {"in_main_interpreter", in_main_interpreter, METH_NOARGS, in_main_interpreter_doc},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,324 @@
+"""The caller's side of a group of workers: sends tasks, resolves futures, shows what workers print, ends it all.
+
+A dispatcher has one queue of tasks that its workers take from, one queue of replies, and one thread, the collector,
+that takes the replies and does what they say. Workers are started when a task finds none idle.
+
+Nothing here is lost or waits for ever: each future is resolved by its worker's reply, by cancellation before a worker
+took the task, or by `_break` when workers cannot be had; and the collector lives until the last worker has exited.
+"""
+
+import atexit
+import contextlib
+import os
+import pickle
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from itertools import count
+from typing import Any
+
+from owngil import _core, _wire, isolation
+from owngil._errors import BrokenPoolError, RemoteError, RemoteTraceback
+from owngil._protocol import CALL, ERROR, EXITED, FAILED, KEPT, READY, RESULT, STDERR, STDOUT, WAKE
+from owngil._worker import settings_of_caller
+
+__all__ = ["Dispatcher", "TaskFuture"]
+
+
+class TaskFuture(Future[Any]):
+    """The future of a task that waits in a queue which belongs to no interpreter.
+
+    Whether a worker has taken the task is decided there, so cancel() and running() ask the queue.
+    """
+
+    def __init__(self, dispatcher: "Dispatcher", task: int) -> None:
+        super().__init__()
+        self._dispatcher = dispatcher
+        self._task = task
+        self._message: _core.Message | None = None
+
+    def cancel(self) -> bool:
+        """Cancel the task if no worker has taken it, and return whether it is cancelled."""
+        message = self._message
+        if message is None or not message.cancel():
+            return self.cancelled()
+        super().cancel()
+        self._dispatcher.forget(self._task)
+        self.set_running_or_notify_cancel()
+        return True
+
+    def running(self) -> bool:
+        """Return whether a worker has taken the task and not finished it."""
+        message = self._message
+        return message is not None and message.taken and not self.done()
+
+
+_live: set["Dispatcher"] = set()
+
+
+class Dispatcher:
+    """A group of up to `max_workers` workers.
+
+    Parameters
+    ----------
+    max_workers : int
+        How many workers there may be at once, at least 1.
+    name : callable
+        Gives the name of worker 0, 1, 2, ...
+    initializer : callable, optional
+        Runs in each worker before its first task, with `initargs`.
+    max_tasks : int, optional
+        After so many tasks a worker ends, and another takes its place.
+    """
+
+    def __init__(
+        self,
+        max_workers: int,
+        name: Callable[[int], str],
+        *,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[object, ...] = (),
+        max_tasks: int | None = None,
+    ) -> None:
+        self._max_workers = max_workers
+        self._name = name
+        self._initializer = None if initializer is None else (initializer, initargs)
+        self._max_tasks = max_tasks
+        self._tasks = _core.Queue()
+        self._replies = _core.Queue()
+        # Guards what follows. Reentrant: a signal handler or a finalizer may come in at any point.
+        self._lock = threading.RLock()
+        self._pending: dict[int, TaskFuture] = {}
+        self._workers: dict[int, _core.Worker] = {}
+        self._task_ids = count(1)
+        self._numbers = count()
+        self._collector: threading.Thread | None = None
+        self._broken: str | None = None
+        self._closed = False
+        self._abandoned = False
+        self._started: Future[int] = Future()
+
+    # Tasks
+
+    def submit(self, parts: _wire.Parts) -> TaskFuture:
+        """Queue a call that `_wire.dumps_call` took apart; start a worker when all are busy."""
+        with self._lock:
+            if self._broken is not None:
+                raise BrokenPoolError(self._broken)
+            if self._closed or self._tasks.closed:
+                raise RuntimeError("no task can be submitted: the workers are closed")
+            task = next(self._task_ids)
+            future = TaskFuture(self, task)
+            self._pending[task] = future
+            future._message = self._tasks.put(CALL, task, parts)
+            if len(self._workers) < min(self._max_workers, len(self._pending)):
+                try:
+                    self._start_worker()
+                except BaseException:
+                    if not self._workers:
+                        future.cancel()
+                        raise
+            return future
+
+    def forget(self, task: int) -> None:
+        """Drop a task that was cancelled."""
+        self._pending.pop(task, None)
+
+    def start(self) -> int:
+        """Start one worker now, wait until it is ready, and return its interpreter's id."""
+        with self._lock:
+            self._start_worker()
+        return self._started.result()
+
+    @property
+    def busy(self) -> bool:
+        """Whether any worker is running a task."""
+        return any(worker.task for worker in list(self._workers.values()))
+
+    def interrupt(self) -> None:
+        """Raise KeyboardInterrupt in every task that is running."""
+        for worker in list(self._workers.values()):
+            worker.interrupt()
+
+    # The end
+
+    def close(self) -> None:
+        """Take no more tasks; workers end when they have done those in the queue. Never waits."""
+        if not self._abandoned:
+            self._tasks.close()
+            self._replies.put(WAKE, 0, ())
+
+    def shutdown(self, wait: bool, cancel_futures: bool) -> None:
+        """As Executor.shutdown."""
+        with self._lock:
+            self._closed = True
+        if cancel_futures:
+            self._cancel_pending()
+        self.close()
+        if wait:
+            self.join()
+
+    def join(self) -> None:
+        """Wait until the workers have ended; after close()."""
+        collector = self._collector
+        if not self._abandoned and collector not in (None, threading.current_thread()):
+            collector.join()
+
+    def interrupt_and_join(self) -> None:
+        """End as soon as possible: cancel what waits, interrupt what runs, wait for it; after close()."""
+        self._cancel_pending()
+        self.interrupt()
+        self.join()
+
+    def abandon(self) -> None:
+        """Forget the workers: this process is a fork, which has none of their threads."""
+        self._abandoned = True
+        self._broken = "its workers belong to the process that forked this one; make new ones here"
+
+    def _cancel_pending(self) -> None:
+        for future in list(self._pending.values()):
+            future.cancel()
+
+    # Workers
+
+    def _start_worker(self) -> None:
+        isolation.prepare_main()
+        number = next(self._numbers)
+        name = self._name(number)
+        setup = _wire.dumps(
+            (settings_of_caller(), self._max_tasks, self._initializer), "the initializer cannot be sent to a worker"
+        )
+        # Only the path is needed before the import hook is there; repr() of a str is plain source.
+        bootstrap = f"import sys; sys.path[:] = {ascii(sys.path)}; from owngil._worker import main; main()"
+        if self._collector is None:
+            _live.add(self)
+            self._collector = threading.Thread(target=self._collect, name=f"{name} collector", daemon=True)
+            self._collector.start()
+        self._workers[number] = _core.start_worker(name, number, bootstrap, setup, self._tasks, self._replies)
+
+    def _on_exit(self, number: int, joinable: bool) -> None:
+        """Account for a worker that is gone, and replace it if tasks wait."""
+        with self._lock:
+            worker = self._workers.pop(number)
+            if joinable:
+                worker.join()
+            failure = None
+            if self._broken is None and len(self._tasks) > 0 and len(self._workers) < self._max_workers:
+                try:
+                    self._start_worker()
+                except Exception as error:
+                    failure = str(error)
+        if failure is not None and not self._workers:
+            self._break(failure)
+
+    def _done(self) -> bool:
+        with self._lock:
+            return not self._workers and self._tasks.closed
+
+    def _break(self, reason: str) -> None:
+        with self._lock:
+            self._broken = reason
+            self._tasks.close()
+            waiting = list(self._pending.values())
+        # Without the lock: what follows runs the futures' callbacks.
+        for future in waiting:
+            message = future._message
+            if message is not None and message.cancel():  # those that other workers are running still get their results
+                self.forget(future._task)
+                future.set_exception(BrokenPoolError(reason))
+        if not self._started.done():
+            self._started.set_exception(BrokenPoolError(reason))
+
+    # Replies
+
+    def _collect(self) -> None:
+        try:
+            while not self._done():
+                kind, number, parts = self._replies.get(writable=True)
+                if kind in (RESULT, ERROR):
+                    self._resolve(kind, number, parts)
+                elif kind in (STDOUT, STDERR):
+                    _show(sys.stdout if kind == STDOUT else sys.stderr, parts)
+                elif kind == READY:
+                    with self._lock:  # _start_worker() may not have returned yet
+                        interpreter = self._workers[number].interpreter_id
+                    if not self._started.done():
+                        self._started.set_result(interpreter)
+                elif kind == FAILED:
+                    reason = bytes(parts[0]).decode() if parts else "out of memory"
+                    self._break(f"worker '{self._name(number)}' cannot work:\n{reason.rstrip()}")
+                elif kind in (EXITED, KEPT):
+                    self._on_exit(number, kind == EXITED)
+                del parts
+        finally:
+            _live.discard(self)
+
+    def _resolve(self, kind: int, task: int, parts: _wire.Parts) -> None:
+        future = self._pending.pop(task)
+        try:
+            if kind == ERROR:
+                future.set_exception(_load_error(parts))
+                return
+            result = _wire.loads(parts)
+        except BaseException as error:
+            error.add_note("owngil: the task succeeded, but its result cannot be rebuilt at the caller")
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+
+def _load_error(parts: _wire.Parts) -> BaseException:
+    """Rebuild a task's exception, or stand in for it."""
+    type_name, message, text, pickled, reason = _wire.loads(parts)
+    error: BaseException | None = None
+    if pickled is not None:
+        try:
+            error = pickle.loads(pickled)
+        except Exception as failure:
+            reason = f"{type(failure).__name__}: {failure}"
+    if not isinstance(error, BaseException):
+        error = RemoteError(type_name, message, reason)
+    error.__cause__ = RemoteTraceback(text)
+    return error
+
+
+def _show(stream: Any, parts: Iterable[Any]) -> None:
+    """Write a worker's output to the caller's stream, whatever that is by now."""
+    if stream is None:
+        return
+    text = b"".join(parts).decode("utf-8", "surrogatepass")
+    with contextlib.suppress(Exception):  # a closed or full stream is no reason to lose results
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            encoding = getattr(stream, "encoding", None) or "ascii"
+            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
+
+
+def _end_all() -> None:
+    """At exit: finish what was submitted, as the standard library's executors do; Ctrl-C cuts it short."""
+    dispatchers = list(_live)
+    for dispatcher in dispatchers:
+        dispatcher.close()
+    finish = Dispatcher.join
+    while dispatchers:
+        try:
+            finish(dispatchers[-1])
+            dispatchers.pop()
+        except KeyboardInterrupt:
+            finish = Dispatcher.interrupt_and_join
+    if _core.in_main_interpreter():
+        _core.end_kept_workers()
+
+
+def _forget_all() -> None:
+    """In a forked child."""
+    for dispatcher in list(_live):
+        dispatcher.abandon()
+    _live.clear()
+
+
+atexit.register(_end_all)
+os.register_at_fork(after_in_child=_forget_all)

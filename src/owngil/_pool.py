@@ -1,0 +1,273 @@
+"""A group of workers behind the interface of concurrent.futures."""
+
+import os
+import sys
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from itertools import count, islice
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
+
+from owngil import _wire
+from owngil._dispatch import Dispatcher
+from owngil._worker import call_each
+
+__all__ = ["Pool", "usable_cores"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_names = count(1)
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if sys.version_info >= (3, 13):
+        return os.process_cpu_count() or 1
+    return len(os.sched_getaffinity(0))
+
+
+class Pool(Executor):
+    """Workers that run calls in parallel, each with an interpreter and a GIL of its own, all in this process.
+
+    A `concurrent.futures.Executor`: what is said there holds here. No ``if __name__ == "__main__"`` is needed.
+
+    Parameters
+    ----------
+    max_workers : int, optional
+        How many workers there may be, at least 1. They start as they are needed. Default: the number of cores that
+        this process may use.
+    thread_name_prefix : str, optional
+        Workers are named ``prefix-0``, ``prefix-1``, ... Default: ``"pool-1"`` and so on.
+    initializer : callable, optional
+        Called in each worker before its first task, with `initargs`. If it raises, the pool is broken: what waits, and
+        what is submitted from then on, fails with `BrokenPoolError`.
+    initargs : tuple, optional
+        Arguments of `initializer`.
+    max_tasks_per_child : int, optional
+        After so many tasks a worker is replaced by a new one. Default: never.
+
+    Raises
+    ------
+    ValueError
+        If `max_workers` or `max_tasks_per_child` is below 1.
+    TypeError
+        If `initializer` is not callable.
+
+    Notes
+    -----
+    See `Interpreter` on how arguments and results travel.
+
+    Examples
+    --------
+    >>> with owngil.Pool(2) as pool:
+    ...     list(pool.map(lambda x: x * x, range(5)))
+    [0, 1, 4, 9, 16]
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        *,
+        thread_name_prefix: str = "",
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[object, ...] = (),
+        max_tasks_per_child: int | None = None,
+    ) -> None:
+        if max_workers is None:
+            max_workers = usable_cores()
+        if max_workers < 1:
+            raise ValueError(f"max_workers must be 1 or more, not {max_workers}")
+        if max_tasks_per_child is not None and max_tasks_per_child < 1:
+            raise ValueError(f"max_tasks_per_child must be 1 or more, not {max_tasks_per_child}")
+        if initializer is not None and not callable(initializer):
+            raise TypeError(f"initializer must be callable, not {type(initializer).__name__}")
+        prefix = thread_name_prefix or f"pool-{next(_names)}"
+        self._max_workers = max_workers
+        self._dispatcher = Dispatcher(
+            max_workers,
+            lambda number: f"{prefix}-{number}",
+            initializer=initializer,
+            initargs=initargs,
+            max_tasks=max_tasks_per_child,
+        )
+        # A pool that nobody refers to any more ends when its tasks are done.
+        self._finalizer = weakref.finalize(self, self._dispatcher.close)
+        self._finalizer.atexit = False  # the dispatcher sees to that itself
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Queue the call ``fn(*args, **kwargs)`` and return its future.
+
+        Raises
+        ------
+        TypeError, pickle.PicklingError
+            If `fn` or an argument cannot be pickled.
+        BrokenPoolError
+            If a worker could not start or its initializer failed.
+        RuntimeError
+            If the pool is shut down.
+        """
+        return self._dispatcher.submit(_wire.dumps_call(fn, args, kwargs))
+
+    def map(  # type: ignore[override]
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        ordered: bool = True,
+        progress: bool = False,
+    ) -> Iterator[T]:
+        """Return an iterator over ``fn(*items)`` for the items of `iterables` side by side.
+
+        The calls are submitted at once (or `buffersize` of them), not when the iterator is read.
+
+        Parameters
+        ----------
+        fn : callable
+            Sent once for each chunk.
+        *iterables : iterable
+            Read up to the end of the shortest.
+        timeout : float, optional
+            Seconds from this call after which reading raises TimeoutError. Default: never.
+        chunksize : int, optional
+            How many items make one task. More means less overhead and less balance. Default: 1, or for long inputs of
+            known length a sixteenth of a worker's share.
+        buffersize : int, optional
+            How many chunks may be submitted ahead of those that were read, so that `iterables` may be endless.
+            Default: all.
+        ordered : bool, optional
+            Whether results come in the order of the items, or as they are done.
+        progress : bool, optional
+            Whether to show a tqdm progress bar on stderr.
+
+        Raises
+        ------
+        TimeoutError
+            While reading, if `timeout` passes first.
+        Exception
+            While reading, the first that a call raised. What has not started then is cancelled.
+        ValueError
+            If `chunksize` or `buffersize` is below 1.
+        ImportError
+            If `progress` is wanted and tqdm is not installed.
+        """
+        if not iterables:
+            raise TypeError("map() needs at least one iterable")
+        for name, value in (("chunksize", chunksize), ("buffersize", buffersize)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be 1 or more, not {value}")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        total = _shortest(iterables)
+        if chunksize is None:
+            chunksize = 1 if total is None else max(1, total // (self._max_workers * 16))
+        chunks = _chunks(zip(*iterables, strict=False), chunksize)
+        futures = (self.submit(call_each, fn, chunk) for chunk in chunks)
+        results = (_in_order if ordered else _as_done)(futures, buffersize, deadline)
+        next(results)  # submits
+        values = (value for chunk in results for value in chunk)
+        if progress:
+            return iter(_bar(values, total))
+        return values
+
+    def interrupt(self) -> None:
+        """Raise KeyboardInterrupt in every task that is running; see `Interpreter.interrupt`."""
+        self._dispatcher.interrupt()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Accept no more tasks, and end the workers when they have done what was submitted.
+
+        Parameters
+        ----------
+        wait : bool, optional
+            Whether to return only when the workers have ended.
+        cancel_futures : bool, optional
+            Whether to cancel the tasks that have not started.
+        """
+        self._dispatcher.shutdown(wait=wait, cancel_futures=cancel_futures)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if isinstance(error, KeyboardInterrupt):  # whoever presses Ctrl-C wants this to end now
+            self.shutdown(wait=False, cancel_futures=True)
+            self.interrupt()
+        self.shutdown(wait=True)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("an owngil.Pool stays where it was made; make one in the worker, or pass a Channel")
+
+
+def _shortest(iterables: tuple[Iterable[Any], ...]) -> int | None:
+    """Return how many items there will be, if all say."""
+    try:
+        return min(len(items) for items in iterables)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def _chunks(items: Iterator[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
+    while chunk := list(islice(items, size)):
+        yield chunk
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+# Both generators submit what they may before their first, empty result.
+
+
+def _in_order(futures: Iterator[Future[Any]], ahead: int | None, deadline: float | None) -> Iterator[list[Any]]:
+    waiting: deque[Future[Any]] = deque()
+    try:
+        waiting.extend(islice(futures, ahead))
+        yield []
+        while waiting:
+            result = waiting[0].result(_left(deadline))
+            waiting.popleft()
+            waiting.extend(islice(futures, 1))
+            yield result
+            del result
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _as_done(futures: Iterator[Future[Any]], ahead: int | None, deadline: float | None) -> Iterator[list[Any]]:
+    done: SimpleQueue[Future[Any]] = SimpleQueue()
+    waiting: set[Future[Any]] = set()
+
+    def submit(limit: int | None) -> None:
+        for future in islice(futures, limit):
+            waiting.add(future)
+            future.add_done_callback(done.put)
+
+    try:
+        submit(ahead)
+        yield []
+        while waiting:
+            left = _left(deadline)
+            try:
+                future = done.get(timeout=left)
+            except Exception:  # queue.Empty
+                raise TimeoutError from None
+            waiting.discard(future)
+            submit(1)
+            yield future.result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _bar(values: Iterator[T], total: int | None) -> Iterable[T]:
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        raise ImportError("map(progress=True) needs tqdm: pip install tqdm") from None
+    bar: Iterable[T] = tqdm(values, total=total)
+    return bar

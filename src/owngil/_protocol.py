@@ -1,0 +1,19 @@
+"""The kinds of messages between a dispatcher and its workers.
+
+To the workers, with the task's id:  CALL.
+From them, with the task's id:       RESULT, ERROR.
+From them, with the worker's number: READY, STDOUT, STDERR; and from the core EXITED, FAILED, KEPT.
+From the dispatcher to itself:       WAKE.
+"""
+
+from owngil._core import EXITED, FAILED, KEPT
+
+__all__ = ["CALL", "ERROR", "EXITED", "FAILED", "KEPT", "READY", "RESULT", "STDERR", "STDOUT", "WAKE"]
+
+CALL = 16
+RESULT = 17
+ERROR = 18
+READY = 19
+STDOUT = 20
+STDERR = 21
+WAKE = 22

@@ -1,0 +1,124 @@
+"""How objects travel between interpreters: pickle 5, cloudpickle for what cannot be imported, buffers beside the pickle.
+
+An object becomes the parts of a message: a block with the pickle; a block for each buffer that the pickle refers to,
+in order; and the queues that it refers to (the cores of channels), in order. Queues cannot be pickled, so they are
+handed over as what they are, and the receiver's unpickler asks for them by number.
+"""
+
+import io
+import pickle
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import cloudpickle
+
+from owngil._core import Block, Queue
+
+__all__ = ["Parts", "describe_callable", "dumps", "dumps_call", "loads"]
+
+type Parts = tuple[Block | Queue, ...]
+
+_loading = threading.local()
+
+
+def _queue(number: int) -> Queue:
+    """Return the queue `number` of the message that this thread is unpickling."""
+    queue: Queue = _loading.queues[number]
+    return queue
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    def __init__(self, file: io.BytesIO) -> None:
+        self.buffers: list[pickle.PickleBuffer] = []
+        self.queues: list[Queue] = []
+        super().__init__(file, protocol=5, buffer_callback=self.buffers.append)
+
+    def reducer_override(self, obj: object) -> Any:
+        if type(obj) is Queue:
+            self.queues.append(obj)
+            return _queue, (len(self.queues) - 1,)
+        return super().reducer_override(obj)
+
+
+class _Tracer(_Pickler):
+    """Remembers what it was pickling, which after a failure is what could not be pickled."""
+
+    last: object = None
+
+    def reducer_override(self, obj: object) -> Any:
+        self.last = obj
+        return super().reducer_override(obj)
+
+
+def _type_name(obj: object) -> str:
+    kind = type(obj)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def describe_callable(fn: object) -> str:
+    """Return a short name of `fn` for messages, such as ``math.sqrt()``."""
+    name = getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None)
+    if not isinstance(name, str):
+        return f"a callable of type {_type_name(fn)}"
+    module = getattr(fn, "__module__", None)
+    return f"{module}.{name}()" if module not in (None, "__main__", "builtins") else f"{name}()"
+
+
+def _explain(error: Exception, obj: object, what: str) -> Exception:
+    """Return an error of a fitting class that names the object which stopped pickling, and what it belongs to."""
+    tracer = _Tracer(io.BytesIO())
+    try:
+        tracer.dump(obj)
+    except Exception:
+        culprit = f"an object of type '{_type_name(tracer.last)}'"
+    else:  # pickling failed only the first time
+        culprit = "an object"
+    kind = TypeError if type(error) is TypeError else pickle.PicklingError
+    return kind(f"{what}: {culprit} cannot be pickled: {error}")
+
+
+def dumps(obj: object, what: str) -> Parts:
+    """Turn `obj` into the parts of a message.
+
+    Each buffer is copied once, into memory of the process.
+
+    Parameters
+    ----------
+    obj : object
+        Anything picklable; channels too.
+    what : str
+        What `obj` is, for the error: the start of a sentence.
+
+    Raises
+    ------
+    TypeError, pickle.PicklingError
+        If something in `obj` cannot be pickled.
+    """
+    file = io.BytesIO()
+    pickler = _Pickler(file)
+    try:
+        pickler.dump(obj)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _explain(error, obj, what) from error
+    with file.getbuffer() as stream:
+        return (Block(stream), *map(Block, pickler.buffers), *pickler.queues)
+
+
+def dumps_call(fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> Parts:
+    """Turn a call into the parts of a message; see `dumps`."""
+    return dumps((fn, args, kwargs), f"{describe_callable(fn)} cannot be sent to a worker")
+
+
+def loads(parts: Parts) -> Any:
+    """Rebuild the object that `dumps` took apart; what has buffers refers to the memory of the blocks in `parts`."""
+    stream, *rest = parts
+    buffers = [part for part in rest if type(part) is Block]
+    outer = getattr(_loading, "queues", None)
+    _loading.queues = [part for part in rest if type(part) is Queue]
+    try:
+        return pickle.loads(stream, buffers=buffers)  # type: ignore[arg-type]
+    finally:
+        _loading.queues = outer

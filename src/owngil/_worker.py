@@ -1,0 +1,183 @@
+"""What runs in a worker: the loop that takes tasks and sends back what becomes of them.
+
+The dispatcher starts `main` through the core, as the whole life of a new interpreter.
+"""
+
+import atexit
+import io
+import linecache
+import sys
+import textwrap
+import traceback
+from codecs import getincrementaldecoder
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+
+from owngil import _core, _wire
+from owngil._protocol import ERROR, READY, RESULT, STDERR, STDOUT
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+__all__ = ["call_each", "execute_code", "main", "settings_of_caller"]
+
+
+def settings_of_caller() -> dict[str, Any]:
+    """Return what a worker takes over from the interpreter that starts it, so that code behaves there as here."""
+    return {
+        "path": list(sys.path),
+        "argv": list(sys.argv),
+        "recursion_limit": sys.getrecursionlimit(),
+        "int_max_str_digits": sys.get_int_max_str_digits(),
+        "dont_write_bytecode": sys.dont_write_bytecode,
+        "pycache_prefix": sys.pycache_prefix,
+    }
+
+
+def _apply(settings: dict[str, Any]) -> None:
+    sys.path[:] = settings["path"]
+    sys.argv[:] = settings["argv"]
+    sys.setrecursionlimit(settings["recursion_limit"])
+    sys.set_int_max_str_digits(settings["int_max_str_digits"])
+    sys.dont_write_bytecode = settings["dont_write_bytecode"]
+    sys.pycache_prefix = settings["pycache_prefix"]
+
+
+class _Output(io.BufferedIOBase):
+    """The bytes under a worker's sys.stdout or sys.stderr; each write becomes a message to the dispatcher."""
+
+    def __init__(self, replies: _core.Queue, kind: int, number: int, fd: int) -> None:
+        self._replies = replies
+        self._kind = kind
+        self._number = number
+        self._fd = fd
+        self._decoder = getincrementaldecoder("utf-8")("surrogatepass")
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        """Return the process's own descriptor: for child processes, whose output cannot come through here."""
+        return self._fd
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        raw = bytes(data)
+        try:
+            text = self._decoder.decode(raw)
+        except UnicodeDecodeError:
+            self._decoder.reset()
+            text = raw.decode("utf-8", "backslashreplace")
+        if text:
+            self._replies.put(self._kind, self._number, (_core.Block(text.encode("utf-8", "surrogatepass")),))
+        return len(raw)
+
+
+def _text_output(output: _Output) -> io.TextIOWrapper:
+    return io.TextIOWrapper(output, encoding="utf-8", errors="surrogatepass", newline="\n", line_buffering=True)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # a task may have put anything there, or closed it: that is no reason to lose its result
+            continue
+
+
+def _user_traceback(error: BaseException) -> str:
+    """Return the traceback without the frames that belong to this module."""
+    tb = error.__traceback__
+    while tb is not None and tb.tb_frame.f_code.co_filename == __file__:
+        tb = tb.tb_next
+    try:
+        return "".join(traceback.format_exception(type(error), error, tb))
+    except Exception as failure:  # a __str__ of the user's, for one
+        return f"{type(error).__qualname__} (its traceback cannot be shown: {failure!r})\n"
+
+
+def _dump_error(error: BaseException, worker: str) -> _wire.Parts:
+    """Take an exception apart so that something sensible arrives whatever it is made of."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        message = str(error)
+    except Exception as failure:
+        message = f"(its message cannot be shown: {failure!r})"
+    pickled: bytes | None
+    try:
+        pickled, reason = cloudpickle.dumps(error), ""
+    except Exception as failure:
+        pickled, reason = None, str(failure)
+    text = f"In worker '{worker}':\n{_user_traceback(error)}"
+    return _wire.dumps((name, message, text, pickled, reason), "an exception cannot be sent back")
+
+
+def _run(parts: _wire.Parts) -> _wire.Parts:
+    fn, args, kwargs = _wire.loads(parts)
+    result = fn(*args, **kwargs)
+    return _wire.dumps(result, f"the result of {_wire.describe_callable(fn)} cannot be sent back")
+
+
+def _serve(name: str, tasks: _core.Queue, replies: _core.Queue, max_tasks: int | None) -> None:
+    """Run tasks until the queue is closed and empty, or `max_tasks` are done."""
+    done = 0
+    while max_tasks is None or done < max_tasks:
+        try:
+            _, task, parts = tasks.get()
+        except _core.QueueClosed:
+            return
+        # Interrupts are raised inside run_task() or not at all: what stands here runs undisturbed.
+        try:
+            answer = _core.run_task(task, _run, parts)
+            kind = RESULT
+        except BaseException as error:
+            answer = _dump_error(error, name)
+            kind = ERROR
+        del parts  # the task's memory goes with the task
+        _flush()
+        replies.put(kind, task, answer)
+        del answer
+        done += 1
+
+
+def main() -> None:
+    """Live as a worker: start up, serve, flush."""
+    # The first to be registered is the last to run: when all that belongs to packages has been told to end.
+    atexit.register(_core.await_threads)
+    name, number, setup, tasks, replies = _core.worker_setup()
+    sys.stdout = _text_output(_Output(replies, STDOUT, number, 1))
+    sys.stderr = _text_output(_Output(replies, STDERR, number, 2))
+    settings, max_tasks, initializer = _wire.loads(setup)
+    del setup
+    _apply(settings)
+    if initializer is not None:
+        fn, args = initializer
+        fn(*args)
+        _flush()
+        del fn, args
+    del initializer
+    replies.put(READY, number, ())
+    _serve(name, tasks, replies, max_tasks)
+    _flush()
+
+
+_code_count = 0
+
+
+def execute_code(code: str, names: dict[str, object]) -> None:
+    """Run source text in the worker's ``__main__``, with `names` bound there."""
+    global _code_count
+    _code_count += 1
+    source = textwrap.dedent(code)
+    filename = f"<owngil.exec {_code_count}>"
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    namespace = sys.modules["__main__"].__dict__
+    namespace.update(names)
+    exec(compile(source, filename, "exec"), namespace)
+
+
+def call_each(fn: Callable[..., object], items: list[tuple[object, ...]]) -> list[object]:
+    """Call `fn` with each tuple of arguments: a chunk of a map."""
+    return [fn(*args) for args in items]
