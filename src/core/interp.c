@@ -1,5 +1,6 @@
 #include "interp.h"
 
+#include "argparsers.h"
 #include "block.h"
 #include "runtime.h"
 
@@ -316,8 +317,9 @@ drop_others(PyInterpreterState *interp)
     }
 }
 
-int
-owngil_interp_await_threads(owngil_worker *self)
+/* Returns when the interpreter has no other thread, one way or the other. */
+static void
+await_threads(owngil_worker *self)
 {
     /* Py_EndInterpreter kills the process when a thread is left, and CPython tells nobody when one goes: hence the
      * short sleeps, which only a worker that is closing and has daemon threads ever does. */
@@ -327,7 +329,7 @@ owngil_interp_await_threads(owngil_worker *self)
 
     turn_away_visitors(self);
     if (count_others(interp) == 0) {
-        return 0;
+        return;
     }
     stop_others(interp);
     for (int k = 0; k < NAPS && count_others(interp) > 0; k++) {
@@ -336,7 +338,7 @@ owngil_interp_await_threads(owngil_worker *self)
         Py_END_ALLOW_THREADS
     }
     if (count_others(interp) == 0) {
-        return 0;
+        return;
     }
     atomic_store(&self->joined, true);
     report(self, OWNGIL_REPLY_KEPT, NULL);
@@ -344,5 +346,11 @@ owngil_interp_await_threads(owngil_worker *self)
     owngil_runtime_keep(pthread_self());
     Py_END_ALLOW_THREADS
     drop_others(interp);
-    return 0;
+}
+
+void
+owngil_interp_before_end(owngil_worker *self)
+{
+    await_threads(self);
+    owngil_argparsers_release();
 }

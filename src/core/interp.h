@@ -53,8 +53,8 @@ int owngil_interp_interrupt(owngil_worker *self, uint64_t task);
 /* Waits until the thread is gone, which it is soon after EXITED. Call without a GIL. */
 void owngil_interp_join(owngil_worker *self);
 
-/* The last atexit function of a worker's interpreter: returns when its other threads are gone, or the process exits.
- * Returns 0, or -1 with an exception. Needs the GIL, on the worker's own thread. */
-int owngil_interp_await_threads(owngil_worker *self);
+/* The last atexit function of a worker's interpreter: what must be done before Py_EndInterpreter goes on. Returns when
+ * the interpreter's other threads are gone, or the process exits. Needs the GIL, on the worker's own thread. */
+void owngil_interp_before_end(owngil_worker *self);
 
 #endif

@@ -179,17 +179,18 @@ run_task(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
     return result;
 }
 
-PyDoc_STRVAR(await_threads_doc,
-"await_threads()\n--\n\n"
-"Wait until a worker's interpreter has no other thread; its first, and so last run, atexit function.");
+PyDoc_STRVAR(before_end_doc,
+"before_end()\n--\n\n"
+"Prepare the end of a worker's interpreter, which waits for its other threads; for its atexit, first registered.");
 
 static PyObject *
-await_threads(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+before_end(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
     owngil_worker *worker = require_current();
-    if (worker == NULL || owngil_interp_await_threads(worker) < 0) {
+    if (worker == NULL) {
         return NULL;
     }
+    owngil_interp_before_end(worker);
     Py_RETURN_NONE;
 }
 
@@ -230,7 +231,7 @@ PyMethodDef owngil_worker_functions[] = {
     {"start_worker", start_worker, METH_VARARGS, start_worker_doc},
     {"worker_setup", worker_setup, METH_NOARGS, worker_setup_doc},
     {"run_task", (PyCFunction)(void (*)(void))run_task, METH_FASTCALL, run_task_doc},
-    {"await_threads", await_threads, METH_NOARGS, await_threads_doc},
+    {"before_end", before_end, METH_NOARGS, before_end_doc},
     {"end_kept_workers", end_kept_workers, METH_NOARGS, end_kept_workers_doc},
     {"in_worker", in_worker, METH_NOARGS, in_worker_doc},
     {"in_main_interpreter", in_main_interpreter, METH_NOARGS, in_main_interpreter_doc},

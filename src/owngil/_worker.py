@@ -145,7 +145,7 @@ def _serve(name: str, tasks: _core.Queue, replies: _core.Queue, max_tasks: int |
 def main() -> None:
     """Live as a worker: start up, serve, flush."""
     # The first to be registered is the last to run: when all that belongs to packages has been told to end.
-    atexit.register(_core.await_threads)
+    atexit.register(_core.before_end)
     name, number, setup, tasks, replies = _core.worker_setup()
     sys.stdout = _text_output(_Output(replies, STDOUT, number, 1))
     sys.stderr = _text_output(_Output(replies, STDERR, number, 2))

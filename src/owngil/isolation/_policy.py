@@ -21,7 +21,7 @@ _PRIVATE_STDLIB: frozenset[str] = frozenset()
 IMPORT_FIRST: tuple[str, ...] = ()
 if _VERSION == (3, 12):
     # Single-phase (gh-117398, gh-103092), so refused in sub-interpreters, or else shared.
-    _PRIVATE_STDLIB = frozenset({"_ctypes", "_datetime", "_decimal", "_elementtree", "_pickle"})
+    _PRIVATE_STDLIB = frozenset({"_ctypes", "_datetime", "_decimal", "_elementtree", "_lsprof", "_pickle", "pyexpat"})
     IMPORT_FIRST = ("datetime", "hashlib", "secrets")
 elif _VERSION == (3, 13):
     IMPORT_FIRST = ("datetime",)

@@ -1,0 +1,89 @@
+#include "argparsers.h"
+
+#if PY_VERSION_HEX < 0x030C0400
+
+#include <string.h>
+
+/* In those versions: 1 means that the tuple is freed at exit, -1 that it is static. */
+enum { OWNS_TUPLE = 1, STATIC_TUPLE = -1 };
+
+/* Copies an object of `size` bytes to memory that is never freed, behind `prefix` zero bytes. */
+static PyObject *
+immortal_copy(PyObject *object, size_t size, size_t prefix)
+{
+    char *memory = PyMem_RawCalloc(1, prefix + size);
+    if (memory == NULL) {
+        return NULL;
+    }
+    PyObject *copy = (PyObject *)(memory + prefix);
+    memcpy(copy, object, size);
+    copy->ob_refcnt = _Py_IMMORTAL_REFCNT;
+    return copy;
+}
+
+static PyObject *
+immortal_keywords(PyObject *tuple)
+{
+    Py_ssize_t count = PyTuple_GET_SIZE(tuple);
+    /* Room for the collector's header, whose zeros mean "untracked". */
+    PyObject *copy = immortal_copy(tuple, sizeof(PyVarObject) + (size_t)count * sizeof(PyObject *), 2 * sizeof(void *));
+    for (Py_ssize_t k = 0; copy != NULL && k < count; k++) {
+        PyObject *name = PyTuple_GET_ITEM(tuple, k);
+        if (!PyUnicode_IS_COMPACT_ASCII(name)) {
+            return NULL; /* CPython has no such keyword */
+        }
+        PyObject *text = immortal_copy(name, sizeof(PyASCIIObject) + (size_t)PyUnicode_GET_LENGTH(name) + 1, 0);
+        if (text == NULL) {
+            return NULL;
+        }
+        ((PyASCIIObject *)text)->state.interned = 0; /* keywords are compared by value too */
+        ((PyTupleObject *)copy)->ob_item[k] = text;
+    }
+    return copy;
+}
+
+/* A new parser of our own becomes the head of CPython's list of them, from which all older ones can be reached.
+ * It stays there, so it is never freed. */
+static _PyArg_Parser *
+list_head(void)
+{
+    static const char *const keywords[] = {"keyword", NULL};
+    _PyArg_Parser *parser = PyMem_RawCalloc(1, sizeof(*parser));
+    if (parser == NULL) {
+        return NULL;
+    }
+    PyObject *unused = NULL;
+    parser->format = "|O:owngil";
+    parser->keywords = keywords;
+    if (!_PyArg_ParseStackAndKeywords(NULL, 0, NULL, parser, &unused)) {
+        PyErr_Clear();
+    }
+    return parser->initialized ? parser : NULL;
+}
+
+void
+owngil_argparsers_release(void)
+{
+    if (Py_Version >= 0x030C0400) { /* built for an older patch release than this one */
+        return;
+    }
+    for (_PyArg_Parser *at = list_head(); at != NULL; at = at->next) {
+        if (at->initialized == OWNS_TUPLE && at->kwtuple != NULL) {
+            PyObject *copy = immortal_keywords(at->kwtuple);
+            if (copy != NULL) {
+                /* The old tuple keeps its reference: another interpreter may be reading it at this moment. */
+                at->kwtuple = copy;
+                at->initialized = STATIC_TUPLE;
+            }
+        }
+    }
+}
+
+#else
+
+void
+owngil_argparsers_release(void)
+{
+}
+
+#endif
