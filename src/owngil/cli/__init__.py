@@ -1,1 +1,5 @@
-def main() -> int: return 0
+"""The command line: ``owngil COMMAND``."""
+
+from owngil.cli._main import main
+
+__all__ = ["main"]

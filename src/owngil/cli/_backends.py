@@ -1,0 +1,113 @@
+"""Ways to run the same tasks: one after the other, in threads, in processes, in interpreters.
+
+Each is a context manager that starts its workers, returns when all of them are ready, and gives a function
+``run(fn, items)`` that yields results as they are done. Left by Ctrl-C, it stops its workers at once.
+"""
+
+import multiprocessing
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Any
+
+import owngil
+
+__all__ = ["BACKENDS", "open_backend"]
+
+type Run = Callable[[Callable[..., Any], Iterable[Any]], Iterator[Any]]
+
+
+def _load_kernels() -> None:
+    """Import what the tasks need."""
+    import owngil.cli._fractal
+
+
+@contextmanager
+def _serial(workers: int) -> Iterator[Run]:
+    _load_kernels()
+    yield lambda fn, items: map(fn, items)
+
+
+@contextmanager
+def _threads(workers: int) -> Iterator[Run]:
+    stop = threading.Event()
+    everybody = threading.Barrier(workers + 1)
+    with ThreadPoolExecutor(workers, initializer=everybody.wait) as pool:
+
+        def run(fn: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
+            # Threads cannot be interrupted: the tasks must ask.
+            for future in as_completed([pool.submit(partial(fn, stop=stop.is_set), item) for item in items]):
+                yield future.result()
+
+        for _ in range(workers):
+            pool.submit(_load_kernels)
+        everybody.wait()
+        try:
+            yield run
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _start_process(everybody: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent stops these
+    _load_kernels()
+    everybody.wait()
+
+
+@contextmanager
+def _processes(workers: int) -> Iterator[Run]:
+    # Not fork, where it would be the default: the caller may have threads.
+    context = multiprocessing.get_context("forkserver")
+    everybody = context.Barrier(workers + 1)
+    with context.Pool(workers, _start_process, (everybody,)) as pool:  # leaving it terminates the processes
+        everybody.wait()
+        yield lambda fn, items: pool.imap_unordered(fn, items)
+
+
+def _start_interpreter(arrivals: owngil.Channel, start: owngil.Channel) -> None:
+    _load_kernels()
+    arrivals.send(None)
+    start.recv()
+
+
+@contextmanager
+def _interpreters(workers: int) -> Iterator[Run]:
+    with owngil.Pool(workers) as pool:
+        arrivals, start = owngil.Channel(), owngil.Channel()
+
+        def give_up(future: Future[None]) -> None:
+            if not future.cancelled() and future.exception() is not None:
+                arrivals.close()
+
+        futures = [pool.submit(_start_interpreter, arrivals, start) for _ in range(workers)]
+        try:
+            for future in futures:
+                future.add_done_callback(give_up)
+            for _ in futures:
+                arrivals.recv()
+        except owngil.ChannelClosed:
+            pass  # the result says why
+        finally:
+            for _ in futures:
+                start.send(None)
+        for future in futures:
+            future.result()
+        yield lambda fn, items: pool.map(fn, items, chunksize=1, ordered=False)
+
+
+BACKENDS: dict[str, Callable[[int], AbstractContextManager[Run]]] = {
+    "serial": _serial,
+    "threads": _threads,
+    "processes": _processes,
+    "interpreters": _interpreters,
+}
+
+
+def open_backend(name: str, workers: int) -> AbstractContextManager[Run]:
+    """Return the context manager of a backend, one of `BACKENDS`, with so many workers (serial has one)."""
+    return BACKENDS[name](workers)

@@ -1,0 +1,40 @@
+"""Reads the command line and runs a command.
+
+Exit codes: 0 done; 1 the work failed; 2 bad input, found before any work; 130 Ctrl-C.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import owngil
+from owngil.cli import mandelbrot
+from owngil.cli._errors import InputError
+
+__all__ = ["main"]
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; the usage is there for --help."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``owngil`` with `arguments` (default: the process's), and return its exit code."""
+    parser = _Parser(prog="owngil", description="Sub-interpreters for numeric Python.")
+    parser.add_argument("--version", action="version", version=f"owngil {owngil.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    mandelbrot.add_parser(commands)
+    options = parser.parse_args(arguments)
+    try:
+        code: int = options.run(options)
+        return code
+    except InputError as error:
+        print(f"owngil {options.command}: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"owngil {options.command}: interrupted", file=sys.stderr)
+        return 130
