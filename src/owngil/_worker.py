@@ -8,6 +8,7 @@ import io
 import linecache
 import sys
 import textwrap
+import threading
 import traceback
 from codecs import getincrementaldecoder
 from collections.abc import Callable
@@ -142,11 +143,24 @@ def _serve(name: str, tasks: _core.Queue, replies: _core.Queue, max_tasks: int |
         done += 1
 
 
+def _forget_own_thread() -> None:
+    """Let go of threading's record of this thread while its module is whole.
+
+    Since 3.13 threading takes a worker's thread for a foreign one, whose record removes itself when the thread's state
+    is cleared; before 3.13.3 it prints an error, because its module is gone by then (gh-130522).
+    """
+    records = getattr(threading, "_thread_local_info", None)
+    if records is not None:
+        vars(records).clear()
+
+
 def main() -> None:
     """Live as a worker: start up, serve, flush."""
-    # The first to be registered is the last to run: when all that belongs to packages has been told to end.
+    # The first to be registered are the last to run: when all that belongs to packages has been told to end.
     atexit.register(_core.before_end)
+    atexit.register(_forget_own_thread)
     name, number, setup, tasks, replies = _core.worker_setup()
+    threading.current_thread().name = name
     sys.stdout = _text_output(_Output(replies, STDOUT, number, 1))
     sys.stderr = _text_output(_Output(replies, STDERR, number, 2))
     settings, max_tasks, initializer = _wire.loads(setup)

@@ -1,0 +1,40 @@
+# One target a habit; `make help` lists them.
+VENV ?= .venv
+PYTEST_ARGS ?=
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all bench lint format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "Variables: PYTHON=path of the Python to use, VENV=folder (.venv), PYTEST_ARGS=arguments of pytest"
+
+demo: ## draw the Mandelbrot set on all cores and compare with threads and processes
+	@tools/make-venv $(VENV) cli
+	$(VENV)/bin/owngil mandelbrot --compare --kernel python
+
+test: ## run the tests on one Python
+	@tools/make-venv $(VENV) test
+	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+test-all: ## run the tests on Python 3.12, 3.13, 3.14 and 3.15
+	@tools/test-all
+
+bench: ## measure the picture's speed-up in this run (benchmarks/results)
+	@tools/make-venv $(VENV) cli
+	$(VENV)/bin/python benchmarks/picture.py
+
+lint: ## check style and types
+	@tools/make-venv $(VENV) test,dev
+	$(VENV)/bin/ruff check src tests examples benchmarks
+	$(VENV)/bin/ruff format --check src tests examples benchmarks
+	$(VENV)/bin/mypy
+
+format: ## format the Python code
+	@tools/make-venv $(VENV) test,dev
+	$(VENV)/bin/ruff check --fix src tests examples benchmarks
+	$(VENV)/bin/ruff format src tests examples benchmarks
+
+clean: ## remove what make made here
+	rm -rf .venv .venvs build
