@@ -110,6 +110,17 @@ create_private(PyObject *Py_UNUSED(unused), PyObject *args)
         module = module_from_definition((PyModuleDef *)made, NULL, spec);
         return module == NULL ? NULL : Py_BuildValue("NO", module, Py_True);
     }
+    /* Single-phase: its C code asks PyState_FindModule() for the module, which CPython's import registers. */
+    PyModuleDef *definition = PyModule_Check(made) ? PyModule_GetDef(made) : NULL;
+    if (definition == NULL) {
+        PyErr_Format(PyExc_SystemError, "%s returned no module that is made from a definition", symbol);
+        Py_DECREF(made);
+        return NULL;
+    }
+    if (PyState_FindModule(definition) == NULL && PyState_AddModule(made, definition) < 0) {
+        Py_DECREF(made);
+        return NULL;
+    }
     return Py_BuildValue("NO", made, Py_False);
 }
 

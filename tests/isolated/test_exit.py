@@ -1,0 +1,204 @@
+"""How a process ends that has workers: the right exit code, nothing on stderr, nothing lost."""
+
+import pytest
+
+PACKAGES = """
+    import numpy, scipy.stats, pandas, matplotlib.pyplot as plt
+    figure, axes = plt.subplots()
+    axes.plot(pandas.DataFrame({"a": numpy.arange(5)})["a"])
+    figure.savefig(__import__("io").BytesIO())
+    plt.close(figure)
+    assert abs(scipy.stats.norm.cdf(0) - 0.5) < 1e-12
+"""
+
+
+def test_unclosed_interpreters_and_pools(ends_cleanly):
+    out = ends_cleanly("""
+        import owngil
+        it = owngil.Interpreter()
+        pool = owngil.Pool(3)
+        print(it.call(abs, -1), list(pool.map(abs, range(5))), owngil.run(abs, -2))
+    """)
+    assert out == "1 [0, 1, 2, 3, 4] 2\n"
+
+
+def test_nothing_but_the_import(ends_cleanly):
+    assert ends_cleanly("import owngil") == ""
+
+
+def test_a_pool_that_was_never_used(ends_cleanly):
+    ends_cleanly("import owngil; pool = owngil.Pool(2)")
+
+
+@pytest.mark.parametrize("close", [True, False], ids=["closed", "left"])
+def test_numeric_packages_in_four_workers_at_once(ends_cleanly, close):
+    ends_cleanly(f"""
+        import owngil
+        code = {PACKAGES!r}
+        workers = [owngil.Interpreter() for _ in range(4)]
+        futures = [worker.submit(exec, __import__("textwrap").dedent(code), {{}}) for worker in workers]
+        for future in futures:
+            future.result()
+        if {close}:
+            for worker in workers:
+                worker.close()
+    """)
+
+
+def test_submitted_work_is_finished(ends_cleanly):
+    out = ends_cleanly("""
+        import owngil
+        pool = owngil.Pool(2)
+        for k in range(20):
+            pool.submit(print, k)
+    """)
+    assert sorted(map(int, out.split())) == list(range(20))
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "stderr"),
+    [("sys.exit(3)", 3, ""), ("raise ValueError('x')", 1, "ValueError: x"), ("os._exit(4)", 4, "")],
+)
+def test_exit_codes(run_program, ending, code, stderr):
+    done = run_program(f"""
+        import os, sys, owngil
+        pool = owngil.Pool(2)
+        list(pool.map(abs, range(10)))
+        {ending}
+    """)
+    assert done.returncode == code
+    assert done.stderr.strip().endswith(stderr)
+    assert done.stderr == "" or stderr
+
+
+def test_ctrl_c_at_exit_interrupts_what_runs(run_program):
+    done = run_program("""
+        import atexit, os, signal, threading
+        import owngil
+
+        def spin(started):
+            started.send(None)
+            while True:
+                pass
+
+        started = owngil.Channel()
+        pool = owngil.Pool(1)
+        future = pool.submit(spin, started)
+        waiting = pool.submit(print, "never")
+        started.recv()
+        # Registered later, so it runs before owngil's: Ctrl-C arrives while that waits for the worker, or just before.
+        def press_ctrl_c():
+            signal.signal(signal.SIGINT, lambda *_: signal.signal(signal.SIGINT, signal.default_int_handler))
+            thread = threading.Thread(target=interrupt_until_the_end, daemon=True)
+            thread.start()
+        def interrupt_until_the_end():
+            while not future.done():
+                os.kill(os.getpid(), signal.SIGINT)
+                threading.Event().wait(0.1)
+        atexit.register(press_ctrl_c)
+    """)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_daemon_threads_in_workers(ends_cleanly):
+    out = ends_cleanly("""
+        import owngil
+
+        def leave_threads():
+            import threading, time
+            def busy():
+                while True:
+                    pass
+            threading.Thread(target=busy, daemon=True).start()
+            threading.Thread(target=threading.Event().wait, daemon=True).start()
+            return sum(thread.daemon for thread in threading.enumerate()) >= 2
+
+        closed, left = owngil.Interpreter(), owngil.Interpreter()
+        print(closed.call(leave_threads), left.call(leave_threads))
+        closed.close()
+        with owngil.Interpreter() as it:
+            print(it.call(abs, -1))
+    """)
+    assert out == "True True\n1\n"
+
+
+def test_tqdm_in_workers(run_program):
+    done = run_program("""
+        import owngil
+        def work():
+            from tqdm import tqdm
+            return sum(tqdm(range(5)))
+        with owngil.Pool(2) as pool:
+            print([f.result() for f in [pool.submit(work) for _ in range(4)]])
+    """)
+    assert (done.returncode, done.stdout) == (0, "[10, 10, 10, 10]\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_threads_and_executors_in_workers_that_nobody_ends(ends_cleanly):
+    out = ends_cleanly("""
+        import owngil
+        def work():
+            import concurrent.futures, asyncio, threading
+            global executor, thread
+            executor = concurrent.futures.ThreadPoolExecutor(2)
+            total = sum(executor.map(abs, range(10)))
+            return total + asyncio.run(asyncio.sleep(0, 5))
+        print(owngil.run(work))
+    """)
+    assert out == "50\n"
+
+
+def test_nested_pools_left_open(ends_cleanly):
+    out = ends_cleanly("""
+        import owngil
+        def outer():
+            import owngil
+            global inner
+            inner = owngil.Pool(2)
+            return sum(inner.map(abs, range(10)))
+        print(owngil.run(outer))
+        it = owngil.Interpreter()
+        print(it.call(outer))
+        it.close()
+    """)
+    assert out == "45\n45\n"
+
+
+def test_at_exit_functions_of_workers_run(ends_cleanly):
+    out = ends_cleanly("""
+        import owngil
+        with owngil.Interpreter() as it:
+            it.exec("import atexit; atexit.register(print, 'bye')")
+    """)
+    assert out == "bye\n"
+
+
+def test_no_main_guard_is_needed(ends_cleanly):
+    out = ends_cleanly("""
+        import owngil
+        print("once")
+        class Thing:
+            def __init__(self, x): self.x = x
+        def double(thing): return Thing(thing.x * 2)
+        with owngil.Pool(2) as pool:
+            results = list(pool.map(double, [Thing(1), Thing(2)]))
+        print([r.x for r in results], all(type(r) is Thing for r in results))
+    """)
+    assert out == "once\n[2, 4] True\n"
+
+
+def test_keyword_functions_first_used_in_a_worker(ends_cleanly):
+    """gh-119213: on Python 3.12.0 to 3.12.3 the names of such keywords were freed twice."""
+    out = ends_cleanly("""
+        import owngil
+        def work():
+            import binascii, pickle, zlib
+            pickle.loads(pickle.dumps(1), buffers=[])
+            return len(zlib.compress(b"a" * 100, level=3)), binascii.b2a_base64(b"a", newline=False)
+        for _ in range(3):
+            with owngil.Interpreter() as it:
+                print(it.call(work))
+        print(work())
+    """)
+    assert out.count("b'YQ=='") == 4
