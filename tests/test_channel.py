@@ -178,3 +178,12 @@ def test_ctrl_c_ends_a_wait(run_program):
         print(channel.recv())
     """)
     assert (done.stdout, done.stderr, done.returncode) == ("interrupted\n1\n", "", 0)
+
+
+def test_a_long_chain_of_channels_in_channels_is_freed():
+    last = owngil.Channel()
+    for _ in range(100_000):
+        outer = owngil.Channel()
+        outer.send(last)
+        last = outer
+    del last, outer

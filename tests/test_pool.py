@@ -267,3 +267,76 @@ def test_arguments_that_cannot_be_rebuilt_fail_the_task_only(pool):
     with pytest.raises(ValueError, match="not a number"):
         pool.submit(abs, Bad()).result()
     assert pool.submit(abs, -1).result() == 1
+
+
+def test_tasks_that_spoil_their_worker_still_answer():
+    class Nasty(Exception):
+        def __str__(self):
+            raise KeyboardInterrupt
+
+    class Stream:
+        def flush(self):
+            raise KeyboardInterrupt
+
+    def spoil_output(stream):
+        import sys
+
+        sys.stdout = stream
+        return 1
+
+    def fail(kind):
+        raise kind
+
+    with owngil.Pool(1) as pool:
+        assert pool.submit(spoil_output, Stream()).result(30) == 1
+        with pytest.raises(Nasty) as caught:
+            pool.submit(fail, Nasty).result(30)
+        assert "cannot be shown: KeyboardInterrupt" in str(caught.value.__cause__)
+        assert pool.submit(abs, -1).result(30) == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_callback_that_raises_stops_nothing(capsys):
+    def leave(future):
+        raise SystemExit("from a callback")
+
+    with owngil.Pool(1) as pool:
+        pool.submit(abs, -1).add_done_callback(leave)
+        assert pool.submit(abs, -2).result(30) == 2
+    assert "from a callback" in capsys.readouterr().err
+
+
+def test_paths_that_are_no_strings_are_ignored(monkeypatch):
+    import sys
+    from pathlib import Path
+
+    monkeypatch.setattr(sys, "path", [*sys.path, Path("/nowhere")])
+    with owngil.Pool(1) as pool:
+        assert pool.submit(abs, -1).result(30) == 1
+
+
+def test_a_failing_start_of_the_collector_is_no_hang(monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    with owngil.Pool(1) as pool:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(RuntimeError, match="can't start"):
+                pool.submit(abs, 1)
+        assert pool.submit(abs, -1).result(30) == 1
+
+
+def test_stop_reaches_tasks_that_are_about_to_begin():
+    class Stop(KeyboardInterrupt):
+        pass
+
+    def spin():
+        while True:
+            pass
+
+    for _ in range(5):
+        with pytest.raises(Stop), owngil.Pool(2) as pool:
+            futures = [pool.submit(spin) for _ in range(4)]
+            raise Stop
+        assert all(future.done() for future in futures)

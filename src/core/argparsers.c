@@ -2,6 +2,7 @@
 
 #if PY_VERSION_HEX < 0x030C0400
 
+#include <pthread.h>
 #include <string.h>
 
 /* In those versions: 1 means that the tuple is freed at exit, -1 that it is static. */
@@ -67,6 +68,8 @@ owngil_argparsers_release(void)
     if (Py_Version >= 0x030C0400) { /* built for an older patch release than this one */
         return;
     }
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* two workers may end at the same time */
+    pthread_mutex_lock(&lock);
     for (_PyArg_Parser *at = list_head(); at != NULL; at = at->next) {
         if (at->initialized == OWNS_TUPLE && at->kwtuple != NULL) {
             PyObject *copy = immortal_keywords(at->kwtuple);
@@ -77,6 +80,7 @@ owngil_argparsers_release(void)
             }
         }
     }
+    pthread_mutex_unlock(&lock);
 }
 
 #else

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static _Thread_local owngil_worker *current;
 
@@ -78,8 +79,9 @@ report_exception(owngil_worker *self)
     Py_XDECREF(exception);
 }
 
-/* Runs the bootstrap source in a namespace of its own. Needs the GIL. */
-static void
+/* Runs the bootstrap source in a namespace of its own. Returns 0, or -1 when it failed, which is then reported. Needs
+ * the GIL. */
+static int
 run_bootstrap(owngil_worker *self)
 {
     PyObject *globals = PyDict_New();
@@ -87,11 +89,13 @@ run_bootstrap(owngil_worker *self)
     if (globals != NULL && PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) == 0) {
         result = PyRun_String(self->bootstrap, Py_file_input, globals, globals);
     }
-    if (result == NULL) {
+    int failed = result == NULL;
+    if (failed) {
         report_exception(self);
     }
     Py_XDECREF(result);
     Py_XDECREF(globals);
+    return failed ? -1 : 0;
 }
 
 /* From here on nobody else enters the interpreter; waits for those who are there. Needs the GIL, and lets go of it. */
@@ -135,7 +139,9 @@ worker_main(void *argument)
         self->interp = PyThreadState_GetInterpreter(tstate);
         pthread_mutex_unlock(&self->lock);
         atomic_store(&self->interpreter_id, PyInterpreterState_GetID(PyThreadState_GetInterpreter(tstate)));
-        run_bootstrap(self);
+        if (run_bootstrap(self) < 0) {
+            owngil_interp_before_end(self); /* which may not be registered yet */
+        }
         turn_away_visitors(self);
         Py_EndInterpreter(tstate);
         owngil_parking_adopt(NULL);
@@ -161,7 +167,8 @@ owngil_interp_start(const char *name, uint64_t number, const char *bootstrap, ow
     owngil_parking_init(&self->parking);
     atomic_init(&self->interpreter_id, -1);
     atomic_init(&self->task, 0);
-    atomic_init(&self->joined, true); /* there is nothing to join yet */
+    atomic_init(&self->joined, false);
+    atomic_init(&self->stopped, false);
     self->number = number;
     self->setup = setup;
     owngil_shared_acquire(&setup->base);
@@ -186,13 +193,13 @@ owngil_interp_start(const char *name, uint64_t number, const char *bootstrap, ow
         owngil_shared_release(&self->base);
         goto failed;
     }
-    atomic_store(&self->joined, false);
     char short_name[16]; /* Linux allows no more */
     snprintf(short_name, sizeof(short_name), "%s", name);
     pthread_setname_np(self->thread, short_name);
     return self;
 
 failed:
+    atomic_store(&self->joined, true); /* there is no thread */
     owngil_shared_release(&self->base);
     return NULL;
 }
@@ -280,6 +287,15 @@ owngil_interp_interrupt(owngil_worker *self, uint64_t task)
     return error;
 }
 
+int
+owngil_interp_stop(owngil_worker *self)
+{
+    /* run_task() sets `task` and then looks at `stopped`; here it is the other way round, so one of the two sees. */
+    atomic_store(&self->stopped, true);
+    uint64_t task = atomic_load(&self->task);
+    return task != 0 ? owngil_interp_interrupt(self, task) : 0;
+}
+
 /* Thread states of `interp` other than the caller's. The list changes only with the GIL held, which the caller does. */
 static size_t
 count_others(PyInterpreterState *interp)
@@ -302,7 +318,38 @@ stop_others(PyInterpreterState *interp)
     }
 }
 
-/* Forgets the other threads, as CPython does with daemon threads when the main interpreter ends. */
+/* Profile function of last resort, for threads that went on when they were asked to end: whatever such a thread does
+ * next, it waits here until the process is gone. */
+static int
+park_thread(PyObject *Py_UNUSED(unused), PyFrameObject *Py_UNUSED(frame), int Py_UNUSED(what), PyObject *Py_UNUSED(arg))
+{
+    if (current == NULL) { /* the worker's own thread is not meant */
+        Py_BEGIN_ALLOW_THREADS
+        for (;;) {
+            pause();
+        }
+        Py_END_ALLOW_THREADS
+    }
+    return 0;
+}
+
+/* Waits for the other threads to go; returns whether they did. CPython tells nobody when one goes: hence the short
+ * sleeps, which only a worker that is closing and has daemon threads ever does. Needs the GIL, and lets go of it. */
+static bool
+others_are_gone(PyInterpreterState *interp)
+{
+    const struct timespec nap = {.tv_nsec = 1000000};
+    enum { NAPS = 250 };
+    for (int k = 0; k < NAPS && count_others(interp) > 0; k++) {
+        Py_BEGIN_ALLOW_THREADS
+        nanosleep(&nap, NULL);
+        Py_END_ALLOW_THREADS
+    }
+    return count_others(interp) == 0;
+}
+
+/* Forgets the other threads. They sleep in C, or in park_thread(): one that wakes after this finds its state gone.
+ * That is safe only once the process is finalizing, and the moment until then is short. */
 static void
 drop_others(PyInterpreterState *interp)
 {
@@ -317,14 +364,10 @@ drop_others(PyInterpreterState *interp)
     }
 }
 
-/* Returns when the interpreter has no other thread, one way or the other. */
+/* Returns when the interpreter has no other thread: Py_EndInterpreter kills the process otherwise. */
 static void
 await_threads(owngil_worker *self)
 {
-    /* Py_EndInterpreter kills the process when a thread is left, and CPython tells nobody when one goes: hence the
-     * short sleeps, which only a worker that is closing and has daemon threads ever does. */
-    const struct timespec nap = {.tv_nsec = 1000000};
-    enum { NAPS = 500 };
     PyInterpreterState *interp = PyInterpreterState_Get();
 
     turn_away_visitors(self);
@@ -332,18 +375,19 @@ await_threads(owngil_worker *self)
         return;
     }
     stop_others(interp);
-    for (int k = 0; k < NAPS && count_others(interp) > 0; k++) {
-        Py_BEGIN_ALLOW_THREADS
-        nanosleep(&nap, NULL);
-        Py_END_ALLOW_THREADS
-    }
-    if (count_others(interp) == 0) {
+    if (others_are_gone(interp)) {
         return;
     }
+    PyEval_SetProfileAllThreads(park_thread, NULL);
+    if (others_are_gone(interp)) {
+        return;
+    }
+    PyEval_SetProfile(NULL, NULL);
     atomic_store(&self->joined, true);
+    owngil_runtime_keep(pthread_self());
     report(self, OWNGIL_REPLY_KEPT, NULL);
     Py_BEGIN_ALLOW_THREADS
-    owngil_runtime_keep(pthread_self());
+    owngil_runtime_await_exit();
     Py_END_ALLOW_THREADS
     drop_others(interp);
 }

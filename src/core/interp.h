@@ -28,6 +28,7 @@ typedef struct {
     _Atomic int64_t interpreter_id;      /* -1 before there is one */
     _Atomic uint64_t task;               /* what it is running, 0: nothing; written with the worker's GIL held */
     atomic_bool joined;                  /* or to be joined by owngil_runtime_exit */
+    atomic_bool stopped;                 /* it runs no more tasks: each fails as it begins */
     /* Guarded by `lock`. */
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -49,6 +50,9 @@ owngil_worker *owngil_interp_current(void);
 /* KeyboardInterrupt in task `task`, if the worker is still running that one when its GIL can be had. Does not wait
  * for it. Returns 0 or an errno. Needs no GIL. */
 int owngil_interp_interrupt(owngil_worker *self, uint64_t task);
+
+/* Lets every task that the worker begins from now on fail with KeyboardInterrupt, and interrupts the one that runs. */
+int owngil_interp_stop(owngil_worker *self);
 
 /* Waits until the thread is gone, which it is soon after EXITED. Call without a GIL. */
 void owngil_interp_join(owngil_worker *self);

@@ -50,15 +50,23 @@ owngil_runtime_stack_size(void)
 }
 
 void
-owngil_runtime_keep(pthread_t self)
+owngil_runtime_keep(pthread_t thread)
 {
     kept *entry = malloc(sizeof(*entry));
-    pthread_mutex_lock(&runtime.lock);
-    if (entry != NULL) { /* else nobody joins it: no more than an untidy exit */
-        entry->thread = self;
-        entry->next = runtime.kept;
-        runtime.kept = entry;
+    if (entry == NULL) { /* nobody joins it then: no more than an untidy exit */
+        return;
     }
+    pthread_mutex_lock(&runtime.lock);
+    entry->thread = thread;
+    entry->next = runtime.kept;
+    runtime.kept = entry;
+    pthread_mutex_unlock(&runtime.lock);
+}
+
+void
+owngil_runtime_await_exit(void)
+{
+    pthread_mutex_lock(&runtime.lock);
     while (!runtime.exiting) {
         pthread_cond_wait(&runtime.changed, &runtime.lock);
     }

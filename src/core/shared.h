@@ -22,6 +22,7 @@ struct owngil_shared {
     atomic_size_t refs;
     owngil_kind kind;
     void (*free)(owngil_shared *);
+    owngil_shared *next_dead; /* shared.c's, once there are no more references */
 };
 
 /* Starts the life of `self` with one reference, the caller's. */
@@ -31,6 +32,7 @@ owngil_shared_init(owngil_shared *self, owngil_kind kind, void (*free)(owngil_sh
     atomic_init(&self->refs, 1);
     self->kind = kind;
     self->free = free;
+    self->next_dead = NULL;
 }
 
 static inline void
@@ -39,12 +41,15 @@ owngil_shared_acquire(owngil_shared *self)
     atomic_fetch_add_explicit(&self->refs, 1, memory_order_relaxed);
 }
 
+/* Frees an object without references, and what only that held, however long the chain is. */
+void owngil_shared_free(owngil_shared *self);
+
 /* Gives one reference back; the last one frees. NULL is allowed. */
 static inline void
 owngil_shared_release(owngil_shared *self)
 {
     if (self != NULL && atomic_fetch_sub_explicit(&self->refs, 1, memory_order_acq_rel) == 1) {
-        self->free(self);
+        owngil_shared_free(self);
     }
 }
 

@@ -30,6 +30,21 @@ worker_interrupt(PyObject *self, PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(stop_doc,
+"stop()\n--\n\n"
+"Interrupt the task that the worker is running, and every one that it begins from now on.");
+
+static PyObject *
+worker_stop(PyObject *self, PyObject *Py_UNUSED(unused))
+{
+    int error = owngil_interp_stop(worker_of(self));
+    if (error != 0) {
+        errno = error;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(join_doc,
 "join()\n--\n\n"
 "Wait for the worker's thread, which is gone soon after its EXITED.");
@@ -57,6 +72,7 @@ worker_get_task(PyObject *self, void *Py_UNUSED(closure))
 
 static PyMethodDef worker_methods[] = {
     {"interrupt", worker_interrupt, METH_NOARGS, interrupt_doc},
+    {"stop", worker_stop, METH_NOARGS, stop_doc},
     {"join", worker_join, METH_NOARGS, join_doc},
     {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
@@ -171,7 +187,13 @@ run_task(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     atomic_store(&worker->task, id);
-    PyObject *result = PyObject_Vectorcall(args[1], args + 2, (size_t)count - 2, NULL);
+    PyObject *result = NULL;
+    if (atomic_load(&worker->stopped)) {
+        PyErr_SetNone(PyExc_KeyboardInterrupt);
+    }
+    else {
+        result = PyObject_Vectorcall(args[1], args + 2, (size_t)count - 2, NULL);
+    }
     atomic_store(&worker->task, 0);
     /* An interrupt that arrived too late to be raised in there is raised nowhere. This cannot change `result`: when
      * an exception is set, the call below leaves it alone. */

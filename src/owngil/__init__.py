@@ -4,11 +4,10 @@ from owngil import _platform
 
 _platform.check()
 
-from owngil import _core, isolation  # noqa: E402
+from owngil import _core, _startup  # noqa: E402
 
 if _core.in_worker():
-    # Before anything below imports an extension module: on 3.12 pickle's own is one that needs a private copy.
-    isolation.install()
+    _startup.prepare_worker()
 
 from owngil._channel import Channel  # noqa: E402
 from owngil._default import map, run, to_interpreter  # noqa: E402

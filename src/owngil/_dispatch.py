@@ -111,14 +111,21 @@ class Dispatcher:
             task = next(self._task_ids)
             future = TaskFuture(self, task)
             self._pending[task] = future
-            future._message = self._tasks.put(CALL, task, parts)
+            try:
+                future._message = self._tasks.put(CALL, task, parts)
+            except _core.QueueClosed:  # by a signal handler, since the check
+                self.forget(task)
+                raise RuntimeError("no task can be submitted: the workers are closed") from None
             if len(self._workers) < min(self._max_workers, len(self._pending)):
                 try:
                     self._start_worker()
-                except BaseException:
+                except Exception:
                     if not self._workers:
                         future.cancel()
                         raise
+                except BaseException:
+                    future.cancel()
+                    raise
             return future
 
     def forget(self, task: int) -> None:
@@ -165,15 +172,22 @@ class Dispatcher:
         if not self._abandoned and collector not in (None, threading.current_thread()):
             collector.join()
 
-    def interrupt_and_join(self) -> None:
-        """End as soon as possible: cancel what waits, interrupt what runs, wait for it; after close()."""
+    def stop(self) -> None:
+        """Cancel what waits and interrupt what runs, or begins to at this moment. Never waits."""
         self._cancel_pending()
-        self.interrupt()
+        for worker in list(self._workers.values()):
+            worker.stop()
+
+    def stop_and_join(self) -> None:
+        """End as soon as possible: cancel what waits, interrupt what runs, wait for it; after close()."""
+        self.stop()
         self.join()
 
     def abandon(self) -> None:
         """Forget the workers: this process is a fork, which has none of their threads."""
         self._abandoned = True
+        self._workers = {}
+        self._lock = threading.RLock()  # another thread may have held it
         self._broken = "its workers belong to the process that forked this one; make new ones here"
 
     def _cancel_pending(self) -> None:
@@ -190,18 +204,20 @@ class Dispatcher:
             (settings_of_caller(), self._max_tasks, self._initializer), "the initializer cannot be sent to a worker"
         )
         # Only the path is needed before the import hook is there; repr() of a str is plain source.
-        bootstrap = f"import sys; sys.path[:] = {ascii(sys.path)}; from owngil._worker import main; main()"
+        path = ascii([entry for entry in sys.path if isinstance(entry, str)])  # as importlib, which skips others
+        bootstrap = f"import sys; sys.path[:] = {path}; from owngil._worker import main; main()"
         if self._collector is None:
+            collector = threading.Thread(target=self._collect, name=f"{name} collector", daemon=True)
+            collector.start()
+            self._collector = collector
             _live.add(self)
-            self._collector = threading.Thread(target=self._collect, name=f"{name} collector", daemon=True)
-            self._collector.start()
         self._workers[number] = _core.start_worker(name, number, bootstrap, setup, self._tasks, self._replies)
 
     def _on_exit(self, number: int, joinable: bool) -> None:
         """Account for a worker that is gone, and replace it if tasks wait."""
         with self._lock:
-            worker = self._workers.pop(number)
-            if joinable:
+            worker = self._workers.pop(number, None)
+            if joinable and worker is not None:
                 worker.join()
             failure = None
             if self._broken is None and len(self._tasks) > 0 and len(self._workers) < self._max_workers:
@@ -221,49 +237,63 @@ class Dispatcher:
             self._broken = reason
             self._tasks.close()
             waiting = list(self._pending.values())
-        # Without the lock: what follows runs the futures' callbacks.
-        for future in waiting:
-            message = future._message
-            if message is not None and message.cancel():  # those that other workers are running still get their results
-                self.forget(future._task)
-                future.set_exception(BrokenPoolError(reason))
+        # Those that other workers are running still get their results.
+        self._fail([f for f in waiting if f._message is not None and f._message.cancel()], reason)
         if not self._started.done():
             self._started.set_exception(BrokenPoolError(reason))
+
+    def _fail(self, futures: Iterable[TaskFuture], reason: str) -> None:
+        """Fail tasks that nobody runs. Without the lock held: this runs the futures' callbacks."""
+        for future in futures:
+            self.forget(future._task)
+            if not future.done():
+                future.set_exception(BrokenPoolError(reason))
 
     # Replies
 
     def _collect(self) -> None:
         try:
             while not self._done():
-                kind, number, parts = self._replies.get(writable=True)
-                if kind in (RESULT, ERROR):
-                    self._resolve(kind, number, parts)
-                elif kind in (STDOUT, STDERR):
-                    _show(sys.stdout if kind == STDOUT else sys.stderr, parts)
-                elif kind == READY:
-                    with self._lock:  # _start_worker() may not have returned yet
-                        interpreter = self._workers[number].interpreter_id
-                    if not self._started.done():
-                        self._started.set_result(interpreter)
-                elif kind == FAILED:
-                    reason = bytes(parts[0]).decode() if parts else "out of memory"
-                    self._break(f"worker '{self._name(number)}' cannot work:\n{reason.rstrip()}")
-                elif kind in (EXITED, KEPT):
-                    self._on_exit(number, kind == EXITED)
-                del parts
+                try:
+                    self._handle(*self._replies.get(writable=True))
+                except BaseException:  # a future's callback that raises SystemExit, for one: other tasks must go on
+                    sys.excepthook(*sys.exc_info())
         finally:
             _live.discard(self)
+            self._replies.close()
+            # Nothing is left, unless workers died in ways that nobody thought of.
+            self._fail(list(self._pending.values()), "the worker ended without an answer")
+
+    def _handle(self, kind: int, number: int, parts: _wire.Parts) -> None:
+        if kind in (RESULT, ERROR):
+            self._resolve(kind, number, parts)
+        elif kind in (STDOUT, STDERR):
+            _show(sys.stdout if kind == STDOUT else sys.stderr, parts)
+        elif kind == READY:
+            with self._lock:  # _start_worker() may not have returned yet
+                worker = self._workers.get(number)
+            if worker is not None and not self._started.done():
+                self._started.set_result(worker.interpreter_id)
+        elif kind == FAILED:
+            reason = b"".join(parts).decode() or "out of memory"  # type: ignore[arg-type]
+            self._break(f"worker '{self._name(number)}' cannot work:\n{reason.rstrip()}")
+        elif kind in (EXITED, KEPT):
+            self._on_exit(number, kind == EXITED)
 
     def _resolve(self, kind: int, task: int, parts: _wire.Parts) -> None:
         future = self._pending.pop(task)
+        failure: BaseException | None = None
+        result = None
         try:
             if kind == ERROR:
-                future.set_exception(_load_error(parts))
-                return
-            result = _wire.loads(parts)
+                failure = _load_error(parts)
+            else:
+                result = _wire.loads(parts)
         except BaseException as error:
-            error.add_note("owngil: the task succeeded, but its result cannot be rebuilt at the caller")
-            future.set_exception(error)
+            error.add_note("owngil: the task ended, but what it sent back cannot be rebuilt at the caller")
+            failure = error
+        if failure is not None:
+            future.set_exception(failure)
         else:
             future.set_result(result)
 
@@ -306,9 +336,13 @@ def _end_all() -> None:
     while dispatchers:
         try:
             finish(dispatchers[-1])
-            dispatchers.pop()
         except KeyboardInterrupt:
-            finish = Dispatcher.interrupt_and_join
+            finish = Dispatcher.stop_and_join
+        except Exception:
+            sys.excepthook(*sys.exc_info())
+            dispatchers.pop()
+        else:
+            dispatchers.pop()
     if _core.in_main_interpreter():
         _core.end_kept_workers()
 

@@ -141,7 +141,7 @@ class Interpreter:
     ) -> None:
         if isinstance(error, KeyboardInterrupt):
             self._dispatcher.shutdown(wait=False, cancel_futures=True)
-            self._dispatcher.interrupt()
+            self._dispatcher.stop()
         self.close()
 
     def __reduce__(self) -> Any:

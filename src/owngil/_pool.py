@@ -195,7 +195,7 @@ class Pool(Executor):
     ) -> None:
         if isinstance(error, KeyboardInterrupt):  # whoever presses Ctrl-C wants this to end now
             self.shutdown(wait=False, cancel_futures=True)
-            self.interrupt()
+            self._dispatcher.stop()
         self.shutdown(wait=True)
 
     def __reduce__(self) -> Any:

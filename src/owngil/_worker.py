@@ -3,7 +3,7 @@
 The dispatcher starts `main` through the core, as the whole life of a new interpreter.
 """
 
-import atexit
+import contextlib
 import io
 import linecache
 import sys
@@ -28,7 +28,7 @@ __all__ = ["call_each", "execute_code", "main", "settings_of_caller"]
 def settings_of_caller() -> dict[str, Any]:
     """Return what a worker takes over from the interpreter that starts it, so that code behaves there as here."""
     return {
-        "path": list(sys.path),
+        "path": [entry for entry in sys.path if isinstance(entry, str)],
         "argv": list(sys.argv),
         "recursion_limit": sys.getrecursionlimit(),
         "int_max_str_digits": sys.get_int_max_str_digits(),
@@ -71,7 +71,8 @@ class _Output(io.BufferedIOBase):
             self._decoder.reset()
             text = raw.decode("utf-8", "backslashreplace")
         if text:
-            self._replies.put(self._kind, self._number, (_core.Block(text.encode("utf-8", "surrogatepass")),))
+            with contextlib.suppress(_core.QueueClosed):  # nobody listens any more
+                self._replies.put(self._kind, self._number, (_core.Block(text.encode("utf-8", "surrogatepass")),))
         return len(raw)
 
 
@@ -81,10 +82,9 @@ def _text_output(output: _Output) -> io.TextIOWrapper:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        try:
+        # A task may have put anything there, or closed it: that is no reason to lose its result.
+        with contextlib.suppress(BaseException):
             stream.flush()
-        except Exception:  # a task may have put anything there, or closed it: that is no reason to lose its result
-            continue
 
 
 def _user_traceback(error: BaseException) -> str:
@@ -92,26 +92,29 @@ def _user_traceback(error: BaseException) -> str:
     tb = error.__traceback__
     while tb is not None and tb.tb_frame.f_code.co_filename == __file__:
         tb = tb.tb_next
+    return _text(lambda: "".join(traceback.format_exception(type(error), error, tb)))
+
+
+def _text(make: Callable[[], str]) -> str:
+    """Return ``make()``, which runs the user's own __str__ and __repr__, or what to say if that fails."""
     try:
-        return "".join(traceback.format_exception(type(error), error, tb))
-    except Exception as failure:  # a __str__ of the user's, for one
-        return f"{type(error).__qualname__} (its traceback cannot be shown: {failure!r})\n"
+        return make()
+    except BaseException as failure:
+        return f"(cannot be shown: {type(failure).__qualname__})"
 
 
 def _dump_error(error: BaseException, worker: str) -> _wire.Parts:
     """Take an exception apart so that something sensible arrives whatever it is made of."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    try:
-        message = str(error)
-    except Exception as failure:
-        message = f"(its message cannot be shown: {failure!r})"
+    message = _text(lambda: str(error))
+    text = f"In worker '{worker}':\n{_user_traceback(error)}"
     pickled: bytes | None
     try:
         pickled, reason = cloudpickle.dumps(error), ""
-    except Exception as failure:
-        pickled, reason = None, str(failure)
-    text = f"In worker '{worker}':\n{_user_traceback(error)}"
+    except BaseException as problem:
+        failure = problem
+        pickled, reason = None, _text(lambda: str(failure))
     return _wire.dumps((name, message, text, pickled, reason), "an exception cannot be sent back")
 
 
@@ -143,22 +146,8 @@ def _serve(name: str, tasks: _core.Queue, replies: _core.Queue, max_tasks: int |
         done += 1
 
 
-def _forget_own_thread() -> None:
-    """Let go of threading's record of this thread while its module is whole.
-
-    Since 3.13 threading takes a worker's thread for a foreign one, whose record removes itself when the thread's state
-    is cleared; before 3.13.3 it prints an error, because its module is gone by then (gh-130522).
-    """
-    records = getattr(threading, "_thread_local_info", None)
-    if records is not None:
-        vars(records).clear()
-
-
 def main() -> None:
     """Live as a worker: start up, serve, flush."""
-    # The first to be registered are the last to run: when all that belongs to packages has been told to end.
-    atexit.register(_core.before_end)
-    atexit.register(_forget_own_thread)
     name, number, setup, tasks, replies = _core.worker_setup()
     threading.current_thread().name = name
     sys.stdout = _text_output(_Output(replies, STDOUT, number, 1))

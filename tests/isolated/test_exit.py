@@ -122,6 +122,27 @@ def test_daemon_threads_in_workers(ends_cleanly):
     assert out == "True True\n1\n"
 
 
+def test_daemon_threads_that_do_not_want_to_end(ends_cleanly):
+    ends_cleanly("""
+        import owngil
+
+        def leave_threads():
+            import threading, time
+            def stubborn():
+                while True:
+                    try:
+                        time.sleep(0.001)
+                    except SystemExit:
+                        pass
+            for _ in range(4):
+                threading.Thread(target=stubborn, daemon=True).start()
+
+        with owngil.Interpreter() as it:
+            it.call(leave_threads)
+        owngil.run(leave_threads)
+    """)
+
+
 def test_tqdm_in_workers(run_program):
     done = run_program("""
         import owngil

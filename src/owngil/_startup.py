@@ -1,0 +1,28 @@
+"""What comes first in a worker's interpreter, before the rest of owngil is imported there."""
+
+import atexit
+import threading
+
+from owngil import _core, isolation
+
+__all__ = ["prepare_worker"]
+
+
+def _forget_own_thread() -> None:
+    """Let go of threading's record of this thread while its module is whole.
+
+    Since 3.13 threading takes a worker's thread for a foreign one, whose record removes itself when the thread's state
+    is cleared; before 3.13.3 it prints an error, because its module is gone by then (gh-130522).
+    """
+    records = getattr(threading, "_thread_local_info", None)
+    if records is not None:
+        vars(records).clear()
+
+
+def prepare_worker() -> None:
+    """Install the import hook, and what must be the last to run at the interpreter's end."""
+    # On 3.12 pickle's own extension module is one that needs a private copy, so the hook comes before what imports it.
+    isolation.install()
+    # The first to be registered are the last to run: when packages, and owngil's own nested pools, have ended.
+    atexit.register(_core.before_end)
+    atexit.register(_forget_own_thread)

@@ -1,0 +1,105 @@
+"""The core's queue, without what is built on it."""
+
+import threading
+
+import pytest
+
+from owngil import _core
+
+
+def test_messages_keep_kind_id_and_parts():
+    queue = _core.Queue()
+    inner = _core.Queue()
+    message = queue.put(3, 2**63, (_core.Block(b"abc"), inner))
+    assert not message.taken
+    kind, number, (block, other) = queue.get()
+    assert (kind, number, bytes(block), len(block)) == (3, 2**63, b"abc", 3)
+    assert other == inner
+    assert hash(other) == hash(inner)
+    assert message.taken
+
+
+def test_blocks_are_writable_only_for_whom_it_was_asked():
+    queue = _core.Queue()
+    for writable in (False, True):
+        queue.put(0, 0, (_core.Block(b"abc"),))
+        _, _, (block,) = queue.get(writable=writable)
+        assert memoryview(block).readonly is not writable
+
+
+def test_blocks_are_aligned_for_numpy():
+    import numpy as np
+
+    for size in (1, 63, 64, 100_000):
+        assert np.frombuffer(_core.Block(b"x" * size), "u1").ctypes.data % 64 == 0
+
+
+def test_a_message_is_cancelled_or_taken_never_both():
+    queue = _core.Queue()
+    first, second = queue.put(0, 1, ()), queue.put(0, 2, ())
+    assert first.cancel()
+    assert not first.cancel()
+    assert queue.get()[1] == 2
+    assert not second.cancel()
+    assert not first.taken
+    assert second.taken
+
+
+def test_cancelling_races_with_taking():
+    for _ in range(300):
+        queue = _core.Queue()
+        messages = [queue.put(0, k, ()) for k in range(20)]
+        taken = []
+
+        def take(queue=queue, taken=taken):
+            try:
+                while True:
+                    taken.append(queue.get()[1])
+            except _core.QueueClosed:
+                pass
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        cancelled = [k for k, message in enumerate(messages) if message.cancel()]
+        queue.close()
+        thread.join()
+        assert sorted(taken + cancelled) == list(range(20))
+
+
+def test_bad_arguments():
+    queue = _core.Queue()
+    with pytest.raises(TypeError, match="Block or a Queue, not bytes"):
+        queue.put(0, 0, (b"abc",))
+    with pytest.raises(TypeError, match="tuple"):
+        queue.put(0, 0, [])
+    with pytest.raises(ValueError):
+        _core.Queue(-1)
+    with pytest.raises(TypeError):
+        _core.Block("text")
+    with pytest.raises(TypeError):
+        _core.Message()
+    with pytest.raises(TypeError):
+        _core.Worker()
+    for function in (_core.worker_setup, _core.before_end):
+        with pytest.raises(RuntimeError, match="not a worker's own"):
+            function()
+
+
+def test_waiting_receivers_get_one_message_each():
+    queue = _core.Queue()
+    order = []
+    ready = [threading.Event() for _ in range(3)]
+
+    def receive(k):
+        ready[k].set()
+        order.append((k, queue.get()[1]))
+
+    threads = [threading.Thread(target=receive, args=(k,)) for k in range(3)]
+    for k, thread in enumerate(threads):
+        thread.start()
+        ready[k].wait()
+    for k in range(3):
+        queue.put(0, k, ())
+    for thread in threads:
+        thread.join()
+    assert sorted(number for _, number in order) == [0, 1, 2]
