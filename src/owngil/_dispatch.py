@@ -154,7 +154,8 @@ class Dispatcher:
         """Take no more tasks; workers end when they have done those in the queue. Never waits."""
         if not self._abandoned:
             self._tasks.close()
-            self._replies.put(WAKE, 0, ())
+            with contextlib.suppress(_core.QueueClosed):  # the collector has ended already
+                self._replies.put(WAKE, 0, ())
 
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
         """As Executor.shutdown."""
