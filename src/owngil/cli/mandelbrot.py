@@ -5,8 +5,8 @@ import math
 import platform
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from owngil.cli._files import check_writable, write_file
 if TYPE_CHECKING:
     from owngil.cli._fractal import Kernel, Values, View
 
-__all__ = ["add_parser"]
+__all__ = ["Timing", "add_parser", "compute"]
 
 _BACKENDS = ("interpreters", "processes", "threads", "serial")
 
@@ -55,8 +55,8 @@ def add_parser(commands: Any) -> None:
 
 
 @dataclass(frozen=True)
-class _Timing:
-    """One line of a comparison; times in seconds."""
+class Timing:
+    """How long a picture took, in seconds, until the workers were ready and from then on."""
 
     backend: str
     workers: int
@@ -91,7 +91,7 @@ def _run(options: argparse.Namespace) -> int:
         write_file(chart, lambda file: _drawing.draw_chart(timings, title, file))
         written = f"{output} and {chart}"
     else:
-        values, timing = _compute(view, options.kernel, options.backend, options)
+        values, timing = compute(view, options.kernel, options.backend, options.workers, _progress_for(options))
         written = f"{output}: {timing.seconds:.2f} s with {timing.workers} {options.backend}"
     if array is not None:
         import numpy as np
@@ -130,48 +130,54 @@ def _check(options: argparse.Namespace, frames: int | None, output: Path, array:
         check_writable(array)
 
 
-def _progress(items: Iterable[Any], total: int, what: str, options: argparse.Namespace) -> Iterator[Any]:
-    """Pass `items` on, with a bar on stderr if that is a terminal."""
+type Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
+
+
+def _no_progress(items: Iterable[Any], total: int, what: str) -> Iterable[Any]:
+    return items
+
+
+def _progress_for(options: argparse.Namespace) -> Progress:
+    """Return what shows a bar on stderr if that is a terminal."""
     if options.quiet or not sys.stderr.isatty():
-        yield from items
-        return
+        return _no_progress
     from tqdm import tqdm
 
-    yield from tqdm(items, total=total, desc=what, leave=False)
+    return lambda items, total, what: tqdm(items, total=total, desc=what, leave=False)
 
 
-def _compute(
-    view: "View", kernel: "Kernel", backend: str, options: argparse.Namespace
-) -> tuple["Values", _Timing]:
+def compute(
+    view: "View", kernel: "Kernel", backend: str, workers: int, progress: Progress = _no_progress
+) -> tuple["Values", Timing]:
+    """Compute a view, cut into bands, by a backend; return its values and how long it took."""
     from owngil.cli._backends import open_backend
     from owngil.cli._fractal import assemble, bands, compute_band
 
     tasks = bands(view)
     began = time.perf_counter()
-    with open_backend(backend, options.workers) as run:
+    with open_backend(backend, workers) as run:
         ready = time.perf_counter()
         parts = run(partial(compute_band, kernel=kernel), tasks)
-        values = assemble(view, _progress(parts, len(tasks), backend, options))
+        values = assemble(view, progress(parts, len(tasks), backend))
         done = time.perf_counter()
-    workers = 1 if backend == "serial" else options.workers
-    return values, _Timing(backend, workers, ready - began, done - ready, 1.0)
+    return values, Timing(backend, 1 if backend == "serial" else workers, ready - began, done - ready, 1.0)
 
 
-def _compare(view: "View", options: argparse.Namespace) -> tuple["Values", list[_Timing]]:
-    timings: list[_Timing] = []
+def _compare(view: "View", options: argparse.Namespace) -> tuple["Values", list[Timing]]:
+    timings: list[Timing] = []
     first: Values | None = None
     for backend in reversed(_BACKENDS):
-        values, timing = _compute(view, options.kernel, backend, options)
+        values, timing = compute(view, options.kernel, backend, options.workers, _progress_for(options))
         if first is None:
             first, serial = values, timing.seconds
         elif first.tobytes() != values.tobytes():
             raise RuntimeError(f"{backend} computed other values than serial")
-        timings.append(_Timing(backend, timing.workers, timing.start_up, timing.seconds, serial / timing.seconds))
+        timings.append(replace(timing, speed_up=serial / timing.seconds))
     assert first is not None
     return first, timings
 
 
-def _table(timings: list[_Timing]) -> str:
+def _table(timings: list[Timing]) -> str:
     lines = [
         f"Python {platform.python_version()}, {usable_cores()} cores",
         f"{'backend':<14}{'workers':>8}{'start-up s':>12}{'seconds':>10}{'speed-up':>10}",
@@ -191,7 +197,7 @@ def _animate(view: "View", frames: int, output: Path, options: argparse.Namespac
     tasks = list(enumerate(zoom(view, frames)))
     with open_backend(options.backend, options.workers) as run:
         drawn = run(partial(_draw_numbered, draw_frame, kernel=options.kernel, cmap=options.cmap), tasks)
-        pictures = dict(_progress(drawn, frames, "frames", options))
+        pictures = dict(_progress_for(options)(drawn, frames, "frames"))
     ordered = [pictures[k] for k in range(frames)]
     write_file(output, lambda file: join_frames(ordered, output.suffix[1:].lower(), file))
 

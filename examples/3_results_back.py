@@ -1,0 +1,16 @@
+"""Step 3: get results back, over a channel or simply as what a call returns."""
+
+import owngil
+
+channel = owngil.Channel()
+code = """
+print(f"input:{number}")
+channel.send(number ** 2)
+"""
+
+with owngil.Interpreter() as it:
+    it.exec(code, number=2, channel=channel)
+    it.exec(code, number=3, channel=channel)
+    print(channel.recv())
+    print(channel.recv())
+    print(it.call(pow, 4, 2))
