@@ -348,6 +348,7 @@ def test_a_thread_that_ended_leaves_no_trace_at_close(ends_cleanly):
 def test_recursion_goes_as_deep_as_in_main():
     def depth(limit):
         """Recurse through C, as sort keys do, and count."""
+        import contextlib
         import sys
 
         sys.setrecursionlimit(limit)
@@ -358,10 +359,8 @@ def test_recursion_goes_as_deep_as_in_main():
             deepest = n
             sorted([1], key=lambda _: down(n + 1))
 
-        try:
+        with contextlib.suppress(RecursionError):
             down(0)
-        except RecursionError:
-            pass
         return deepest
 
     before = sys.getrecursionlimit()

@@ -3,6 +3,7 @@ import os
 import threading
 from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
 from itertools import count
+from pathlib import Path
 
 import executor_contract
 import numpy as np
@@ -69,7 +70,7 @@ def test_default_size_is_the_usable_cores():
 
 def test_names_of_workers():
     with owngil.Pool(1, thread_name_prefix="crunch") as pool:
-        assert pool.submit(lambda: open("/proc/thread-self/comm").read()).result() == "crunch-0\n"
+        assert pool.submit(Path("/proc/thread-self/comm").read_text).result() == "crunch-0\n"
 
 
 def test_map_unordered_gives_each_once(pool):

@@ -136,9 +136,7 @@ class Interpreter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if isinstance(error, KeyboardInterrupt):
             self._dispatcher.shutdown(wait=False, cancel_futures=True)
             self._dispatcher.stop()

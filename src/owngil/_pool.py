@@ -190,9 +190,7 @@ class Pool(Executor):
         """
         self._dispatcher.shutdown(wait=wait, cancel_futures=cancel_futures)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if isinstance(error, KeyboardInterrupt):  # whoever presses Ctrl-C wants this to end now
             self.shutdown(wait=False, cancel_futures=True)
             self._dispatcher.stop()

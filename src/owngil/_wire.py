@@ -1,4 +1,4 @@
-"""How objects travel between interpreters: pickle 5, cloudpickle for what cannot be imported, buffers beside the pickle.
+"""How objects travel between interpreters: pickle 5, cloudpickle for what cannot be imported, buffers beside it.
 
 An object becomes the parts of a message: a block with the pickle; a block for each buffer that the pickle refers to,
 in order; and the queues that it refers to (the cores of channels), in order. Queues cannot be pickled, so they are

@@ -54,6 +54,7 @@ class _Output(io.BufferedIOBase):
         self._kind = kind
         self._number = number
         self._fd = fd
+        self.name = "<stdout>" if fd == 1 else "<stderr>"
         self._decoder = getincrementaldecoder("utf-8")("surrogatepass")
 
     def writable(self) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import owngil
@@ -22,7 +23,7 @@ type Run = Callable[[Callable[..., Any], Iterable[Any]], Iterator[Any]]
 
 def _load_kernels() -> None:
     """Import what the tasks need."""
-    import owngil.cli._fractal
+    import_module("owngil.cli._fractal")
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Pictures by Matplotlib: without pyplot, so that it works in any thread and any interpreter."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -45,8 +44,8 @@ def draw_frame(view: View, kernel: Kernel, cmap: str) -> NDArray[np.uint8]:
     """Compute a view and draw it, and return the picture, shape (height, width, 3) in pixels."""
     _, values = compute_band(Band(view, 0, view.height), kernel)
     canvas = FigureCanvasAgg(_figure(view, values, cmap))
-    canvas.draw()
-    return np.array(canvas.buffer_rgba())[:, :, :3]
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return np.array(canvas.buffer_rgba())[:, :, :3]  # type: ignore[no-untyped-call]
 
 
 def join_frames(pictures: list[NDArray[np.uint8]], form: str, file: IO[bytes]) -> None:
@@ -77,5 +76,3 @@ def draw_chart(rows: list[Any], title: str, file: IO[bytes]) -> None:
 def chart_path(output: Path) -> Path:
     """Return where the chart of a comparison goes: beside the picture."""
     return output.with_name(f"{output.stem}-compare.png")
-
-

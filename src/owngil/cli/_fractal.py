@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Band", "Kernel", "View", "bands", "compute_band", "zoom"]
+__all__ = ["Band", "Kernel", "Values", "View", "assemble", "bands", "compute_band", "zoom"]
 
 type Kernel = Literal["python", "numpy"]
 type Values = NDArray[np.float64]
@@ -116,9 +116,9 @@ def _python_kernel(x: Values, y: Values, max_iter: int, stop: Callable[[], bool]
 
 def _numpy_kernel(x: Values, y: Values, max_iter: int, stop: Callable[[], bool]) -> Values:
     values = np.full(len(x) * len(y), float(max_iter))
-    left = np.arange(len(values))  # where the points that have not escaped belong
-    across = np.tile(x, len(y))
-    at = np.repeat(y, len(x))
+    left: NDArray[np.intp] = np.arange(len(values))  # where the points that have not escaped belong
+    across: Values = np.tile(x, len(y))
+    at: Values = np.repeat(y, len(x))
     a, b, a2, b2 = np.zeros((4, len(values)))
     for n in range(1, max_iter):
         if stop():
@@ -135,7 +135,8 @@ def _numpy_kernel(x: Values, y: Values, max_iter: int, stop: Callable[[], bool])
             keep = ~escaped
             if not keep.any():
                 break
-            left, across, at, a, b, a2, b2 = (array[keep] for array in (left, across, at, a, b, a2, b2))
+            left, across, at = left[keep], across[keep], at[keep]
+            a, b, a2, b2 = a[keep], b[keep], a2[keep], b2[keep]
     return values.reshape(len(y), len(x))
 
 

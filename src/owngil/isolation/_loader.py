@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Sequence
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
 from types import ModuleType
-from typing import cast
 
 from owngil import _core
 from owngil._errors import IsolationError
@@ -71,7 +70,7 @@ def _create(self: ExtensionFileLoader, spec: ModuleSpec) -> ModuleType:
     if not unfinished:
         _adopt(module, spec, path)
     self._owngil_unfinished = unfinished  # type: ignore[attr-defined]
-    return cast(ModuleType, module)
+    return module
 
 
 def _exec(self: ExtensionFileLoader, module: ModuleType) -> None:
@@ -94,7 +93,7 @@ class _Refusals:
 
 def install() -> None:
     """Take over the loading of extension modules in the calling worker's interpreter."""
-    ExtensionFileLoader.create_module = _create  # type: ignore[method-assign, assignment]
+    ExtensionFileLoader.create_module = _create  # type: ignore[method-assign]
     ExtensionFileLoader.exec_module = _exec  # type: ignore[method-assign]
     sys.meta_path.insert(0, _Refusals)  # type: ignore[arg-type]
     # NumPy cannot know that its statics are private here.

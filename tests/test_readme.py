@@ -1,0 +1,24 @@
+"""The programs in the README print what stands below them."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+PROGRAMS = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize(("program", "output"), PROGRAMS, ids=["pool", "channel"])
+def test_program(program, output):
+    source = program if "import owngil" in program else "import owngil\n" + program
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, output, "")
+
+
+def test_links_lead_somewhere():
+    root = Path(__file__).parent.parent
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (root / target).exists(), target
