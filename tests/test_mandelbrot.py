@@ -3,9 +3,11 @@ import errno
 import math
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -67,7 +69,7 @@ def frames_of(path):
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_backends_give_the_same_bits(here, kernel):
     # 131 rows are 43 bands of three and one of two.
-    view = ["--width", "70", "--height", "131", "--xlim", "-0.8", "-0.7", "--ylim", "0", "0.15", "--workers", "3"]
+    view = ["--width", "70", "--height", "131", "--xlim", "-0.8", "-0.7", "--ylim", "0", "0.15", "--workers", "2"]
     running = [
         subprocess.Popen(
             [*COMMAND, *view, "--quiet", "--kernel", kernel, "--backend", backend,
@@ -104,7 +106,8 @@ def test_kernels_agree(view):
 
 
 def test_limits_may_have_an_exponent():
-    assert values_of("--width", 5, "--height", 5, "--xlim", "-1e200", "1e200", "--ylim", "-1e-3", "1e-3").shape == (5, 5)
+    values = values_of("--width", 5, "--height", 4, "--xlim", "-1e200", "1e200", "--ylim", "-1e-3", "1e-3")
+    assert values.shape == (4, 5)
 
 
 def reference(c, max_iter):
@@ -232,8 +235,8 @@ BAD = [
     *([f"--{name}", value] for name in ("width", "height", "max-iter", "workers", "frames")
       for value in ("0", "-3", "1.5", "many", "")),
     *([f"--{name}", *limits] for name in ("xlim", "ylim")
-      for limits in (["1", "-1"], ["1", "1"], ["nan", "1"], ["0", "nan"], ["0", "inf"], ["-inf", "0"], ["0", "x"], ["0"],
-                     numbers(-1.7e308, 1.7e308))),
+      for limits in (["1", "-1"], ["1", "1"], ["nan", "1"], ["0", "nan"], ["0", "inf"], ["-inf", "0"], ["0", "x"],
+                     ["0"], numbers(-1.7e308, 1.7e308))),
     ["--cmap", "nonesuch"],
     ["--backend", "nonesuch"],
     ["--kernel", "nonesuch"],
@@ -347,6 +350,7 @@ class OnTerminal:
 
     def __init__(self, folder, *arguments):
         self._terminal, other_end = pty.openpty()
+        termios.tcsetwinsize(other_end, (24, 80))  # a new one has no columns, where tqdm shows nothing
         # Where pytest is run in the background by sh, SIGINT is ignored, which the command would inherit.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
@@ -376,10 +380,12 @@ class OnTerminal:
     def read(self, until=None):
         """Read until a text is shown, or to the end."""
         while until is None or until not in self.shown:
+            assert select.select([self._terminal], [], [], 30)[0], self.shown.decode()
             try:
                 more = os.read(self._terminal, 4096)
-            except OSError as error:  # Linux's way to say that nobody has the other end any more
-                assert error.errno == errno.EIO
+            except OSError as error:
+                if error.errno != errno.EIO:  # Linux's way to say that nobody has the other end any more
+                    raise
                 more = b""
             if not more:
                 assert until is None, self.shown.decode()

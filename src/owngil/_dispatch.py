@@ -94,6 +94,7 @@ class Dispatcher:
         self._task_ids = count(1)
         self._numbers = count()
         self._collector: threading.Thread | None = None
+        self._ended = threading.Event()  # the collector's last act
         self._broken: str | None = None
         self._closed = False
         self._abandoned = False
@@ -170,7 +171,9 @@ class Dispatcher:
     def join(self) -> None:
         """Wait until the workers have ended; after close()."""
         collector = self._collector
-        if not self._abandoned and collector not in (None, threading.current_thread()):
+        if not self._abandoned and collector is not None and collector is not threading.current_thread():
+            # Before 3.13, a Thread.join() that Ctrl-C interrupts takes the thread for ended from then on (gh-90882).
+            self._ended.wait()
             collector.join()
 
     def stop(self) -> None:
@@ -264,6 +267,7 @@ class Dispatcher:
             self._replies.close()
             # Nothing is left, unless workers died in ways that nobody thought of.
             self._fail(list(self._pending.values()), "the worker ended without an answer")
+            self._ended.set()
 
     def _handle(self, kind: int, number: int, parts: _wire.Parts) -> None:
         if kind in (RESULT, ERROR):

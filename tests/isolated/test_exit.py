@@ -73,7 +73,7 @@ def test_exit_codes(run_program, ending, code, stderr):
 
 def test_ctrl_c_at_exit_interrupts_what_runs(run_program):
     done = run_program("""
-        import atexit, os, signal, threading
+        import concurrent.futures, signal, threading
         import owngil
 
         def spin(started):
@@ -86,16 +86,22 @@ def test_ctrl_c_at_exit_interrupts_what_runs(run_program):
         future = pool.submit(spin, started)
         waiting = pool.submit(print, "never")
         started.recv()
-        # Registered later, so it runs before owngil's: Ctrl-C arrives while that waits for the worker, or just before.
+
+        # Ctrl-C comes when the main thread is about to wait for the workers, at exit.
+        waits = threading.Lock()  # not an Event, which Ctrl-C in the middle of set() would spoil
+        waits.acquire()
+        join = owngil._dispatch.Dispatcher.join
+        def joins(dispatcher):
+            if waits.locked():
+                waits.release()
+            join(dispatcher)
+        owngil._dispatch.Dispatcher.join = joins
         def press_ctrl_c():
-            signal.signal(signal.SIGINT, lambda *_: signal.signal(signal.SIGINT, signal.default_int_handler))
-            thread = threading.Thread(target=interrupt_until_the_end, daemon=True)
-            thread.start()
-        def interrupt_until_the_end():
-            while not future.done():
-                os.kill(os.getpid(), signal.SIGINT)
-                threading.Event().wait(0.1)
-        atexit.register(press_ctrl_c)
+            waits.acquire()
+            while not future.done():  # CPython overlooks a signal that comes just before it blocks
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+                concurrent.futures.wait([future], timeout=1)
+        threading.Thread(target=press_ctrl_c, daemon=True).start()
     """)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
