@@ -19,7 +19,7 @@ from owngil.cli import _drawing, main
 
 BACKENDS = ("serial", "threads", "processes", "interpreters")
 KERNELS = ("python", "numpy")
-COMMAND = [sys.executable, "-W", "error", "-m", "owngil", "mandelbrot"]
+COMMAND = [sys.executable, "-W", "error", "-W", "ignore::ResourceWarning", "-m", "owngil", "mandelbrot"]
 
 
 @pytest.fixture(autouse=True)

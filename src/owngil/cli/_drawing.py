@@ -1,6 +1,5 @@
 """Pictures by Matplotlib: without pyplot, so that it works in any thread and any interpreter."""
 
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -71,8 +70,3 @@ def draw_chart(rows: list[Any], title: str, file: IO[bytes]) -> None:
     axes.set_title(title)
     axes.legend(loc="lower right")
     figure.savefig(file, format="png")
-
-
-def chart_path(output: Path) -> Path:
-    """Return where the chart of a comparison goes: beside the picture."""
-    return output.with_name(f"{output.stem}-compare.png")

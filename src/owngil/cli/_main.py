@@ -22,13 +22,22 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
+def _guard(word: str) -> str:
+    """Keep argparse from taking a negative number such as -1e-3 for an option: before 3.14 it knows plain ones only."""
+    try:
+        float(word)
+    except ValueError:
+        return word
+    return f" {word}" if word.startswith("-") else word
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``owngil`` with `arguments` (default: the process's), and return its exit code."""
     parser = _Parser(prog="owngil", description="Sub-interpreters for numeric Python.")
     parser.add_argument("--version", action="version", version=f"owngil {owngil.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     mandelbrot.add_parser(commands)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args([_guard(word) for word in (sys.argv[1:] if arguments is None else arguments)])
     try:
         code: int = options.run(options)
         return code

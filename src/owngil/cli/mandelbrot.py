@@ -87,7 +87,7 @@ def _run(options: argparse.Namespace) -> int:
         values, timings = _compare(view, options)
         say(_table(timings))
         title = f"{view.width} x {view.height} points, {options.kernel} kernel, {options.workers} workers"
-        chart = _drawing.chart_path(output)
+        chart = _chart_path(output)
         write_file(chart, lambda file: _drawing.draw_chart(timings, title, file))
         written = f"{output} and {chart}"
     else:
@@ -100,6 +100,11 @@ def _run(options: argparse.Namespace) -> int:
     write_file(output, lambda file: _drawing.draw_picture(view, values, options.cmap, file))
     say(written)
     return 0
+
+
+def _chart_path(output: Path) -> Path:
+    """Return where the chart of a comparison goes: beside the picture."""
+    return output.with_name(f"{output.stem}-compare.png")
 
 
 def _check(options: argparse.Namespace, frames: int | None, output: Path, array: Path | None) -> None:
@@ -124,6 +129,8 @@ def _check(options: argparse.Namespace, frames: int | None, output: Path, array:
     if output.suffix.lower() not in endings:
         raise InputError(f"--output must end in {' or '.join(endings)}: {output}")
     check_writable(output)
+    if options.compare:
+        check_writable(_chart_path(output))
     if array is not None:
         if array.suffix != ".npy":
             raise InputError(f"--save-array must end in .npy: {array}")
