@@ -238,6 +238,7 @@ BAD = [
       for limits in (["1", "-1"], ["1", "1"], ["nan", "1"], ["0", "nan"], ["0", "inf"], ["-inf", "0"], ["0", "x"],
                      ["0"], numbers(-1.7e308, 1.7e308))),
     ["--cmap", "nonesuch"],
+    ["--width", "99999999999", "--height", "9999999999"],
     ["--backend", "nonesuch"],
     ["--kernel", "nonesuch"],
     ["--nonesuch"],

@@ -2,16 +2,20 @@
 
 Each is a context manager that starts its workers, returns when all of them are ready, and gives a function
 ``run(fn, items)`` that yields results as they are done. Left by Ctrl-C, it stops its workers at once.
+
+Results come through a SimpleQueue, which is one C call: conditions and events that are written in Python may keep their
+lock when Ctrl-C hits them, and then the thread that delivers results waits for ever.
 """
 
 import multiprocessing
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from importlib import import_module
+from queue import SimpleQueue
 from typing import Any
 
 import owngil
@@ -40,8 +44,12 @@ def _threads(workers: int) -> Iterator[Run]:
 
         def run(fn: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
             # Threads cannot be interrupted: the tasks must ask.
-            for future in as_completed([pool.submit(partial(fn, stop=stop.is_set), item) for item in items]):
-                yield future.result()
+            done: SimpleQueue[Future[Any]] = SimpleQueue()
+            count = 0
+            for count, item in enumerate(items, 1):  # noqa: B007
+                pool.submit(partial(fn, stop=stop.is_set), item).add_done_callback(done.put)
+            for _ in range(count):
+                yield done.get().result()
 
         for _ in range(workers):
             pool.submit(_load_kernels)
@@ -67,7 +75,24 @@ def _processes(workers: int) -> Iterator[Run]:
     everybody = context.Barrier(workers + 1)
     with context.Pool(workers, _start_process, (everybody,)) as pool:  # leaving it terminates the processes
         everybody.wait()
-        yield lambda fn, items: pool.imap_unordered(fn, items)
+
+        def run(fn: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
+            done: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+            count = 0
+            for count, item in enumerate(items, 1):  # noqa: B007
+                pool.apply_async(
+                    fn,
+                    (item,),
+                    callback=lambda result: done.put((result, None)),
+                    error_callback=lambda error: done.put((None, error)),
+                )
+            for _ in range(count):
+                result, error = done.get()
+                if error is not None:
+                    raise error
+                yield result
+
+        yield run
 
 
 def _start_interpreter(arrivals: owngil.Channel, start: owngil.Channel) -> None:

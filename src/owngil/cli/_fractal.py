@@ -3,6 +3,8 @@
 Point c is iterated, z -> z**2 + c from 0, until |z| > 2 after n steps or n reaches `max_iter`. Its value is `max_iter`
 then, and otherwise n + 1 - log(log2|z|): a smooth number of steps.
 
+Beyond 1e154 a square is infinite, and so is log2|z|: the value is minus infinity.
+
 Whether a point near the set escapes hangs on the last bit, so both kernels do the same operations on real numbers in
 the same order, each of which IEEE 754 rounds in one way. (Complex products may be fused in NumPy and not in Python.)
 """
@@ -60,6 +62,9 @@ def bands(view: View, count: int = 64) -> list[Band]:
     return [Band(view, first, min(first + rows, view.height)) for first in range(0, view.height, rows)]
 
 
+_STEPS_BETWEEN_STOPS = 100_000  # about ten milliseconds in Python
+
+
 def _never() -> bool:
     return False
 
@@ -89,15 +94,19 @@ def compute_band(band: Band, kernel: Kernel, stop: Callable[[], bool] = _never) 
     return band, compute(x, y, view.max_iter, stop)
 
 
-def _escape_time(x: float, y: float, max_iter: int) -> float:
+def _escape_time(x: float, y: float, max_iter: int, stop: Callable[[], bool]) -> float:
     a = b = a2 = b2 = 0.0
     n = 0
     while a2 + b2 <= 4.0 and n < max_iter:
-        b = 2.0 * a * b + y
-        a = a2 - b2 + x
-        a2 = a * a
-        b2 = b * b
-        n += 1
+        if stop():
+            raise KeyboardInterrupt
+        pause = min(n + _STEPS_BETWEEN_STOPS, max_iter)
+        while a2 + b2 <= 4.0 and n < pause:
+            b = 2.0 * a * b + y
+            a = a2 - b2 + x
+            a2 = a * a
+            b2 = b * b
+            n += 1
     if n == max_iter:
         return float(max_iter)
     return n + 1 - math.log(math.log2(math.sqrt(a2 + b2)))
@@ -108,9 +117,7 @@ def _python_kernel(x: Values, y: Values, max_iter: int, stop: Callable[[], bool]
     columns = x.tolist()
     for row, at in enumerate(y.tolist()):
         for column, across in enumerate(columns):
-            if stop():
-                raise KeyboardInterrupt
-            values[row, column] = _escape_time(across, at, max_iter)
+            values[row, column] = _escape_time(across, at, max_iter, stop)
     return values
 
 

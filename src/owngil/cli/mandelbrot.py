@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Timing", "add_parser", "compute"]
 
+_MOST_POINTS = 1_000_000_000  # 8 GB of values
 _BACKENDS = ("interpreters", "processes", "threads", "serial")
 
 
@@ -112,6 +113,8 @@ def _check(options: argparse.Namespace, frames: int | None, output: Path, array:
     for name in ("width", "height", "max_iter", "workers"):
         if (value := getattr(options, name)) < 1:
             raise InputError(f"--{name.replace('_', '-')} must be 1 or more, not {value}")
+    if options.width * options.height > _MOST_POINTS:
+        raise InputError(f"--width and --height must make {_MOST_POINTS:,} points or fewer")
     for name in ("xlim", "ylim"):
         low, high = getattr(options, name)
         if not (math.isfinite(low) and math.isfinite(high)):
