@@ -32,6 +32,27 @@
 #  define OWNGIL_HAVE_MODEXPORT 0
 #endif
 
+/* The calling thread's current thread state, or NULL. */
+static inline PyThreadState *
+owngil_compat_current_tstate(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyThreadState_GetUnchecked();
+#else
+    return _PyThreadState_UncheckedGet();
+#endif
+}
+
+static inline int
+owngil_compat_is_finalizing(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return Py_IsFinalizing();
+#else
+    return _Py_IsFinalizing();
+#endif
+}
+
 /* sem_clockwait came with glibc 2.30. Before it, a semaphore can only wait on the wall clock: the time left
  * is right when the wait begins, and a clock that is set meanwhile stretches or shortens that one wait. */
 static inline int

@@ -1,25 +1,52 @@
-/* Loads a private copy of a shared library: one more instance of its static data, in the same process.
+/* Loads a private copy of a shared library: the same code, but C statics of its own.
  *
- * The copy is an anonymous file in memory (memfd_create). It has no name that anybody else could write to, needs no
- * writable or executable file system, and goes with the process even when that is killed.
- *
- * What makes it a copy, all in glibc's terms (elf/dl-load.c):
- * - Libraries are told apart by device and inode: each anonymous file has its own.
- * - Before that, by name. The copy is opened as /proc/self/fd/N, and N is used again, so each name is written in
- *   another way (see unique_path).
- * - $ORIGIN is where the copy is, which leads nowhere. So the libraries that the original's RPATH or RUNPATH would
- *   lead to are loaded first, from their own places; the copy then finds them by SONAME, and all copies share them.
- *
- * After loading, the read-only segments are mapped again from the original file, so that all copies share the page
- * cache's one instance, and the anonymous file gives up those pages.
+ * glibc tells libraries apart by name, by SONAME, and by device and inode. The copy therefore is an anonymous file,
+ * without a SONAME, under a name that no other has: "/proc/self/fd/7", spelled with a different number of "./" and ".//"
+ * each time. Nothing of it is left anywhere when the process ends, however it ends, and nobody else can reach it.
+ * Once it is loaded, its read-only segments are mapped again from the original: copies share their text with each
+ * other and with other processes.
  */
 #ifndef OWNGIL_ELF_LOAD_H
 #define OWNGIL_ELF_LOAD_H
 
-#include <stddef.h>
+#include "elf_edit.h"
 
-/* Returns dlopen's handle, or NULL with a sentence in `why`. Blocks for as long as reading the file takes. Needs no
- * GIL, but may be called with it. */
-void *owngil_elf_load(const char *path, char *why, size_t why_size);
+typedef struct {
+    const char *path;               /* of the original */
+    const owngil_rename *renames;   /* what the copy needs instead of what the original needs */
+    size_t rename_count;
+    const char *const *directories; /* where the copy may lie if no file in memory can be had; ends in NULL */
+} owngil_load_request;
+
+/* A symbol that copies take from elsewhere than the original does. */
+typedef struct {
+    const char *name;
+    void *to;
+    void *from; /* filled in: what it would have been; NULL: nobody asked for it */
+} owngil_redirection;
+
+typedef struct {
+    void *handle;          /* as dlopen() returns; owngil_elf_unload() closes it */
+    struct link_map *map;
+    char *name;            /* by which another copy can need this one; malloc'ed */
+    char *path;            /* what dladdr() calls it: the original, spelled as nobody else does; malloc'ed */
+    char *loader_name;     /* the dynamic loader's own */
+    uintptr_t start, end;  /* addresses */
+    void (*fini)(void);    /* ends it, after `fini_array` from its end to its start; NULL: nothing */
+    void (**fini_array)(void);
+    size_t fini_count;
+} owngil_loaded;
+
+/* Fills `self`. Returns 0, or -1 with `why` (a sentence) filled in. The library's constructors run in here. Needs no
+ * GIL, but two threads may load at the same time only for different workers. */
+int owngil_elf_load(owngil_loaded *self, const owngil_load_request *request, owngil_redirection *redirections,
+                    size_t redirection_count, char *why, size_t why_size);
+
+/* Runs its destructors. dlclose() would run them and unmap the library at once; but as at the exit of a process, the
+ * destructors of one library may call functions of another that has been through this before. */
+void owngil_elf_finish(const owngil_loaded *self);
+
+/* Unloads it, after owngil_elf_finish(), and frees what owngil_elf_load() allocated. */
+void owngil_elf_unload(owngil_loaded *self);
 
 #endif

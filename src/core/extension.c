@@ -5,7 +5,6 @@
  * with the check for "supports sub-interpreters" off: what the check guards against, C statics shared between
  * interpreters, a private copy does not have.
  */
-#include "elf_load.h"
 #include "module.h"
 
 #include <dlfcn.h>
@@ -48,25 +47,22 @@ module_from_definition(PyModuleDef *definition, const void *slots, PyObject *spe
     return module;
 }
 
-PyDoc_STRVAR(create_private_doc,
-"create_private(path, name, spec)\n--\n\n"
-"Load a private copy of the extension module in the file `path` (bytes) whose init symbols end in `name` (a str,\n"
-"with the underscore). Return (module, True) when exec_private() must follow, (module, False) when the module is\n"
-"ready, or a sentence that says why it cannot be loaded. What the init function raises, goes on.");
+PyDoc_STRVAR(create_module_doc,
+"create_module(handle, name, spec)\n--\n\n"
+"Make the extension module of a loaded copy whose init symbols end in `name` (a str, with the underscore).\n\n"
+"Return (module, True) when exec_module() must follow, (module, False) when the module is ready (single-phase), or a\n"
+"sentence that says why it is none. What the init function raises, goes on.");
 
 static PyObject *
-create_private(PyObject *Py_UNUSED(unused), PyObject *args)
+create_module(PyObject *Py_UNUSED(unused), PyObject *args)
 {
-    const char *path, *name;
+    unsigned long long number;
+    const char *name;
     PyObject *spec;
-    if (!PyArg_ParseTuple(args, "ysO:create_private", &path, &name, &spec)) {
+    if (!PyArg_ParseTuple(args, "KsO:create_module", &number, &name, &spec)) {
         return NULL;
     }
-    char why[1024];
-    void *handle = owngil_elf_load(path, why, sizeof(why));
-    if (handle == NULL) {
-        return PyUnicode_DecodeUTF8(why, (Py_ssize_t)strlen(why), "backslashreplace");
-    }
+    void *handle = (void *)(uintptr_t)number;
 
     char symbol[512];
     PyObject *module;
@@ -88,7 +84,6 @@ create_private(PyObject *Py_UNUSED(unused), PyObject *args)
     snprintf(symbol, sizeof(symbol), "PyInit%s", name);
     PyObject *(*init)(void) = (PyObject * (*)(void)) dlsym(handle, symbol);
     if (init == NULL) {
-        dlclose(handle); /* nothing of it has run but its constructors */
         return PyUnicode_FromFormat("it exports no function %s", symbol);
     }
 
@@ -124,12 +119,12 @@ create_private(PyObject *Py_UNUSED(unused), PyObject *args)
     return Py_BuildValue("NO", made, Py_False);
 }
 
-PyDoc_STRVAR(exec_private_doc,
-"exec_private(module)\n--\n\n"
-"Run the second phase of a module that create_private() made.");
+PyDoc_STRVAR(exec_module_doc,
+"exec_module(module)\n--\n\n"
+"Run the second phase of a module that create_module() made.");
 
 static PyObject *
-exec_private(PyObject *Py_UNUSED(unused), PyObject *module)
+exec_module(PyObject *Py_UNUSED(unused), PyObject *module)
 {
     if (!PyModule_Check(module)) {
         /* Py_mod_create may return anything, which then has no second phase. */
@@ -149,7 +144,7 @@ exec_private(PyObject *Py_UNUSED(unused), PyObject *module)
 }
 
 PyMethodDef owngil_extension_functions[] = {
-    {"create_private", create_private, METH_VARARGS, create_private_doc},
-    {"exec_private", exec_private, METH_O, exec_private_doc},
+    {"create_module", create_module, METH_VARARGS, create_module_doc},
+    {"exec_module", exec_module, METH_O, exec_module_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -1,5 +1,6 @@
 #include "interp.h"
 
+#include "arenas.h"
 #include "argparsers.h"
 #include "block.h"
 #include "runtime.h"
@@ -10,6 +11,10 @@
 #include <unistd.h>
 
 static _Thread_local owngil_worker *current;
+
+/* The workers that have an interpreter, for threads that are not the workers' own. */
+static pthread_mutex_t living_lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf */
+static owngil_worker *living;
 
 static void
 worker_free(owngil_shared *base)
@@ -26,6 +31,7 @@ worker_free(owngil_shared *base)
     owngil_parking_clear(&self->parking);
     pthread_cond_destroy(&self->changed);
     pthread_mutex_destroy(&self->lock);
+    pthread_mutex_destroy(&self->copies.lock);
     free(self->name);
     free(self->bootstrap);
     free(self);
@@ -98,6 +104,67 @@ run_bootstrap(owngil_worker *self)
     return failed ? -1 : 0;
 }
 
+static void
+add_to_living(owngil_worker *self)
+{
+    pthread_mutex_lock(&living_lock);
+    self->next = living;
+    living = self;
+    pthread_mutex_unlock(&living_lock);
+}
+
+static void
+remove_from_living(owngil_worker *self)
+{
+    pthread_mutex_lock(&living_lock);
+    for (owngil_worker **at = &living; *at != NULL; at = &(*at)->next) {
+        if (*at == self) {
+            *at = self->next;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&living_lock);
+}
+
+owngil_worker *
+owngil_interp_of_thread(void)
+{
+    if (current != NULL) {
+        return current;
+    }
+    PyThreadState *tstate = owngil_compat_current_tstate();
+    if (tstate == NULL) {
+        return NULL;
+    }
+    PyInterpreterState *interp = PyThreadState_GetInterpreter(tstate);
+    pthread_mutex_lock(&living_lock);
+    owngil_worker *at = living;
+    while (at != NULL && atomic_load(&at->own_interp) != interp) {
+        at = at->next;
+    }
+    pthread_mutex_unlock(&living_lock);
+    return at;
+}
+
+PyInterpreterState *
+owngil_interp_enter(owngil_worker *self)
+{
+    pthread_mutex_lock(&self->lock);
+    PyInterpreterState *interp = self->interp;
+    self->visitors += interp != NULL;
+    pthread_mutex_unlock(&self->lock);
+    return interp;
+}
+
+void
+owngil_interp_leave(owngil_worker *self)
+{
+    pthread_mutex_lock(&self->lock);
+    self->visitors--;
+    pthread_cond_signal(&self->changed);
+    pthread_mutex_unlock(&self->lock);
+}
+
 /* From here on nobody else enters the interpreter; waits for those who are there. Needs the GIL, and lets go of it. */
 static void
 turn_away_visitors(owngil_worker *self)
@@ -135,15 +202,20 @@ worker_main(void *argument)
     else {
         self->ident = PyThread_get_thread_ident();
         owngil_parking_adopt(&self->parking);
+        PyInterpreterState *interp = PyThreadState_GetInterpreter(tstate);
+        atomic_store(&self->own_interp, interp);
+        add_to_living(self);
         pthread_mutex_lock(&self->lock);
-        self->interp = PyThreadState_GetInterpreter(tstate);
+        self->interp = interp;
         pthread_mutex_unlock(&self->lock);
-        atomic_store(&self->interpreter_id, PyInterpreterState_GetID(PyThreadState_GetInterpreter(tstate)));
+        atomic_store(&self->interpreter_id, PyInterpreterState_GetID(interp));
         if (run_bootstrap(self) < 0) {
             owngil_interp_before_end(self); /* which may not be registered yet */
         }
         turn_away_visitors(self);
+        remove_from_living(self);
         Py_EndInterpreter(tstate);
+        atomic_store(&self->own_interp, NULL);
         owngil_parking_adopt(NULL);
     }
     report(self, OWNGIL_REPLY_EXITED, NULL);
@@ -165,7 +237,9 @@ owngil_interp_start(const char *name, uint64_t number, const char *bootstrap, ow
     pthread_mutex_init(&self->lock, NULL);
     pthread_cond_init(&self->changed, NULL);
     owngil_parking_init(&self->parking);
+    owngil_copies_init(&self->copies);
     atomic_init(&self->interpreter_id, -1);
+    atomic_init(&self->own_interp, NULL);
     atomic_init(&self->task, 0);
     atomic_init(&self->joined, false);
     atomic_init(&self->stopped, false);
@@ -216,6 +290,10 @@ owngil_interp_join(owngil_worker *self)
     bool expected = false;
     if (atomic_compare_exchange_strong(&self->joined, &expected, true)) {
         pthread_join(self->thread, NULL);
+        if (!owngil_copies_unload(&self->copies)) {
+            owngil_shared_acquire(&self->base); /* for ever: what stays loaded may come back to it */
+        }
+        owngil_arenas_free(self);
     }
 }
 
@@ -241,10 +319,7 @@ visitor_main(void *argument)
         PyThreadState_Clear(tstate);
         PyThreadState_DeleteCurrent();
     }
-    pthread_mutex_lock(&worker->lock);
-    worker->visitors--;
-    pthread_cond_signal(&worker->changed);
-    pthread_mutex_unlock(&worker->lock);
+    owngil_interp_leave(worker);
     owngil_shared_release(&worker->base);
     free(this);
     return NULL;
@@ -257,12 +332,7 @@ owngil_interp_interrupt(owngil_worker *self, uint64_t task)
     if (argument == NULL) {
         return ENOMEM;
     }
-    pthread_mutex_lock(&self->lock);
-    PyInterpreterState *interp = self->interp;
-    if (interp != NULL) {
-        self->visitors++;
-    }
-    pthread_mutex_unlock(&self->lock);
+    PyInterpreterState *interp = owngil_interp_enter(self);
     if (interp == NULL) {
         free(argument);
         return 0;
@@ -277,10 +347,7 @@ owngil_interp_interrupt(owngil_worker *self, uint64_t task)
     int error = pthread_create(&thread, &attributes, visitor_main, argument);
     pthread_attr_destroy(&attributes);
     if (error != 0) {
-        pthread_mutex_lock(&self->lock);
-        self->visitors--;
-        pthread_cond_signal(&self->changed);
-        pthread_mutex_unlock(&self->lock);
+        owngil_interp_leave(self);
         owngil_shared_release(&self->base);
         free(argument);
     }

@@ -6,6 +6,7 @@
 #ifndef OWNGIL_INTERP_H
 #define OWNGIL_INTERP_H
 
+#include "copies.h"
 #include "queue.h"
 
 /* What the core itself reports through a worker's `replies`, with the worker's number as id; other kinds are the Python code's. */
@@ -15,7 +16,7 @@ enum {
     OWNGIL_REPLY_KEPT = 3,   /* instead of EXITED: threads of its own keep its interpreter alive until exit */
 };
 
-typedef struct {
+typedef struct owngil_worker {
     owngil_shared base;
     /* Set before the thread starts, constant from then on. */
     char *name;
@@ -25,6 +26,7 @@ typedef struct {
     owngil_queue *tasks, *replies;
     pthread_t thread;
     /* Atomic. */
+    _Atomic(PyInterpreterState *) own_interp; /* NULL before its start and after its end; to compare with, no more */
     _Atomic int64_t interpreter_id;      /* -1 before there is one */
     _Atomic uint64_t task;               /* what it is running, 0: nothing; written with the worker's GIL held */
     atomic_bool joined;                  /* or to be joined by owngil_runtime_exit */
@@ -34,9 +36,12 @@ typedef struct {
     pthread_cond_t changed;
     PyInterpreterState *interp;          /* NULL before its start and from the beginning of its end */
     size_t visitors;                     /* threads that are in there, or about to be */
+    struct owngil_worker *next;          /* in the list of those that live; guarded by that one's lock */
     /* Of the worker's thread. */
     unsigned long ident;
     owngil_parking parking;
+    /* Its own lock inside. */
+    owngil_copies copies;
 } owngil_worker;
 
 /* Starts a worker's thread, which runs `bootstrap` in the new interpreter. Takes references of its own to `setup`,
@@ -47,6 +52,13 @@ owngil_worker *owngil_interp_start(const char *name, uint64_t number, const char
 /* The worker whose own thread this is, or NULL. */
 owngil_worker *owngil_interp_current(void);
 
+/* The worker whose interpreter the calling thread is in; NULL: the main one, or none. */
+owngil_worker *owngil_interp_of_thread(void);
+
+/* Keeps the worker's interpreter from ending until owngil_interp_leave(). Returns NULL when its end has begun. */
+PyInterpreterState *owngil_interp_enter(owngil_worker *self);
+void owngil_interp_leave(owngil_worker *self);
+
 /* KeyboardInterrupt in task `task`, if the worker is still running that one when its GIL can be had. Does not wait
  * for it. Returns 0 or an errno. Needs no GIL. */
 int owngil_interp_interrupt(owngil_worker *self, uint64_t task);
@@ -54,7 +66,8 @@ int owngil_interp_interrupt(owngil_worker *self, uint64_t task);
 /* Lets every task that the worker begins from now on fail with KeyboardInterrupt, and interrupts the one that runs. */
 int owngil_interp_stop(owngil_worker *self);
 
-/* Waits until the thread is gone, which it is soon after EXITED. Call without a GIL. */
+/* Waits until the thread is gone, which it is soon after EXITED; then unloads the worker's private copies and frees the
+ * memory that its interpreter left. Call without a GIL. */
 void owngil_interp_join(owngil_worker *self);
 
 /* The last atexit function of a worker's interpreter: what must be done before Py_EndInterpreter goes on. Returns when

@@ -4,6 +4,7 @@
  */
 #include "module.h"
 
+#include "arenas.h"
 #include "interp.h"
 
 PyObject *
@@ -59,8 +60,12 @@ module_exec(PyObject *module)
         || PyModule_AddIntConstant(module, "FAILED", OWNGIL_REPLY_FAILED) < 0
         || PyModule_AddIntConstant(module, "KEPT", OWNGIL_REPLY_KEPT) < 0
         || PyModule_AddFunctions(module, owngil_worker_functions) < 0
-        || PyModule_AddFunctions(module, owngil_extension_functions) < 0) {
+        || PyModule_AddFunctions(module, owngil_extension_functions) < 0
+        || PyModule_AddFunctions(module, owngil_library_functions) < 0) {
         return -1;
+    }
+    if (PyInterpreterState_Get() == PyInterpreterState_Main()) {
+        owngil_arenas_watch();
     }
     return 0;
 }

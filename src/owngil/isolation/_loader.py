@@ -8,17 +8,51 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
+from importlib.machinery import BuiltinImporter, ExtensionFileLoader, ModuleSpec, PathFinder
 from types import ModuleType
+from typing import NamedTuple
 
 from owngil import _core
 from owngil._errors import IsolationError
-from owngil.isolation import _policy
+from owngil.isolation import _ctypes_hook, _libraries, _policy
 
-__all__ = ["install"]
+__all__ = ["LoadedModule", "install", "loaded_modules"]
 
 _create_shared = ExtensionFileLoader.create_module
 _exec_shared = ExtensionFileLoader.exec_module
+_exec_builtin = BuiltinImporter.exec_module
+
+
+class LoadedModule(NamedTuple):
+    """An extension module from a private copy."""
+
+    name: str
+    path: str
+    phase: str  # "multi-phase" or "single-phase"
+
+
+loaded_modules: list[LoadedModule] = []
+
+
+class _SinglePhase:
+    """A single-phase module as its init function left it: that function must not run twice.
+
+    CPython keeps such a copy of the module's names too, and fills a new module with it at the next import.
+    """
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
+        self._names = dict(vars(module))
+
+    def again(self, name: str) -> ModuleType:
+        module = sys.modules.get(name)
+        if module is None:
+            module = ModuleType(name)
+        vars(module).update(self._names)
+        return module
+
+
+_single_phase: dict[tuple[str, str], _SinglePhase] = {}
 
 
 def _symbol(name: str) -> str:
@@ -44,33 +78,51 @@ def _adopt(module: ModuleType, spec: ModuleSpec, path: str) -> None:
                 continue
 
 
-def _create(self: ExtensionFileLoader, spec: ModuleSpec) -> ModuleType:
-    path = spec.origin if spec.origin is not None else self.path
-    real = os.path.realpath(path)
-    if not _policy.is_private(spec.name, real):
-        try:
-            return _create_shared(self, spec)
-        except ImportError as error:
-            if "subinterpreter" not in str(error):
-                raise
-            raise IsolationError(
-                f"{spec.name} cannot be imported in a worker: Python's own module does not support"
-                " sub-interpreters. Use it in the main interpreter.",
-                name=spec.name,
-                path=path,
-            ) from None
-    made = _core.create_private(os.fsencode(real), _symbol(spec.name), spec)
+def _failure(name: str, path: str, reason: str) -> IsolationError:
+    return IsolationError(
+        f"{name} cannot be loaded in a worker: no private copy of {path} can be made, because {reason}",
+        name=name,
+        path=path,
+    )
+
+
+def _create_private(spec: ModuleSpec, path: str, real: str) -> tuple[ModuleType, bool]:
+    """Return the module from this interpreter's copy of its file, and whether it must still be executed."""
+    earlier = _single_phase.get((spec.name, real))
+    if earlier is not None:
+        return earlier.again(spec.name), False
+    try:
+        copy = _libraries.load(real)
+    except _libraries.LoadError as error:
+        raise _failure(spec.name, path, str(error)) from None
+    made = _core.create_module(copy.handle, _symbol(spec.name), spec)
     if isinstance(made, str):
-        raise IsolationError(
-            f"{spec.name} cannot be loaded in a worker: no private copy of {path} can be made, because {made}",
-            name=spec.name,
-            path=path,
-        )
+        raise _failure(spec.name, path, made)
     module, unfinished = made
     if not unfinished:
         _adopt(module, spec, path)
-    self._owngil_unfinished = unfinished  # type: ignore[attr-defined]
-    return module
+        _single_phase[spec.name, real] = _SinglePhase(module)
+    loaded_modules.append(LoadedModule(spec.name, real, "multi-phase" if unfinished else "single-phase"))
+    return module, unfinished
+
+
+def _create(self: ExtensionFileLoader, spec: ModuleSpec) -> ModuleType:
+    path = spec.origin if spec.origin is not None else self.path
+    real = os.path.realpath(path)
+    if _policy.is_private(spec.name, real):
+        module, self._owngil_unfinished = _create_private(spec, path, real)  # type: ignore[attr-defined]
+        return module
+    try:
+        return _create_shared(self, spec)
+    except ImportError as error:
+        if "subinterpreter" not in str(error):
+            raise
+        raise IsolationError(
+            f"{spec.name} cannot be imported in a worker: Python's own module does not support"
+            " sub-interpreters. Use it in the main interpreter.",
+            name=spec.name,
+            path=path,
+        ) from None
 
 
 def _exec(self: ExtensionFileLoader, module: ModuleType) -> None:
@@ -78,7 +130,15 @@ def _exec(self: ExtensionFileLoader, module: ModuleType) -> None:
     if unfinished is None:
         _exec_shared(self, module)
     elif unfinished:
-        _core.exec_private(module)
+        _core.exec_module(module)
+    if module.__name__ == "_ctypes":
+        _ctypes_hook.install(module)
+
+
+def _exec_builtin_and_hook(module: ModuleType) -> None:
+    _exec_builtin(module)
+    if module.__name__ == "_ctypes":
+        _ctypes_hook.install(module)
 
 
 class _Refusals:
@@ -95,6 +155,8 @@ def install() -> None:
     """Take over the loading of extension modules in the calling worker's interpreter."""
     ExtensionFileLoader.create_module = _create  # type: ignore[method-assign]
     ExtensionFileLoader.exec_module = _exec  # type: ignore[method-assign]
+    if "_ctypes" in sys.builtin_module_names:
+        BuiltinImporter.exec_module = staticmethod(_exec_builtin_and_hook)  # type: ignore[method-assign,assignment]
     sys.meta_path.insert(0, _Refusals)  # type: ignore[arg-type]
     # NumPy cannot know that its statics are private here.
     warnings.filterwarnings("ignore", "NumPy was imported from a Python sub-interpreter", UserWarning)

@@ -1,4 +1,4 @@
-"""Which extension modules get a private copy, which are shared, and which are refused: all exceptions are tables here.
+"""Which extension modules and libraries get a private copy, and which are shared: all exceptions are tables here.
 
 The rule: what belongs to the standard library is CPython's own affair, which since 3.12 refuses what it cannot share;
 everything else gets a private copy, whatever it declares. (Some modules declare that they support a GIL per interpreter
@@ -10,7 +10,7 @@ import os
 import sys
 import sysconfig
 
-__all__ = ["IMPORT_FIRST", "REFUSED", "is_private", "prepare_main", "refusal"]
+__all__ = ["IMPORT_FIRST", "REFUSED", "SYSTEM_LIBRARIES", "is_beside", "is_private", "library_rule", "prepare_main", "refusal"]
 
 _VERSION = sys.version_info[:2]
 
@@ -26,15 +26,47 @@ if _VERSION == (3, 12):
 elif _VERSION == (3, 13):
     IMPORT_FIRST = ("datetime",)
 
-# Packages that crash, or cannot load, in more than one interpreter of a process, and why.
-_NOT_YET = "Call it in the main interpreter, or in a process of its own."
-REFUSED: dict[str, str] = {
-    "h5py": "the HDF5 library in its wheel is not thread-safe, and each copy of h5py would lock only itself",
-    "llvmlite": "its LLVM library has global state that two interpreters would corrupt when both compile",
-    "netCDF4": "the HDF5 library in its wheel is not thread-safe, and each copy of netCDF4 would lock only itself",
-    "pyarrow": "its library libarrow_python holds Python objects and would be shared between interpreters",
-    "tables": "the HDF5 library in its wheel is not thread-safe, and each copy of PyTables would lock only itself",
+# Shared libraries that a private copy needs. What is found beside the modules (through their own search path) gets a
+# private copy as well, unless one of these holds; `library_rule` has the order.
+#
+# Shared by all interpreters, by the beginning of the name: made for many threads at once, without Python objects or
+# callbacks into the modules, and with threads or caches that the process should have once.
+SHARED_LIBRARIES: dict[str, str] = {
+    "libpython": "it is Python itself",
+    "libopenblas": "OpenBLAS has one set of threads for the process, and is safe to call from many",
+    "libscipy_openblas": "OpenBLAS has one set of threads for the process, and is safe to call from many",
+    "libmkl_": "MKL has one set of threads for the process, and is safe to call from many",
+    "libblas": "BLAS keeps no state of its callers",
+    "libcblas": "BLAS keeps no state of its callers",
+    "liblapack": "LAPACK keeps no state of its callers",
+    "libgomp": "the OpenMP runtime has one set of threads for each thread that calls it",
+    "libomp": "the OpenMP runtime has one set of threads for each thread that calls it",
+    "libiomp": "the OpenMP runtime has one set of threads for each thread that calls it",
+    "libtbb": "TBB has one set of threads for the process, and is safe to call from many",
+    "libgfortran": "the Fortran runtime locks its own state",
+    "libquadmath": "it has no state",
+    "libstdc++": "the C++ runtime must be one in a process: exceptions and locales pass through it",
+    "libgcc_s": "the unwinder must be one in a process",
+    "libc.": "the C library must be one in a process",
+    "libcrypto": "OpenSSL locks its own state, and stays loaded until the process ends",
+    "libssl": "OpenSSL locks its own state, and stays loaded until the process ends",
 }
+# Never shared, wherever the dynamic loader finds them: not safe to call from two threads at once. HDF5's default build
+# is not, says https://support.hdfgroup.org/documentation (thread safety); each binding locks only its own calls.
+UNSAFE_LIBRARIES: dict[str, str] = {
+    "libhdf5": "HDF5 is not thread-safe, and a binding in one interpreter does not lock out those in others",
+    "libnetcdf": "netCDF is not thread-safe, and a binding in one interpreter does not lock out those in others",
+    "libLLVM": "LLVM has options and registries for the whole process",
+}
+# Part of the system wherever it is: not looked at.
+SYSTEM_LIBRARIES = ("ld-linux", "libc.so", "libdl.so", "libgcc_s.so", "libm.so", "libpthread.so", "librt.so",
+                    "libstdc++.so", "libutil.so")  # fmt: skip
+
+# Packages that cannot work in more than one interpreter of a process, whatever is done, and why.
+REFUSED: dict[str, str] = {}
+_INSTEAD = "Use it in the main interpreter, or in a process of its own."
+
+_NO_STATE = 64  # bytes: what the C compiler adds to any library, and alignment
 
 _STDLIB = tuple(
     {os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib")}
@@ -46,7 +78,7 @@ _SITE = ("site-packages", "dist-packages")
 def refusal(name: str) -> str | None:
     """Return why the module `name` must not be imported in a worker, or None."""
     reason = REFUSED.get(name.partition(".")[0])
-    return None if reason is None else f"{reason}. {_NOT_YET}"
+    return None if reason is None else f"{reason}. {_INSTEAD}"
 
 
 def is_private(name: str, path: str) -> bool:
@@ -56,6 +88,48 @@ def is_private(name: str, path: str) -> bool:
     if path.startswith(_STDLIB) and not any(part in _SITE for part in path.split(os.sep)):
         return name in _PRIVATE_STDLIB
     return True
+
+
+_SYSTEM_FOLDERS = ("/lib/", "/lib64/", "/lib32/", "/usr/lib/", "/usr/lib64/", "/usr/lib32/", "/usr/local/lib/")
+
+
+def is_beside(path: str) -> bool:
+    """Return whether the library in the file `path` (a real path) belongs to packages, and not to the system."""
+    return not path.startswith(_SYSTEM_FOLDERS) or any(part in _SITE for part in path.split(os.sep))
+
+
+def library_rule(name: str, *, beside: bool, uses_python: bool, state: int, stays: bool) -> tuple[bool, str]:
+    """Return whether a library that modules need gets a private copy, and why.
+
+    Parameters
+    ----------
+    name : str
+        Of its file.
+    beside : bool
+        Whether it was found through the search path of what needs it, or by path, and not where the system has its
+        libraries.
+    uses_python : bool
+        Whether it takes symbols from Python's C API.
+    state : int
+        Bytes of its variables.
+    stays : bool
+        Whether it asks never to be unloaded.
+    """
+    for prefix, reason in SHARED_LIBRARIES.items():
+        if name.startswith(prefix):
+            return False, reason
+    for prefix, reason in UNSAFE_LIBRARIES.items():
+        if name.startswith(prefix):
+            return True, reason
+    if uses_python:
+        return True, "it uses Python's C API, so it may hold Python objects"
+    if not beside:
+        return False, "it is the system's"
+    if stays:
+        return False, "it asks never to be unloaded, so it is made to be one in a process"
+    if state <= _NO_STATE:
+        return False, "it has no variables"
+    return True, "it has variables, and nothing says that it is safe to call from two interpreters"
 
 
 _prepared = False

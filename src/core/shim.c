@@ -1,0 +1,121 @@
+/* What a worker's private copies call instead of some functions of Python and the C library.
+ *
+ * A library of its own, of which each worker has a private copy too: so these functions know whose they are, on
+ * whatever thread they are called. PyGILState_Ensure() is the reason: CPython takes a thread that it has not seen for
+ * one of the main interpreter's. The others note what must be undone, or forbids unloading, when the worker has ended.
+ */
+#include "shim.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+EXPORT owngil_shim owngil_shim_data; /* filled in by the core, in each copy */
+
+EXPORT PyGILState_STATE
+owngil_shim_PyGILState_Ensure(void)
+{
+    return (PyGILState_STATE)owngil_shim_data.ensure(owngil_shim_data.worker);
+}
+
+EXPORT void
+owngil_shim_PyGILState_Release(PyGILState_STATE state)
+{
+    owngil_shim_data.release(owngil_shim_data.worker, (int)state);
+}
+
+EXPORT int
+owngil_shim_PyGILState_Check(void)
+{
+    return owngil_shim_data.check(owngil_shim_data.worker);
+}
+
+EXPORT int
+owngil_shim_Py_IsInitialized(void)
+{
+    return !owngil_shim_data.ended && Py_IsInitialized();
+}
+
+EXPORT int
+owngil_shim_Py_IsFinalizing(void)
+{
+    return owngil_shim_data.ended || owngil_compat_is_finalizing();
+}
+
+EXPORT int
+owngil_shim__Py_IsFinalizing(void)
+{
+    return owngil_shim_Py_IsFinalizing();
+}
+
+EXPORT int
+owngil_shim_Py_AtExit(void (*function)(void))
+{
+    owngil_shim_data.keep(owngil_shim_data.worker, (const void *)function);
+    return Py_AtExit(function);
+}
+
+EXPORT int
+owngil_shim_PySys_AddAuditHook(Py_AuditHookFunction hook, void *data)
+{
+    owngil_shim_data.keep(owngil_shim_data.worker, (const void *)hook);
+    return PySys_AddAuditHook(hook, data);
+}
+
+EXPORT int
+owngil_shim_PyThread_tss_create(Py_tss_t *key)
+{
+    int was_there = PyThread_tss_is_created(key);
+    int error = PyThread_tss_create(key);
+    if (!was_there && error == 0) {
+        owngil_shim_data.add_key(owngil_shim_data.worker, key->_key);
+    }
+    return error;
+}
+
+EXPORT void
+owngil_shim_PyThread_tss_delete(Py_tss_t *key)
+{
+    if (PyThread_tss_is_created(key)) {
+        owngil_shim_data.remove_key(owngil_shim_data.worker, key->_key);
+    }
+    PyThread_tss_delete(key);
+}
+
+EXPORT void
+owngil_shim_PyThread_tss_free(Py_tss_t *key)
+{
+    if (key != NULL && PyThread_tss_is_created(key)) {
+        owngil_shim_data.remove_key(owngil_shim_data.worker, key->_key);
+    }
+    PyThread_tss_free(key);
+}
+
+EXPORT int
+owngil_shim_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument)
+{
+    owngil_shim_data.keep(owngil_shim_data.worker, (const void *)start);
+    return pthread_create(thread, attributes, start, argument);
+}
+
+EXPORT int
+owngil_shim_pthread_key_create(pthread_key_t *key, void (*destroy)(void *))
+{
+    int error = pthread_key_create(key, destroy);
+    if (error == 0) {
+        owngil_shim_data.add_key(owngil_shim_data.worker, *key);
+    }
+    return error;
+}
+
+EXPORT int
+owngil_shim_pthread_key_delete(pthread_key_t key)
+{
+    owngil_shim_data.remove_key(owngil_shim_data.worker, key);
+    return pthread_key_delete(key);
+}
+
+EXPORT void
+owngil_shim_start_thread(void *thread, void ***state, void (*depend)(void))
+{
+    owngil_shim_data.keep(owngil_shim_data.worker, **state);
+    owngil_shim_data.start_thread(thread, state, depend);
+}

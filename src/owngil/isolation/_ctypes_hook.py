@@ -1,0 +1,45 @@
+"""Lets ctypes open private copies, of the libraries that interpreters must not share.
+
+ctypes.CDLL and its kin all open libraries through one function of the extension module _ctypes.
+"""
+
+import os
+from types import ModuleType
+from typing import Any
+
+from owngil._errors import IsolationError
+from owngil.isolation import _libraries
+
+__all__ = ["install"]
+
+
+def install(module: ModuleType) -> None:
+    """Replace the functions that open and close libraries in this interpreter's `_ctypes`."""
+    open_shared: Any = module.dlopen
+    close_shared: Any = module.dlclose
+    private: set[int] = set()
+
+    def dlopen(name: Any, *flags: int) -> int:
+        """Open a library, as ctypes' own function does; a private one gets this interpreter's copy."""
+        if name:
+            path = os.fsdecode(name)
+            try:
+                copy = _libraries.find_private(path)
+            except _libraries.LoadError as error:
+                # An OSError, as ctypes raises, cannot be an IsolationError: packages look for the former.
+                raise OSError(f"{path} cannot be loaded in a worker: no private copy can be made, because {error}") from (
+                    IsolationError(str(error), path=path)
+                )
+            if copy is not None:
+                private.add(copy.handle)
+                return copy.handle
+        handle: int = open_shared(name, *flags)
+        return handle
+
+    def dlclose(handle: int) -> None:
+        """Close a library; a private copy goes with the interpreter."""
+        if handle not in private:
+            close_shared(handle)
+
+    module.dlopen = dlopen  # type: ignore[attr-defined]
+    module.dlclose = dlclose  # type: ignore[attr-defined]
