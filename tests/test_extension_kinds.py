@@ -13,8 +13,15 @@ import owngil
 WORKERS = 4
 
 
-def kinds_with(function: str) -> list[str]:
-    return [kind for kind, about in build.KINDS.items() if function in about.offers]
+SLOW = {"pyo3"}  # to build
+
+
+def kinds_with(*functions: str) -> list[object]:
+    return [
+        pytest.param(kind, marks=[pytest.mark.slow] if kind in SLOW else [])
+        for kind, about in build.KINDS.items()
+        if about.offers.issuperset(functions)
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -156,7 +163,7 @@ def test_arrays_go_in(built, workers, kind):
         assert future.result() == size * (size - 1) / 2
 
 
-@pytest.mark.parametrize("kind", build.KINDS)
+@pytest.mark.parametrize("kind", kinds_with())
 def test_closing_and_exit_are_clean(built, ends_cleanly, kind):
     """One worker is closed and its copy unloaded; the others, and the main interpreter's own, live until exit."""
     folder = built(kind)

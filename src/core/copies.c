@@ -23,10 +23,16 @@ keep(owngil_worker *worker, const void *address)
     owngil_copies_keep(&worker->copies, address);
 }
 
-static void
-add_key(owngil_worker *worker, pthread_key_t key)
+static int
+add_exit(owngil_worker *worker, void (*function)(void))
 {
-    owngil_copies_add_key(&worker->copies, key);
+    return owngil_copies_add_exit(&worker->copies, function);
+}
+
+static void
+add_key(owngil_worker *worker, pthread_key_t key, const void *destroy)
+{
+    owngil_copies_add_key(&worker->copies, key, destroy);
 }
 
 static void
@@ -55,8 +61,11 @@ load_shim(owngil_copies *self, owngil_worker *worker, const char *const *directo
             snprintf(why, why_size, "owngil's own folder cannot be found");
             return NULL;
         }
-        owngil_load_request request = {.path = path, .directories = directories};
-        if (owngil_elf_load(&self->shim, &request, NULL, 0, why, why_size) < 0) {
+        if (owngil_elf_reserve(&self->shim, path, directories, why, why_size) < 0
+            || owngil_elf_write(&self->shim, NULL, 0, why, why_size) < 0
+            || owngil_elf_load(&self->shim, NULL, 0, why, why_size) < 0) {
+            owngil_elf_clear(&self->shim);
+            self->shim.handle = NULL;
             return NULL;
         }
         owngil_shim *shim = dlsym(self->shim.handle, "owngil_shim_data");
@@ -66,6 +75,7 @@ load_shim(owngil_copies *self, owngil_worker *worker, const char *const *directo
             .release = owngil_gilstate_release,
             .check = owngil_gilstate_check,
             .keep = keep,
+            .add_exit = add_exit,
             .add_key = add_key,
             .remove_key = remove_key,
         };
@@ -73,56 +83,104 @@ load_shim(owngil_copies *self, owngil_worker *worker, const char *const *directo
     return dlsym(self->shim.handle, "owngil_shim_data");
 }
 
-/* Joins the group of the copy that is called `name`, if it is one, with that of `copy`. Needs the lock. */
-static void
-join_group(owngil_copies *self, owngil_copy *copy, const char *name)
-{
-    for (owngil_copy *other = self->newest; other != NULL; other = other->next) {
-        if (strcmp(other->loaded.name, name) == 0) {
-            size_t joined = other->group;
-            for (owngil_copy *member = self->newest; member != NULL; member = member->next) {
-                member->group = member->group == joined ? copy->group : member->group;
-            }
-            return;
-        }
-    }
-}
-
 owngil_copy *
-owngil_copies_load(owngil_copies *self, owngil_worker *worker, const owngil_load_request *request, char *why,
-                   size_t why_size)
+owngil_copies_reserve(owngil_copies *self, owngil_worker *worker, const char *path, const char *const *directories,
+                      char *why, size_t why_size)
 {
-    owngil_shim *shim = load_shim(self, worker, request->directories, why, why_size);
+    if (load_shim(self, worker, directories, why, why_size) == NULL) {
+        return NULL;
+    }
     owngil_copy *copy = calloc(1, sizeof(*copy));
-    if (shim == NULL || copy == NULL) {
-        if (shim != NULL) {
-            snprintf(why, why_size, "%s", strerror(ENOMEM));
-        }
+    if (copy == NULL) {
+        snprintf(why, why_size, "%s", strerror(ENOMEM));
+        return NULL;
+    }
+    if (owngil_elf_reserve(&copy->loaded, path, directories, why, why_size) < 0) {
+        owngil_elf_clear(&copy->loaded);
         free(copy);
         return NULL;
     }
+    pthread_mutex_lock(&self->lock);
+    owngil_copy **end = &self->newest;
+    while (*end != NULL) {
+        end = &(*end)->next;
+    }
+    *end = copy;
+    copy->group = ++self->groups;
+    pthread_mutex_unlock(&self->lock);
+    return copy;
+}
+
+/* Takes a copy out of the list. Needs the lock. */
+static void
+unlink_copy(owngil_copies *self, const owngil_copy *copy)
+{
+    owngil_copy **at = &self->newest;
+    while (*at != copy) {
+        at = &(*at)->next;
+    }
+    *at = copy->next;
+}
+
+int
+owngil_copies_load(owngil_copies *self, owngil_copy *copy, char *why, size_t why_size)
+{
+    owngil_shim *shim = dlsym(self->shim.handle, "owngil_shim_data");
 #define REDIRECTION(name) {#name, dlsym(self->shim.handle, "owngil_shim_" #name), NULL},
     owngil_redirection redirections[] = {
         {OWNGIL_START_THREAD, dlsym(self->shim.handle, "owngil_shim_start_thread"), NULL},
         OWNGIL_SHIM_FUNCTIONS(REDIRECTION)
     };
 #undef REDIRECTION
-    if (owngil_elf_load(&copy->loaded, request, redirections, sizeof(redirections) / sizeof(redirections[0]), why,
-                        why_size) < 0) {
-        free(copy);
-        return NULL;
+    if (owngil_elf_load(&copy->loaded, redirections, sizeof(redirections) / sizeof(redirections[0]), why, why_size)
+        < 0) {
+        return -1;
     }
     if (redirections[0].from != NULL) {
         shim->start_thread = (owngil_start_thread)redirections[0].from;
     }
     pthread_mutex_lock(&self->lock);
+    unlink_copy(self, copy);
     copy->next = self->newest;
-    copy->group = ++self->groups;
     self->newest = copy;
-    for (size_t k = 0; k < request->rename_count; k++) {
-        join_group(self, copy, request->renames[k].to);
+    pthread_mutex_unlock(&self->lock);
+    return 0;
+}
+
+void
+owngil_copies_discard(owngil_copies *self, owngil_copy *copy)
+{
+    pthread_mutex_lock(&self->lock);
+    unlink_copy(self, copy);
+    pthread_mutex_unlock(&self->lock);
+    owngil_elf_clear(&copy->loaded);
+    free(copy);
+}
+
+void
+owngil_copies_join(owngil_copies *self, owngil_copy *copy, const char *name)
+{
+    pthread_mutex_lock(&self->lock);
+    for (owngil_copy *other = self->newest; other != NULL; other = other->next) {
+        if (strcmp(other->loaded.name, name) == 0) {
+            size_t joined = other->group;
+            for (owngil_copy *member = self->newest; member != NULL; member = member->next) {
+                member->group = member->group == joined ? copy->group : member->group;
+            }
+            break;
+        }
     }
     pthread_mutex_unlock(&self->lock);
+}
+
+/* The copy that `address` belongs to, or NULL. Needs the lock. */
+static owngil_copy *
+copy_at(const owngil_copies *self, const void *address)
+{
+    owngil_copy *copy = self->newest;
+    while (copy != NULL && ((uintptr_t)address < copy->loaded.start || (uintptr_t)address >= copy->loaded.end)) {
+        copy = copy->next;
+    }
     return copy;
 }
 
@@ -130,28 +188,51 @@ void
 owngil_copies_keep(owngil_copies *self, const void *address)
 {
     pthread_mutex_lock(&self->lock);
-    for (owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
-        if ((uintptr_t)address >= copy->loaded.start && (uintptr_t)address < copy->loaded.end) {
-            copy->stays = true;
-        }
+    owngil_copy *copy = copy_at(self, address);
+    if (copy != NULL) {
+        copy->stays = true;
     }
     pthread_mutex_unlock(&self->lock);
 }
 
+int
+owngil_copies_add_exit(owngil_copies *self, void (*function)(void))
+{
+    pthread_mutex_lock(&self->lock);
+    void (**functions)(void) = realloc(self->at_exit, (self->at_exit_count + 1) * sizeof(*functions));
+    if (functions != NULL) {
+        self->at_exit = functions;
+        self->at_exit[self->at_exit_count++] = function;
+    }
+    pthread_mutex_unlock(&self->lock);
+    return functions != NULL ? 0 : -1;
+}
+
 void
-owngil_copies_add_key(owngil_copies *self, pthread_key_t key)
+owngil_copies_exit(owngil_copies *self)
+{
+    if (self->shim.handle != NULL) {
+        ((owngil_shim *)dlsym(self->shim.handle, "owngil_shim_data"))->ended = true;
+    }
+    while (self->at_exit_count > 0) { /* nobody adds any more */
+        self->at_exit[--self->at_exit_count]();
+    }
+}
+
+void
+owngil_copies_add_key(owngil_copies *self, pthread_key_t key, const void *destroy)
 {
     pthread_mutex_lock(&self->lock);
     if (self->key_count == self->key_room) {
         size_t room = self->key_room > 0 ? 2 * self->key_room : 8;
-        pthread_key_t *keys = realloc(self->keys, room * sizeof(*keys));
+        owngil_key *keys = realloc(self->keys, room * sizeof(*keys));
         if (keys != NULL) {
             self->keys = keys;
             self->key_room = room;
         }
     }
     if (self->key_count < self->key_room) { /* else it stays when the worker is gone: one of a thousand */
-        self->keys[self->key_count++] = key;
+        self->keys[self->key_count++] = (owngil_key){.key = key, .destroy = destroy};
     }
     pthread_mutex_unlock(&self->lock);
 }
@@ -161,7 +242,7 @@ owngil_copies_remove_key(owngil_copies *self, pthread_key_t key)
 {
     pthread_mutex_lock(&self->lock);
     for (size_t k = 0; k < self->key_count; k++) {
-        if (self->keys[k] == key) {
+        if (self->keys[k].key == key) {
             self->keys[k] = self->keys[--self->key_count];
             break;
         }
@@ -187,8 +268,6 @@ owngil_copies_unload(owngil_copies *self)
     if (self->shim.handle == NULL) {
         return empty;
     }
-    owngil_shim *shim = dlsym(self->shim.handle, "owngil_shim_data");
-    shim->ended = true;
     keep_signal_handlers(self);
     owngil_copies_keep(self, (const void *)PyOS_InputHook);
 
@@ -197,33 +276,38 @@ owngil_copies_unload(owngil_copies *self)
             other->stays |= other->group == copy->group;
         }
     }
-    /* The newest first, as the dynamic loader does at exit. */
+    /* The newest first, as the process does at exit. */
     owngil_gilstate_set_unloading(true);
     for (owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
-        if (!copy->stays) {
+        if (!copy->stays && copy->loaded.handle != NULL) {
             owngil_elf_finish(&copy->loaded);
+        }
+    }
+    owngil_gilstate_set_unloading(false);
+    for (owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
+        empty &= !copy->stays;
+    }
+    /* The end of a thread, this one too, must not call what is unloaded. */
+    for (size_t k = 0; k < self->key_count; k++) {
+        const owngil_copy *copy = copy_at(self, self->keys[k].destroy);
+        if (copy != NULL ? !copy->stays : empty) {
+            pthread_key_delete(self->keys[k].key);
         }
     }
     for (owngil_copy *copy = self->newest, *next; copy != NULL; copy = next) {
         next = copy->next;
-        if (copy->stays) {
-            empty = false;
-        }
-        else {
-            owngil_elf_unload(&copy->loaded);
+        if (!copy->stays) {
+            owngil_elf_clear(&copy->loaded);
             free(copy);
         }
     }
     self->newest = NULL;
-    owngil_gilstate_set_unloading(false);
-    /* Destructors may have deleted theirs, and told so. What a copy that stays has made, stays with it. */
-    for (size_t k = 0; empty && k < self->key_count; k++) {
-        pthread_key_delete(self->keys[k]);
-    }
     if (empty) {
         owngil_elf_finish(&self->shim);
-        owngil_elf_unload(&self->shim);
+        owngil_elf_clear(&self->shim);
     }
+    free(self->at_exit);
+    self->at_exit = NULL;
     free(self->keys);
     self->keys = NULL;
     self->key_count = self->key_room = 0;

@@ -1,7 +1,7 @@
 /* The private copies of one worker: loads them, mends what they take from elsewhere, and unloads them at its end.
  *
  * Unloading waits until the worker's thread is gone. A copy stays for ever, with its memory, when something outside of
- * the worker may still call it: a thread that it started, a signal handler, a function to be called at exit.
+ * the worker may still call it: a thread that it started, a signal handler, an audit hook.
  */
 #ifndef OWNGIL_COPIES_H
 #define OWNGIL_COPIES_H
@@ -11,17 +11,25 @@
 #include <pthread.h>
 
 typedef struct owngil_copy {
-    struct owngil_copy *next; /* loaded before this one */
+    struct owngil_copy *next; /* loaded before this one, or not loaded */
     owngil_loaded loaded;
     bool stays;               /* guarded by the owner's lock */
     size_t group;             /* the same number for copies of which one needs the other: they go or stay together */
 } owngil_copy;
 
+/* A key of thread-specific data. */
+typedef struct {
+    pthread_key_t key;
+    const void *destroy; /* function that is called with each thread's value; NULL: none */
+} owngil_key;
+
 typedef struct {
     pthread_mutex_t lock;     /* a leaf */
-    owngil_copy *newest;      /* changed by the worker's interpreter, with its GIL, and the lock */
+    owngil_copy *newest;      /* loaded last; those that are not loaded yet come behind those that are */
+    void (**at_exit)(void);   /* that copies passed to Py_AtExit(); guarded by the lock */
+    size_t at_exit_count;
     owngil_loaded shim;       /* .handle NULL: not loaded yet */
-    pthread_key_t *keys;      /* that copies made and did not delete; guarded by the lock */
+    owngil_key *keys;         /* that copies made and did not delete; guarded by the lock */
     size_t key_count, key_room;
     size_t groups;            /* numbers of groups that were given out */
 } owngil_copies;
@@ -30,10 +38,22 @@ struct owngil_worker;
 
 void owngil_copies_init(owngil_copies *self);
 
-/* Loads a copy for `worker`, of which `self` is part. Returns NULL with `why` filled in. Needs the GIL of the worker's
- * interpreter. */
-owngil_copy *owngil_copies_load(owngil_copies *self, struct owngil_worker *worker, const owngil_load_request *request,
-                                char *why, size_t why_size);
+/* Reserves a copy for `worker`, of which `self` is part; owngil_elf_write() comes next. Returns NULL with `why` filled
+ * in. Needs the GIL of the worker's interpreter, as the next one does. */
+owngil_copy *owngil_copies_reserve(owngil_copies *self, struct owngil_worker *worker, const char *path,
+                                   const char *const *directories, char *why, size_t why_size);
+
+/* Loads a copy that was written with these renames. Returns 0, or -1 with `why` filled in. */
+int owngil_copies_load(owngil_copies *self, owngil_copy *copy, char *why, size_t why_size);
+
+/* Forgets a copy that is not loaded, and will not be. */
+void owngil_copies_discard(owngil_copies *self, owngil_copy *copy);
+
+/* The group of the copy called `name` becomes that of `copy` too. */
+void owngil_copies_join(owngil_copies *self, owngil_copy *copy, const char *name);
+
+/* Calls what copies passed to Py_AtExit(). Call when the interpreter has ended, on the worker's thread. */
+void owngil_copies_exit(owngil_copies *self);
 
 /* Unloads what can be unloaded. Returns whether nothing is left that may still use the worker. Call when the worker's
  * thread is gone, without a GIL. */
@@ -42,8 +62,11 @@ bool owngil_copies_unload(owngil_copies *self);
 /* Keeps the copy that `address` belongs to loaded for ever. Needs no GIL. */
 void owngil_copies_keep(owngil_copies *self, const void *address);
 
+/* Remembers what a copy passed to Py_AtExit(). Returns 0, or -1: no memory. */
+int owngil_copies_add_exit(owngil_copies *self, void (*function)(void));
+
 /* Remembers a key of thread-specific data that a copy made, or forgets one that it deleted. */
-void owngil_copies_add_key(owngil_copies *self, pthread_key_t key);
+void owngil_copies_add_key(owngil_copies *self, pthread_key_t key, const void *destroy);
 void owngil_copies_remove_key(owngil_copies *self, pthread_key_t key);
 
 #endif

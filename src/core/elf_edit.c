@@ -48,6 +48,7 @@ owngil_edit_clear(owngil_edit *self)
     }
     free(self->changed);
     free(self->tail);
+    *self = (owngil_edit){.image = NULL};
 }
 
 /* What the reader sees at `item`, to be changed. */

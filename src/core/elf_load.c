@@ -178,114 +178,130 @@ redirect(const owngil_edit *edit, const struct link_map *map, owngil_redirection
     }
 }
 
-/* Whether another place for the file may help: the loader complains of the file itself, not of what is in it. */
-static bool
-place_is_to_blame(const char *error, const char *name)
+/* Whether libraries can be loaded from where the file is: it is not so on file systems that are mounted noexec. */
+static int
+check_executable(int fd, size_t page)
 {
-    return strncmp(error, name, strlen(name)) == 0
-           && (strstr(error, "failed to map") != NULL || strstr(error, "cannot open") != NULL);
+    void *address = mmap(NULL, page, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+    if (address == MAP_FAILED) {
+        return errno;
+    }
+    munmap(address, page);
+    return 0;
 }
 
-/* Puts the copy into a file of `directory` (NULL: memory) and loads it. Returns the handle, or NULL with the reason
- * explained; *final says that it would be the same elsewhere. */
-static void *
-load_from(owngil_loaded *self, const owngil_edit *edit, const char *directory, const char *label, int source,
-          explanation *why, bool *final)
+/* Makes the file for the copy in `directory` (NULL: memory), with all the room it needs. Returns 0 or an errno. */
+static int
+reserve_in(owngil_loaded *self, const char *directory, const char *label)
 {
-    void *handle = NULL;
-    int copy = open_nameless(directory, label);
-    int error = copy < 0 ? errno : owngil_edit_write(edit, copy);
-    char path[64];
-    *final = false;
+    self->file = open_nameless(directory, label);
+    if (self->file < 0) {
+        return errno;
+    }
+    int error = check_executable(self->file, self->edit.page);
     if (error == 0) {
-        snprintf(path, sizeof(path), "/proc/self/fd/%d", copy);
-        self->name = spell_anew(path);
-        error = self->name == NULL ? ENOMEM : 0;
+        error = posix_fallocate(self->file, 0, (off_t)self->edit.elf.load_end);
     }
     if (error != 0) {
-        explain(why, "%s", strerror(error));
+        close(self->file);
+        self->file = -1;
     }
-    else if ((handle = dlopen(self->name, RTLD_NOW | RTLD_LOCAL)) == NULL) {
-        const char *said = dlerror();
-        said = said != NULL ? said : "nothing";
-        *final = !place_is_to_blame(said, self->name);
-        why->used = *final ? 0 : why->used;
-        explain(why, "the dynamic loader says: %s", said);
-        free(self->name);
-        self->name = NULL;
-    }
-    else if (dlinfo(handle, RTLD_DI_LINKMAP, &self->map) == 0) { /* it cannot fail for a handle that is open */
-        share_pages(edit, self->map, source, copy);
-    }
-    if (copy >= 0) {
-        close(copy);
-    }
-    return handle;
+    return error;
 }
 
 static int
-load(owngil_loaded *self, const owngil_load_request *request, const owngil_edit *edit, int source, explanation *why)
+reserve(owngil_loaded *self, const char *path, const char *const *directories, explanation *why)
 {
-    const char *base = strrchr(request->path, '/');
-    char label[128]; /* what /proc/PID/maps and debuggers show */
-    snprintf(label, sizeof(label), "owngil:%s", base != NULL ? base + 1 : request->path);
-    bool final;
-    explain(why, "no place was found for it; tried in memory: ");
-    self->handle = load_from(self, edit, NULL, label, source, why, &final);
-    for (size_t k = 0; self->handle == NULL && !final && request->directories[k] != NULL; k++) {
-        explain(why, "; in %s: ", request->directories[k]);
-        self->handle = load_from(self, edit, request->directories[k], label, source, why, &final);
+    const char *base = strrchr(path, '/');
+    char label[128], file[64]; /* the label is what /proc/PID/maps and debuggers show */
+    snprintf(label, sizeof(label), "owngil:%s", base != NULL ? base + 1 : path);
+    int error = reserve_in(self, NULL, label);
+    if (error != 0) {
+        explain(why, "no place was found for it; tried: in memory (%s)", strerror(error));
+        for (size_t k = 0; error != 0 && directories[k] != NULL; k++) {
+            error = reserve_in(self, directories[k], label);
+            if (error != 0) {
+                explain(why, ", in %s (%s)", directories[k], strerror(error));
+            }
+        }
     }
-    return self->handle != NULL ? 0 : -1;
-}
-
-/* From here on dladdr(), and whoever walks the list of libraries, finds the original's path, of which files beside it
- * can be found. The loader's own name comes back before it frees that. */
-static void
-show_original(owngil_loaded *self, const char *path)
-{
-    self->path = path[0] == '/' ? spell_anew(path) : NULL;
-    self->loader_name = self->map->l_name;
-    if (self->path != NULL) {
-        self->map->l_name = self->path;
+    if (error != 0) {
+        return -1;
     }
+    snprintf(file, sizeof(file), "/proc/self/fd/%d", self->file);
+    if (access(file, R_OK) < 0) {
+        explain(why, "%s is missing: owngil needs /proc", file);
+        return -1;
+    }
+    self->name = spell_anew(file);
+    self->path = spell_anew(path);
+    if (self->name == NULL || self->path == NULL) {
+        explain(why, "%s", strerror(ENOMEM));
+        return -1;
+    }
+    why->text[0] = '\0';
+    return 0;
 }
 
 int
-owngil_elf_load(owngil_loaded *self, const owngil_load_request *request, owngil_redirection *redirections,
-                size_t redirection_count, char *why, size_t why_size)
+owngil_elf_reserve(owngil_loaded *self, const char *path, const char *const *directories, char *why, size_t why_size)
 {
     explanation reason = {.text = why, .size = why_size};
-    owngil_edit edit;
-    int result = -1;
-    *self = (owngil_loaded){.handle = NULL};
-    int source = open(request->path, O_RDONLY | O_CLOEXEC);
-    if (source < 0) {
+    *self = (owngil_loaded){.source = -1, .file = -1};
+    self->source = path[0] == '/' ? open(path, O_RDONLY | O_CLOEXEC) : (errno = EINVAL, -1);
+    if (self->source < 0) {
         explain(&reason, "it cannot be read: %s", strerror(errno));
         return -1;
     }
-    const char *damage = owngil_edit_init(&edit, source);
+    const char *damage = owngil_edit_init(&self->edit, self->source);
     if (damage != NULL) {
         explain(&reason, "%s", damage);
+        return -1;
     }
-    else if (!owngil_edit_apply(&edit, request->renames, request->rename_count)) {
-        explain(&reason, "%s", strerror(ENOMEM));
+    return reserve(self, path, directories, &reason);
+}
+
+int
+owngil_elf_write(owngil_loaded *self, const owngil_rename *renames, size_t count, char *why, size_t why_size)
+{
+    int error = owngil_edit_apply(&self->edit, renames, count) ? owngil_edit_write(&self->edit, self->file) : ENOMEM;
+    if (error != 0) {
+        snprintf(why, why_size, "its copy cannot be written: %s", strerror(error));
+        return -1;
     }
-    else {
-        result = load(self, request, &edit, source, &reason);
+    return 0;
+}
+
+int
+owngil_elf_load(owngil_loaded *self, owngil_redirection *redirections, size_t redirection_count, char *why,
+                size_t why_size)
+{
+    void *handle = dlopen(self->name, RTLD_NOW | RTLD_LOCAL);
+    if (handle == NULL || dlinfo(handle, RTLD_DI_LINKMAP, &self->map) != 0) {
+        const char *said = dlerror();
+        snprintf(why, why_size, "the dynamic loader says: %s", said != NULL ? said : "nothing");
+        return -1;
     }
-    if (result == 0) {
-        redirect(&edit, self->map, redirections, redirection_count);
-        show_original(self, request->path);
-        self->start = self->map->l_addr;
-        self->end = self->map->l_addr + edit.elf.memory_end;
-        self->fini = edit.elf.fini != 0 ? (void (*)(void))(self->start + edit.elf.fini) : NULL;
-        self->fini_array = (void (**)(void))(self->start + edit.elf.fini_array);
-        self->fini_count = edit.elf.fini_count;
-    }
-    owngil_edit_clear(&edit);
-    close(source);
-    return result;
+    self->handle = handle;
+    share_pages(&self->edit, self->map, self->source, self->file);
+    redirect(&self->edit, self->map, redirections, redirection_count);
+    /* From here on dladdr(), and whoever walks the list of libraries, finds the original's path, of which files beside
+     * it can be found. The loader's own name comes back before it frees that. */
+    self->loader_name = self->map->l_name;
+    self->map->l_name = self->path;
+
+    const owngil_elf *elf = &self->edit.elf;
+    self->start = self->map->l_addr;
+    self->end = self->map->l_addr + elf->memory_end;
+    self->fini = elf->fini != 0 ? (void (*)(void))(self->start + elf->fini) : NULL;
+    self->fini_array = (void (**)(void))(self->start + elf->fini_array);
+    self->fini_count = elf->fini_count;
+
+    owngil_edit_clear(&self->edit);
+    close(self->file);
+    close(self->source);
+    self->file = self->source = -1;
+    return 0;
 }
 
 void
@@ -300,10 +316,19 @@ owngil_elf_finish(const owngil_loaded *self)
 }
 
 void
-owngil_elf_unload(owngil_loaded *self)
+owngil_elf_clear(owngil_loaded *self)
 {
-    self->map->l_name = self->loader_name;
-    dlclose(self->handle);
+    if (self->handle != NULL) {
+        self->map->l_name = self->loader_name;
+        dlclose(self->handle);
+    }
+    owngil_edit_clear(&self->edit);
+    if (self->file >= 0) {
+        close(self->file);
+    }
+    if (self->source >= 0) {
+        close(self->source);
+    }
     free(self->name);
     free(self->path);
 }

@@ -11,13 +11,6 @@
 
 #include "elf_edit.h"
 
-typedef struct {
-    const char *path;               /* of the original */
-    const owngil_rename *renames;   /* what the copy needs instead of what the original needs */
-    size_t rename_count;
-    const char *const *directories; /* where the copy may lie if no file in memory can be had; ends in NULL */
-} owngil_load_request;
-
 /* A symbol that copies take from elsewhere than the original does. */
 typedef struct {
     const char *name;
@@ -25,11 +18,16 @@ typedef struct {
     void *from; /* filled in: what it would have been; NULL: nobody asked for it */
 } owngil_redirection;
 
+/* A copy, in the three steps of its making. */
 typedef struct {
-    void *handle;          /* as dlopen() returns; owngil_elf_unload() closes it */
+    /* From owngil_elf_reserve(): */
+    char *name;            /* by which another copy can need this one */
+    char *path;            /* what dladdr() calls it: the original, spelled as nobody else does */
+    int source, file;      /* descriptors of the original and the copy; -1 once it is loaded */
+    owngil_edit edit;      /* cleared once it is loaded */
+    /* From owngil_elf_load(): */
+    void *handle;          /* as dlopen() returns; NULL: not loaded */
     struct link_map *map;
-    char *name;            /* by which another copy can need this one; malloc'ed */
-    char *path;            /* what dladdr() calls it: the original, spelled as nobody else does; malloc'ed */
     char *loader_name;     /* the dynamic loader's own */
     uintptr_t start, end;  /* addresses */
     void (*fini)(void);    /* ends it, after `fini_array` from its end to its start; NULL: nothing */
@@ -37,16 +35,24 @@ typedef struct {
     size_t fini_count;
 } owngil_loaded;
 
-/* Fills `self`. Returns 0, or -1 with `why` (a sentence) filled in. The library's constructors run in here. Needs no
- * GIL, but two threads may load at the same time only for different workers. */
-int owngil_elf_load(owngil_loaded *self, const owngil_load_request *request, owngil_redirection *redirections,
-                    size_t redirection_count, char *why, size_t why_size);
+/* Reads the library in the file `path` and makes a nameless file for its copy: in memory, or else in the first of
+ * `directories` (ends in NULL) that has the room and lets libraries be loaded from there. Returns 0, or -1 with `why` (a
+ * sentence) filled in. owngil_elf_clear() is due in both cases. */
+int owngil_elf_reserve(owngil_loaded *self, const char *path, const char *const *directories, char *why,
+                       size_t why_size);
+
+/* Writes the copy. It can be needed from now on by those that are loaded. Returns as above. */
+int owngil_elf_write(owngil_loaded *self, const owngil_rename *renames, size_t count, char *why, size_t why_size);
+
+/* Loads it, which runs its constructors. Returns as above. Needs no GIL. */
+int owngil_elf_load(owngil_loaded *self, owngil_redirection *redirections, size_t redirection_count, char *why,
+                    size_t why_size);
 
 /* Runs its destructors. dlclose() would run them and unmap the library at once; but as at the exit of a process, the
  * destructors of one library may call functions of another that has been through this before. */
 void owngil_elf_finish(const owngil_loaded *self);
 
-/* Unloads it, after owngil_elf_finish(), and frees what owngil_elf_load() allocated. */
-void owngil_elf_unload(owngil_loaded *self);
+/* Unloads it, if it is loaded, after owngil_elf_finish(), and frees all that belongs to it. */
+void owngil_elf_clear(owngil_loaded *self);
 
 #endif

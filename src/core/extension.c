@@ -1,50 +1,26 @@
 /* Runs the init function of a private copy in the calling interpreter, as CPython's import machinery would.
  *
  * Single-phase modules must not go through CPython's own import there: since 3.13 it runs their init function in the
- * main interpreter, so that their objects live in the wrong heap. Multi-phase modules are made from their definition,
- * with the check for "supports sub-interpreters" off: what the check guards against, C statics shared between
- * interpreters, a private copy does not have.
+ * main interpreter, so that their objects live in the wrong heap. Multi-phase modules are made from their definition;
+ * the import hook has switched off CPython's check whether they support sub-interpreters: what it guards against, C
+ * statics shared between interpreters, a private copy does not have.
  */
 #include "module.h"
 
 #include <dlfcn.h>
 
-/* Sets _imp's override of the check; returns the former value, or -2 with an exception. */
-static int
-override_check(int value)
-{
-    PyObject *imp = PyImport_ImportModule("_imp");
-    PyObject *former =
-        imp != NULL ? PyObject_CallMethod(imp, "_override_multi_interp_extensions_check", "i", value) : NULL;
-    int result = former != NULL ? (int)PyLong_AsLong(former) : -2;
-    Py_XDECREF(former);
-    Py_XDECREF(imp);
-    return result == -1 && PyErr_Occurred() ? -2 : result;
-}
-
 /* Makes a module from its definition (or slots). Returns NULL with an exception. */
 static PyObject *
 module_from_definition(PyModuleDef *definition, const void *slots, PyObject *spec)
 {
-    int former = override_check(-1);
-    if (former == -2) {
-        return NULL;
-    }
-    PyObject *module;
 #if OWNGIL_HAVE_MODEXPORT
-    module = slots != NULL ? PyModule_FromSlotsAndSpec(slots, spec) : PyModule_FromDefAndSpec(definition, spec);
+    if (slots != NULL) {
+        return PyModule_FromSlotsAndSpec(slots, spec);
+    }
 #else
     (void)slots;
-    module = PyModule_FromDefAndSpec(definition, spec);
 #endif
-    PyObject *exception = PyErr_GetRaisedException();
-    if (override_check(former) == -2) {
-        Py_CLEAR(module);
-        Py_XDECREF(exception);
-        return NULL;
-    }
-    PyErr_SetRaisedException(exception);
-    return module;
+    return PyModule_FromDefAndSpec(definition, spec);
 }
 
 PyDoc_STRVAR(create_module_doc,

@@ -216,6 +216,7 @@ worker_main(void *argument)
         remove_from_living(self);
         Py_EndInterpreter(tstate);
         atomic_store(&self->own_interp, NULL);
+        owngil_copies_exit(&self->copies);
         owngil_parking_adopt(NULL);
     }
     report(self, OWNGIL_REPLY_EXITED, NULL);

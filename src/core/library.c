@@ -106,41 +106,107 @@ directories_of(PyObject *tuple)
     return directories;
 }
 
-PyDoc_STRVAR(load_copy_doc,
-"load_copy(path, renames, directories)\n--\n\n"
-"Load a private copy of the library in the file `path` (bytes) for this worker.\n\n"
-"`renames` is a tuple of pairs of bytes: where the original needs the first, the copy needs the second. `directories`\n"
-"are tried in turn when no file in memory can be made. Return (handle, name), by which another copy can need this one,\n"
-"or a sentence that says why it cannot be loaded.");
-
-static PyObject *
-load_copy(PyObject *Py_UNUSED(module), PyObject *args)
+/* The worker whose interpreter this is, or NULL with RuntimeError set. */
+static owngil_worker *
+require_worker(void)
 {
-    const char *path;
-    PyObject *pairs, *places;
-    if (!PyArg_ParseTuple(args, "yO!O!:load_copy", &path, &PyTuple_Type, &pairs, &PyTuple_Type, &places)) {
-        return NULL;
-    }
     owngil_worker *worker = owngil_interp_of_thread();
     if (worker == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "private copies are for workers");
+    }
+    return worker;
+}
+
+PyDoc_STRVAR(reserve_copy_doc,
+"reserve_copy(path, directories)\n--\n\n"
+"Begin to make a private copy of the library in the file `path` (bytes, absolute) for this worker.\n\n"
+"`directories` are tried in turn when no file in memory can be made. Return (copy, name), by which another copy can need\n"
+"this one, or a sentence that says why it cannot be loaded.");
+
+static PyObject *
+reserve_copy(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    const char *path;
+    PyObject *places;
+    if (!PyArg_ParseTuple(args, "yO!:reserve_copy", &path, &PyTuple_Type, &places)) {
         return NULL;
     }
-    PyObject *result = NULL;
-    owngil_rename *renames = renames_of(pairs);
-    const char **directories = renames != NULL ? directories_of(places) : NULL;
-    if (directories != NULL) {
-        char why[2048] = "";
-        owngil_load_request request = {.path = path, .renames = renames,
-                                       .rename_count = (size_t)PyTuple_GET_SIZE(pairs), .directories = directories};
-        owngil_copy *copy = owngil_copies_load(&worker->copies, worker, &request, why, sizeof(why));
-        result = copy == NULL
-                     ? sentence(why)
-                     : Py_BuildValue("Ky", (unsigned long long)(uintptr_t)copy->loaded.handle, copy->loaded.name);
+    owngil_worker *worker = require_worker();
+    const char **directories = worker != NULL ? directories_of(places) : NULL;
+    if (directories == NULL) {
+        return NULL;
     }
+    char why[2048] = "";
+    owngil_copy *copy =
+        owngil_copies_reserve(&worker->copies, worker, path, directories, why, sizeof(why));
     PyMem_Free(directories);
+    return copy == NULL ? sentence(why)
+                        : Py_BuildValue("Ky", (unsigned long long)(uintptr_t)copy, copy->loaded.name);
+}
+
+PyDoc_STRVAR(write_copy_doc,
+"write_copy(copy, renames)\n--\n\n"
+"Write a reserved copy, which others that are loaded can need from now on.\n\n"
+"`renames` is a tuple of pairs of bytes: where the original needs the first, the copy needs the second. Return None, or a\n"
+"sentence that says why it cannot be loaded.");
+
+static PyObject *
+write_copy(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    unsigned long long number;
+    PyObject *pairs;
+    if (!PyArg_ParseTuple(args, "KO!:write_copy", &number, &PyTuple_Type, &pairs)) {
+        return NULL;
+    }
+    owngil_copy *copy = (owngil_copy *)(uintptr_t)number;
+    owngil_worker *worker = require_worker();
+    owngil_rename *renames = worker != NULL ? renames_of(pairs) : NULL;
+    if (renames == NULL) {
+        return NULL;
+    }
+    char why[2048] = "";
+    size_t count = (size_t)PyTuple_GET_SIZE(pairs);
+    int failed = owngil_elf_write(&copy->loaded, renames, count, why, sizeof(why));
+    for (size_t k = 0; k < count; k++) {
+        owngil_copies_join(&worker->copies, copy, renames[k].to);
+    }
     PyMem_Free(renames);
-    return result;
+    return failed ? sentence(why) : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(load_copy_doc,
+"load_copy(copy)\n--\n\n"
+"Load a copy that was written. Return its handle, or a sentence that says why it cannot be loaded.");
+
+static PyObject *
+load_copy(PyObject *Py_UNUSED(module), PyObject *number)
+{
+    owngil_copy *copy = PyLong_AsVoidPtr(number);
+    owngil_worker *worker = copy != NULL ? require_worker() : NULL;
+    if (worker == NULL) {
+        return NULL;
+    }
+    char why[2048] = "";
+    if (owngil_copies_load(&worker->copies, copy, why, sizeof(why)) < 0) {
+        return sentence(why);
+    }
+    return PyLong_FromVoidPtr(copy->loaded.handle);
+}
+
+PyDoc_STRVAR(discard_copy_doc,
+"discard_copy(copy)\n--\n\n"
+"Forget a copy that is not loaded, and will not be.");
+
+static PyObject *
+discard_copy(PyObject *Py_UNUSED(module), PyObject *number)
+{
+    owngil_copy *copy = PyLong_AsVoidPtr(number);
+    owngil_worker *worker = copy != NULL ? require_worker() : NULL;
+    if (worker == NULL) {
+        return NULL;
+    }
+    owngil_copies_discard(&worker->copies, copy);
+    Py_RETURN_NONE;
 }
 
 PyDoc_STRVAR(open_library_doc,
@@ -181,7 +247,10 @@ close_library(PyObject *Py_UNUSED(module), PyObject *number)
 
 PyMethodDef owngil_library_functions[] = {
     {"read_library", read_library, METH_VARARGS, read_library_doc},
-    {"load_copy", load_copy, METH_VARARGS, load_copy_doc},
+    {"reserve_copy", reserve_copy, METH_VARARGS, reserve_copy_doc},
+    {"write_copy", write_copy, METH_VARARGS, write_copy_doc},
+    {"load_copy", load_copy, METH_O, load_copy_doc},
+    {"discard_copy", discard_copy, METH_O, discard_copy_doc},
     {"open_library", open_library, METH_VARARGS, open_library_doc},
     {"close_library", close_library, METH_O, close_library_doc},
     {NULL, NULL, 0, NULL},

@@ -49,8 +49,7 @@ owngil_shim__Py_IsFinalizing(void)
 EXPORT int
 owngil_shim_Py_AtExit(void (*function)(void))
 {
-    owngil_shim_data.keep(owngil_shim_data.worker, (const void *)function);
-    return Py_AtExit(function);
+    return owngil_shim_data.add_exit(owngil_shim_data.worker, function);
 }
 
 EXPORT int
@@ -66,7 +65,7 @@ owngil_shim_PyThread_tss_create(Py_tss_t *key)
     int was_there = PyThread_tss_is_created(key);
     int error = PyThread_tss_create(key);
     if (!was_there && error == 0) {
-        owngil_shim_data.add_key(owngil_shim_data.worker, key->_key);
+        owngil_shim_data.add_key(owngil_shim_data.worker, key->_key, NULL);
     }
     return error;
 }
@@ -101,7 +100,7 @@ owngil_shim_pthread_key_create(pthread_key_t *key, void (*destroy)(void *))
 {
     int error = pthread_key_create(key, destroy);
     if (error == 0) {
-        owngil_shim_data.add_key(owngil_shim_data.worker, *key);
+        owngil_shim_data.add_key(owngil_shim_data.worker, *key, (const void *)destroy);
     }
     return error;
 }

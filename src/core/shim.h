@@ -22,7 +22,8 @@ typedef struct {
     void (*release)(struct owngil_worker *worker, int state);
     int (*check)(struct owngil_worker *worker);
     void (*keep)(struct owngil_worker *worker, const void *address);
-    void (*add_key)(struct owngil_worker *worker, pthread_key_t key);
+    int (*add_exit)(struct owngil_worker *worker, void (*function)(void));
+    void (*add_key)(struct owngil_worker *worker, pthread_key_t key, const void *destroy);
     void (*remove_key)(struct owngil_worker *worker, pthread_key_t key);
 } owngil_shim;
 

@@ -6,6 +6,7 @@ loaded: a private one is loaded under a name of its own, which the copy then nee
 its path. `_policy.library_rule` says which is which.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,11 +23,12 @@ class LoadError(Exception):
 
 @dataclass
 class Copy:
-    """A private copy that is loaded in this interpreter."""
+    """A private copy in this interpreter."""
 
     path: str
-    handle: int
+    number: int  # the core's
     name: bytes  # by which other copies can need it
+    handle: int = 0  # the dynamic loader's, once it is loaded
     shared: list[str] = field(default_factory=list)  # paths of the shared libraries that it needs
     private: list[str] = field(default_factory=list)  # and of the private ones
 
@@ -114,110 +116,148 @@ def _places() -> Iterator[bytes]:
     )
 
 
-def _decide(path: bytes, image: _Image, beside: bool) -> Library:
-    identity = _identity(path)
-    known = libraries.get(identity)
-    if known is None:
-        private, reason = _policy.library_rule(
-            os.fsdecode(os.path.basename(path)),
-            beside=beside,
-            uses_python=image.uses_python,
-            state=image.state,
-            stays=image.stays,
-        )
-        known = libraries[identity] = Library(os.fsdecode(path), private, reason)
-    return known
+class _Loading:
+    """A copy on its way, and what it needs, which is loaded before it.
 
+    Libraries may need each other in a circle (FreeType and HarfBuzz do). Then the one by which the circle was entered
+    is loaded first, and the dynamic loader loads the others with it: they wait, written, in `circle`. Finding out is
+    Tarjan's algorithm: `lowest` is the outermost of those under way that can be reached from here.
+    """
 
-class _Needs:
-    """What one copy is about to need: gathered first, so that it is loaded after all of them."""
-
-    def __init__(self) -> None:
+    def __init__(self, path: str, depth: int) -> None:
+        self.raw = os.fsencode(path)
+        answer = _core.reserve_copy(self.raw, tuple(_places()))
+        if isinstance(answer, str):
+            raise LoadError(answer)
+        self.copy = Copy(path, *answer)
+        self.depth = self.lowest = depth
         self.renames: list[tuple[bytes, bytes]] = []
         self.handles: list[int] = []
-        self.private: list[Copy] = []
-        self.shared: list[str] = []
+        self.circle: list[Copy] = []
 
-    def gather(self, path: bytes, image: _Image, inherited: tuple[bytes, ...]) -> None:
-        """Load what `image` needs, or what those need, first."""
+    def need(self, name: bytes, other: Copy) -> None:
+        """Let the copy need `other` where the original needs `name`."""
+        self.renames.append((name, other.name))
+        self.copy.private.append(other.path)
+
+    def gather(self, image: _Image, inherited: tuple[bytes, ...]) -> None:
+        """Load what the library needs."""
         for name in image.needed:
             if name.startswith(_SYSTEM):
                 continue
             copy = _private_names.get(name)
-            if copy is None:
-                copy = self._load(name, image, inherited)
             if copy is not None:
-                self.renames.append((name, copy.name))
-                self.private.append(copy)
-
-    def _load(self, name: bytes, image: _Image, inherited: tuple[bytes, ...]) -> Copy | None:
-        """Return the private copy of a needed library, or load the one that is shared."""
-        found = _find(name, image, inherited)
-        beside = found is not None
-        if found is None:
-            # Where the system has it, only the dynamic loader knows.
-            answer = _core.open_library(name)
-            if isinstance(answer, str):
-                return None  # loading the copy says the same, and names who needs it
-            handle, found = answer
-            self.handles.append(handle)
-            found = os.path.realpath(found)
-        try:
-            other = _read(found)
-        except (LoadError, OSError):
-            return None
-        decision = _decide(found, other, beside)
-        search = (*other.rpath, *image.rpath, *inherited)
-        if not decision.private:
-            inner = _Needs()
+                self.need(name, copy)
+                continue
+            found = _find(name, image, inherited)
+            beside = found is not None
+            if found is None:
+                # Where the system has it, only the dynamic loader knows.
+                answer = _core.open_library(name)
+                if isinstance(answer, str):
+                    continue  # loading the copy says the same, and names who needs it
+                self.handles.append(answer[0])
+                found = os.path.realpath(answer[1])
             try:
-                if beside:
-                    inner.gather(found, other, search)
-                if not inner.private:
-                    self._share(found, name, other)
-                    self.shared += [*inner.shared, decision.path]
-                    return None
-                # It would bring the originals of private libraries with it.
-                reason = f"it needs {os.path.basename(inner.private[0].path)}, which is private"
-                libraries[_identity(found)] = Library(decision.path, True, reason)
-            finally:
-                self.handles += inner.handles
-        copy = load(os.fsdecode(found), search)
-        _private_names[name] = copy
+                other = _read(found)
+            except (LoadError, OSError):
+                continue
+            search = (*other.rpath, *image.rpath, *inherited)
+            if _is_private(found, other, beside, search):
+                self.need(name, self._load_private(found, search))
+            elif beside:
+                self._load_shared(name, found, other, search)
+
+    def _load_private(self, path: bytes, inherited: tuple[bytes, ...]) -> Copy:
+        under_way = _under_way.get(_identity(path))
+        if under_way is not None:
+            self.lowest = min(self.lowest, under_way.depth)
+            return under_way.copy
+        copy, loading = _load(os.fsdecode(path), inherited)
+        if loading is not None:
+            self.lowest = min(self.lowest, loading.lowest)
+            self.circle += [*loading.circle, loading.copy]
+            self.handles += loading.handles
         return copy
 
-    def _share(self, path: bytes, name: bytes, image: _Image) -> None:
+    def _load_shared(self, name: bytes, path: bytes, image: _Image, inherited: tuple[bytes, ...]) -> None:
+        """Load a library that all interpreters share from its path; what it needs itself first, for the same reason."""
+        for inner in image.needed:
+            found = None if inner.startswith(_SYSTEM) else _find(inner, image, inherited)
+            if found is not None and found not in self.copy.shared and found != path:
+                with contextlib.suppress(LoadError, OSError):
+                    other = _read(found)
+                    self._load_shared(inner, found, other, (*other.rpath, *inherited))
         answer = _core.open_library(path)
         if isinstance(answer, str):
             return  # as above
         self.handles.append(answer[0])
+        self.copy.shared.append(os.fsdecode(path))
         if image.soname != name:
             self.renames.append((name, answer[1]))
 
-    def close(self) -> None:
-        """Let go of the shared libraries: the copy holds them now."""
+    def write(self) -> None:
+        """Write the copy, so that it can be loaded, or be needed by one that is."""
+        problem = _core.write_copy(self.copy.number, tuple(self.renames))
+        if problem is not None:
+            raise LoadError(problem)
+
+    def load(self) -> None:
+        """Load the copy, and the others of its circle, which have been loaded with it."""
+        for copy in (self.copy, *self.circle):
+            handle = _core.load_copy(copy.number)
+            if isinstance(handle, str):
+                raise LoadError(handle)
+            copy.handle = handle
+
+    def let_go(self) -> None:
+        """Close the shared libraries: the copies that need them hold them now."""
         for handle in self.handles:
             _core.close_library(handle)
 
+    def discard(self) -> None:
+        """Forget the copies that could not be loaded."""
+        for copy in (self.copy, *self.circle):
+            if not copy.handle:
+                _core.discard_copy(copy.number)
+                copies.pop(_identity(os.fsencode(copy.path)), None)
+
 
 _SYSTEM = tuple(os.fsencode(name) for name in _policy.SYSTEM_LIBRARIES)
+_under_way: dict[tuple[int, int], _Loading] = {}
 
 
-def load(path: str, inherited: tuple[bytes, ...] = ()) -> Copy:
-    """Load this interpreter's private copy of the library in the file `path`, once.
+def _is_private(path: bytes, image: _Image, beside: bool, inherited: tuple[bytes, ...]) -> bool:
+    """Return the rule's decision on a library; one that needs a private library is private too."""
+    identity = _identity(path)
+    known = libraries.get(identity)
+    if known is not None:
+        return known.private
+    private, reason = _policy.library_rule(
+        os.fsdecode(os.path.basename(path)),
+        beside=beside,
+        uses_python=image.uses_python,
+        state=image.state,
+        stays=image.stays,
+    )
+    libraries[identity] = Library(os.fsdecode(path), private, reason)
+    if not private and beside and not _policy.is_always_shared(os.fsdecode(os.path.basename(path))):
+        for name in image.needed:
+            found = None if name.startswith(_SYSTEM) else _find(name, image, inherited)
+            if found is None:
+                continue
+            with contextlib.suppress(LoadError, OSError):
+                other = _read(found)
+                if _is_private(found, other, True, (*other.rpath, *inherited)):
+                    private = True
+                    libraries[identity] = Library(
+                        os.fsdecode(path), True, f"it needs {os.fsdecode(name)}, which is private"
+                    )
+    return private
 
-    Parameters
-    ----------
-    path : str
-        A real path: without symbolic links.
-    inherited : tuple of bytes
-        Folders in which what needs this library finds its own, and so those of this one.
 
-    Raises
-    ------
-    LoadError
-        If it cannot be loaded.
-    """
+def _load(path: str, inherited: tuple[bytes, ...]) -> tuple[Copy, _Loading | None]:
+    """Load a copy. The second value is None, or the copy is written and to be loaded with the one that needs it."""
     raw = os.fsencode(path)
     try:
         identity = _identity(raw)
@@ -225,20 +265,44 @@ def load(path: str, inherited: tuple[bytes, ...] = ()) -> Copy:
         raise LoadError(f"it cannot be read: {error.strerror}") from None
     known = copies.get(identity)
     if known is not None:
-        return known
+        return known, None
     image = _read(raw)
-    needs = _Needs()
+    loading = _under_way[identity] = _Loading(path, len(_under_way))
+    finished = False
     try:
-        needs.gather(raw, image, inherited)
-        answer = _core.load_copy(raw, tuple(needs.renames), tuple(_places()))
+        loading.gather(image, inherited)
+        loading.write()
+        copies[identity] = loading.copy
+        if loading.lowest < loading.depth:
+            finished = True
+            return loading.copy, loading
+        loading.load()
+        finished = True
     finally:
-        needs.close()
-    if isinstance(answer, str):
-        raise LoadError(answer)
-    handle, name = answer
-    copy = copies[identity] = Copy(path, handle, name, needs.shared, [other.path for other in needs.private])
+        del _under_way[identity]
+        if not finished:
+            loading.discard()
+        if loading.lowest == loading.depth or not finished:
+            loading.let_go()
     if image.soname is not None:
-        _private_names.setdefault(image.soname, copy)
+        _private_names.setdefault(image.soname, loading.copy)
+    return loading.copy, None
+
+
+def load(path: str) -> Copy:
+    """Load this interpreter's private copy of the library in the file `path`, once.
+
+    Parameters
+    ----------
+    path : str
+        A real path: without symbolic links.
+
+    Raises
+    ------
+    LoadError
+        If it cannot be loaded.
+    """
+    copy, _ = _load(path, ())
     return copy
 
 
@@ -256,9 +320,9 @@ def find_private(name: str) -> Copy | None:
     raw = os.fsencode(path)
     try:
         image = _read(raw)
+        if image.soname is not None and image.soname.startswith(_SYSTEM):
+            return None
+        private = _is_private(raw, image, _policy.is_beside(path), image.rpath)
     except (LoadError, OSError):
         return None  # the one who opens it hears the reason from the dynamic loader
-    if image.soname is not None and image.soname.startswith(_SYSTEM):
-        return None
-    decision = _decide(raw, image, _policy.is_beside(path))
-    return load(path) if decision.private else None
+    return load(path) if private else None

@@ -4,10 +4,11 @@ That class is where all ways to import an extension module meet: path finders, t
 spec_from_file_location. Each interpreter has an importlib of its own, so this touches no other.
 """
 
+import _imp
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.machinery import BuiltinImporter, ExtensionFileLoader, ModuleSpec, PathFinder
 from types import ModuleType
 from typing import NamedTuple
@@ -20,6 +21,7 @@ __all__ = ["LoadedModule", "install", "loaded_modules"]
 
 _create_shared = ExtensionFileLoader.create_module
 _exec_shared = ExtensionFileLoader.exec_module
+_create_builtin = BuiltinImporter.create_module
 _exec_builtin = BuiltinImporter.exec_module
 
 
@@ -112,33 +114,55 @@ def _create(self: ExtensionFileLoader, spec: ModuleSpec) -> ModuleType:
     if _policy.is_private(spec.name, real):
         module, self._owngil_unfinished = _create_private(spec, path, real)  # type: ignore[attr-defined]
         return module
-    try:
-        return _create_shared(self, spec)
-    except ImportError as error:
-        if "subinterpreter" not in str(error):
-            raise
-        raise IsolationError(
-            f"{spec.name} cannot be imported in a worker: Python's own module does not support"
-            " sub-interpreters. Use it in the main interpreter.",
-            name=spec.name,
-            path=path,
-        ) from None
+    return _checked(spec.name, path, lambda: _create_shared(self, spec))
 
 
 def _exec(self: ExtensionFileLoader, module: ModuleType) -> None:
     unfinished = getattr(self, "_owngil_unfinished", None)
     if unfinished is None:
-        _exec_shared(self, module)
+        _checked(module.__name__, getattr(module, "__file__", None), lambda: _exec_shared(self, module))
     elif unfinished:
         _core.exec_module(module)
     if module.__name__ == "_ctypes":
         _ctypes_hook.install(module)
 
 
-def _exec_builtin_and_hook(module: ModuleType) -> None:
-    _exec_builtin(module)
+def _create_builtin_checked(spec: ModuleSpec) -> ModuleType | None:
+    if spec.name in _policy.HARMLESS_BUILTINS:
+        return _create_builtin(spec)
+    return _checked(spec.name, None, lambda: _create_builtin(spec))
+
+
+def _exec_builtin_checked(module: ModuleType) -> None:
+    if module.__name__ in _policy.HARMLESS_BUILTINS:
+        _exec_builtin(module)
+        _policy.HARMLESS_BUILTINS[module.__name__](module)
+    else:
+        _checked(module.__name__, None, lambda: _exec_builtin(module))
     if module.__name__ == "_ctypes":
         _ctypes_hook.install(module)
+
+
+def _checked[T](name: str, path: str | None, make: Callable[[], T]) -> T:
+    """Return ``make()``, which loads one of Python's own modules, under CPython's check of what it supports.
+
+    The check is off otherwise. Private modules need that not only while they are created: PyO3's, for one, make their
+    submodules when they are executed, or later.
+    """
+    former = _imp._override_multi_interp_extensions_check(1)
+    try:
+        return make()
+    except ImportError as error:
+        if "subinterpreter" not in str(error):
+            raise
+        raise IsolationError(
+            f"{name} cannot be imported in a worker: Python's own module does not support sub-interpreters."
+            " Use it in the main interpreter.",
+            name=name,
+            path=path,
+        ) from None
+    finally:
+        _imp._override_multi_interp_extensions_check(former)
 
 
 class _Refusals:
@@ -155,8 +179,9 @@ def install() -> None:
     """Take over the loading of extension modules in the calling worker's interpreter."""
     ExtensionFileLoader.create_module = _create  # type: ignore[method-assign]
     ExtensionFileLoader.exec_module = _exec  # type: ignore[method-assign]
-    if "_ctypes" in sys.builtin_module_names:
-        BuiltinImporter.exec_module = staticmethod(_exec_builtin_and_hook)  # type: ignore[method-assign,assignment]
+    BuiltinImporter.create_module = staticmethod(_create_builtin_checked)  # type: ignore[method-assign,assignment]
+    BuiltinImporter.exec_module = staticmethod(_exec_builtin_checked)  # type: ignore[method-assign,assignment]
+    _imp._override_multi_interp_extensions_check(-1)
     sys.meta_path.insert(0, _Refusals)  # type: ignore[arg-type]
     # NumPy cannot know that its statics are private here.
     warnings.filterwarnings("ignore", "NumPy was imported from a Python sub-interpreter", UserWarning)

@@ -9,8 +9,10 @@ import importlib
 import os
 import sys
 import sysconfig
+from collections.abc import Callable
+from types import ModuleType
 
-__all__ = ["IMPORT_FIRST", "REFUSED", "SYSTEM_LIBRARIES", "is_beside", "is_private", "library_rule", "prepare_main", "refusal"]
+__all__ = ["HARMLESS_BUILTINS", "IMPORT_FIRST", "REFUSED", "SYSTEM_LIBRARIES", "is_always_shared", "is_beside", "is_private", "library_rule", "prepare_main", "refusal"]
 
 _VERSION = sys.version_info[:2]
 
@@ -25,6 +27,23 @@ if _VERSION == (3, 12):
     IMPORT_FIRST = ("datetime", "hashlib", "secrets")
 elif _VERSION == (3, 13):
     IMPORT_FIRST = ("datetime",)
+
+
+
+def _without_process_state(faulthandler: ModuleType) -> None:
+    """Take the functions out of faulthandler that keep a file, which is an object, for the whole process."""
+
+    def do_nothing(*args: object, **kwargs: object) -> None:
+        """Do nothing: faulthandler is the whole process's; call this in the main interpreter."""
+
+    for name in ("enable", "disable", "register", "unregister", "dump_traceback_later", "cancel_dump_traceback_later"):
+        if hasattr(faulthandler, name):
+            setattr(faulthandler, name, do_nothing)
+
+
+# Built-in modules that CPython refuses in sub-interpreters and that are safe there once they were treated like this.
+# Packages import them at their top (joblib does).
+HARMLESS_BUILTINS: dict[str, Callable[[ModuleType], None]] = {"faulthandler": _without_process_state}
 
 # Shared libraries that a private copy needs. What is found beside the modules (through their own search path) gets a
 # private copy as well, unless one of these holds; `library_rule` has the order.
@@ -96,6 +115,11 @@ _SYSTEM_FOLDERS = ("/lib/", "/lib64/", "/lib32/", "/usr/lib/", "/usr/lib64/", "/
 def is_beside(path: str) -> bool:
     """Return whether the library in the file `path` (a real path) belongs to packages, and not to the system."""
     return not path.startswith(_SYSTEM_FOLDERS) or any(part in _SITE for part in path.split(os.sep))
+
+
+def is_always_shared(name: str) -> bool:
+    """Return whether the library whose file has this name is one of `SHARED_LIBRARIES`."""
+    return name.startswith(tuple(SHARED_LIBRARIES))
 
 
 def library_rule(name: str, *, beside: bool, uses_python: bool, state: int, stays: bool) -> tuple[bool, str]:
