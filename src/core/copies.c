@@ -23,6 +23,23 @@ keep(owngil_worker *worker, const void *address)
     owngil_copies_keep(&worker->copies, address);
 }
 
+/* The shim's function for `name`, or NULL. */
+static void *
+lookup(owngil_worker *worker, const char *name)
+{
+#define NAME(name) #name,
+    static const char *const names[] = {OWNGIL_SHIM_FUNCTIONS(NAME)};
+#undef NAME
+    for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++) {
+        if (name != NULL && strcmp(name, names[k]) == 0) {
+            char symbol[64];
+            snprintf(symbol, sizeof(symbol), "owngil_shim_%s", name);
+            return dlsym(worker->copies.shim.handle, symbol);
+        }
+    }
+    return NULL;
+}
+
 static int
 add_exit(owngil_worker *worker, void (*function)(void))
 {
@@ -74,6 +91,7 @@ load_shim(owngil_copies *self, owngil_worker *worker, const char *const *directo
             .ensure = owngil_gilstate_ensure,
             .release = owngil_gilstate_release,
             .check = owngil_gilstate_check,
+            .lookup = lookup,
             .keep = keep,
             .add_exit = add_exit,
             .add_key = add_key,

@@ -62,14 +62,14 @@ change(owngil_edit *self, const void *item, size_t size)
     return self->image + offset;
 }
 
-/* Without a SONAME, no other library that needs the original gets the copy. Without functions that end it, the dynamic
- * loader leaves that to owngil_elf_finish(). */
+/* Without a SONAME, no other library that needs the original gets the copy. Without functions that begin and end it, the
+ * dynamic loader leaves that to elf_load.c. */
 static void
 hide_entries(owngil_edit *self)
 {
     for (size_t k = 0; k < self->elf.dynamic_count && self->elf.dynamic[k].d_tag != DT_NULL; k++) {
         ElfW(Sxword) tag = self->elf.dynamic[k].d_tag;
-        if (tag == DT_SONAME || tag == DT_FINI || tag == DT_FINI_ARRAY) {
+        if (tag == DT_SONAME || tag == DT_INIT || tag == DT_INIT_ARRAY || tag == DT_FINI || tag == DT_FINI_ARRAY) {
             ElfW(Dyn) *entry = change(self, &self->elf.dynamic[k], sizeof(*entry));
             entry->d_tag = IGNORED_TAG;
         }

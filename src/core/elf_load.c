@@ -272,6 +272,33 @@ owngil_elf_write(owngil_loaded *self, const owngil_rename *renames, size_t count
     return 0;
 }
 
+/* What the dynamic loader passes to functions that begin a library; some find the command line there. */
+static int main_argc;
+static char **main_argv, **main_environment;
+
+__attribute__((constructor)) static void
+remember_arguments(int argc, char **argv, char **environment)
+{
+    main_argc = argc;
+    main_argv = argv;
+    main_environment = environment;
+}
+
+/* Runs the constructors. The dynamic loader would have run them before redirect(), and threads that they start, say,
+ * would be missed. */
+static void
+begin(const owngil_loaded *self)
+{
+    typedef void (*function)(int, char **, char **);
+    const owngil_elf *elf = &self->edit.elf;
+    if (elf->init != 0) {
+        ((function)(self->start + elf->init))(main_argc, main_argv, main_environment);
+    }
+    for (size_t k = 0; k < elf->init_count; k++) {
+        ((function *)(self->start + elf->init_array))[k](main_argc, main_argv, main_environment);
+    }
+}
+
 int
 owngil_elf_load(owngil_loaded *self, owngil_redirection *redirections, size_t redirection_count, char *why,
                 size_t why_size)
@@ -297,6 +324,7 @@ owngil_elf_load(owngil_loaded *self, owngil_redirection *redirections, size_t re
     self->fini_array = (void (**)(void))(self->start + elf->fini_array);
     self->fini_count = elf->fini_count;
 
+    begin(self);
     owngil_edit_clear(&self->edit);
     close(self->file);
     close(self->source);

@@ -195,6 +195,18 @@ read_relocations(owngil_elf *self)
     return NULL;
 }
 
+/* How many functions the table has that the entry `tag` points at. */
+static size_t
+count_functions(const owngil_elf *self, ElfW(Sxword) tag, ElfW(Sxword) size_tag, ElfW(Addr) *address)
+{
+    ElfW(Xword) size;
+    if (!dynamic_value(self, tag, address) || !dynamic_value(self, size_tag, &size) || *address >= self->memory_end
+        || size > self->memory_end - *address) {
+        return 0;
+    }
+    return size / sizeof(ElfW(Addr));
+}
+
 const char *
 owngil_elf_read(owngil_elf *self, const void *image, size_t size)
 {
@@ -216,12 +228,10 @@ owngil_elf_read(owngil_elf *self, const void *image, size_t size)
     if (damage == NULL) {
         damage = read_relocations(self);
     }
-    ElfW(Xword) size_of_array = 0;
+    (void)dynamic_value(self, DT_INIT, &self->init);
     (void)dynamic_value(self, DT_FINI, &self->fini);
-    if (dynamic_value(self, DT_FINI_ARRAY, &self->fini_array) && dynamic_value(self, DT_FINI_ARRAYSZ, &size_of_array)
-        && self->fini_array < self->memory_end && size_of_array <= self->memory_end - self->fini_array) {
-        self->fini_count = size_of_array / sizeof(ElfW(Addr));
-    }
+    self->init_count = count_functions(self, DT_INIT_ARRAY, DT_INIT_ARRAYSZ, &self->init_array);
+    self->fini_count = count_functions(self, DT_FINI_ARRAY, DT_FINI_ARRAYSZ, &self->fini_array);
     ElfW(Xword) flags;
     self->text_relocations = dynamic_value(self, DT_TEXTREL, &flags);
     self->text_relocations |= dynamic_value(self, DT_FLAGS, &flags) && (flags & DF_TEXTREL) != 0;

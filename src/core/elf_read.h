@@ -28,9 +28,9 @@ typedef struct {
     size_t symbol_count;
     const ElfW(Rela) *relocations[2]; /* DT_RELA's and DT_JMPREL's; NULL: none */
     size_t relocation_count[2];
-    ElfW(Addr) fini;          /* address of the function that ends it; 0: none */
-    ElfW(Addr) fini_array;    /* address of a table of more of them */
-    size_t fini_count;
+    ElfW(Addr) init, fini;    /* addresses of the functions that begin and end it; 0: none */
+    ElfW(Addr) init_array, fini_array; /* addresses of tables of more of them */
+    size_t init_count, fini_count;
     bool text_relocations;    /* the read-only segments change when they are loaded */
     bool stays;               /* DF_1_NODELETE: asks never to be unloaded */
 } owngil_elf;

@@ -6,6 +6,9 @@
  */
 #include "shim.h"
 
+#include <dlfcn.h>
+#include <threads.h>
+
 #define EXPORT __attribute__((visibility("default")))
 
 EXPORT owngil_shim owngil_shim_data; /* filled in by the core, in each copy */
@@ -86,6 +89,42 @@ owngil_shim_PyThread_tss_free(Py_tss_t *key)
         owngil_shim_data.remove_key(owngil_shim_data.worker, key->_key);
     }
     PyThread_tss_free(key);
+}
+
+/* Whoever looks up a function by its name gets the same as those that are linked to it. The last call must be a jump:
+ * dlsym() goes by the library that it returns to. */
+EXPORT void *
+owngil_shim_dlsym(void *handle, const char *name)
+{
+    void *function = owngil_shim_data.lookup(owngil_shim_data.worker, name);
+    if (function != NULL) {
+        return function;
+    }
+    return dlsym(handle, name);
+}
+
+EXPORT int
+owngil_shim_thrd_create(thrd_t *thread, thrd_start_t start, void *argument)
+{
+    owngil_shim_data.keep(owngil_shim_data.worker, (const void *)start);
+    return thrd_create(thread, start, argument);
+}
+
+EXPORT int
+owngil_shim_tss_create(tss_t *key, tss_dtor_t destroy)
+{
+    int error = tss_create(key, destroy);
+    if (error == thrd_success) {
+        owngil_shim_data.add_key(owngil_shim_data.worker, (pthread_key_t)*key, (const void *)destroy);
+    }
+    return error;
+}
+
+EXPORT void
+owngil_shim_tss_delete(tss_t key)
+{
+    owngil_shim_data.remove_key(owngil_shim_data.worker, (pthread_key_t)key);
+    tss_delete(key);
 }
 
 EXPORT int

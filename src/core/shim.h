@@ -21,6 +21,7 @@ typedef struct {
     int (*ensure)(struct owngil_worker *worker);
     void (*release)(struct owngil_worker *worker, int state);
     int (*check)(struct owngil_worker *worker);
+    void *(*lookup)(struct owngil_worker *worker, const char *name);
     void (*keep)(struct owngil_worker *worker, const void *address);
     int (*add_exit)(struct owngil_worker *worker, void (*function)(void));
     void (*add_key)(struct owngil_worker *worker, pthread_key_t key, const void *destroy);
@@ -33,6 +34,6 @@ typedef struct {
     X(PyGILState_Ensure) X(PyGILState_Release) X(PyGILState_Check) X(Py_AtExit) X(PySys_AddAuditHook) \
     X(Py_IsInitialized) X(Py_IsFinalizing) X(_Py_IsFinalizing) \
     X(PyThread_tss_create) X(PyThread_tss_delete) X(PyThread_tss_free) \
-    X(pthread_create) X(pthread_key_create) X(pthread_key_delete)
+    X(dlsym) X(thrd_create) X(tss_create) X(tss_delete) X(pthread_create) X(pthread_key_create) X(pthread_key_delete)
 
 #endif

@@ -203,8 +203,8 @@ class _Loading:
             raise LoadError(problem)
 
     def load(self) -> None:
-        """Load the copy, and the others of its circle, which have been loaded with it."""
-        for copy in (self.copy, *self.circle):
+        """Load the copy and the others of its circle, each of which brings all."""
+        for copy in (*self.circle, self.copy):
             handle = _core.load_copy(copy.number)
             if isinstance(handle, str):
                 raise LoadError(handle)
