@@ -209,12 +209,14 @@ worker_main(void *argument)
         self->interp = interp;
         pthread_mutex_unlock(&self->lock);
         atomic_store(&self->interpreter_id, PyInterpreterState_GetID(interp));
+        owngil_heap_use(&self->heap);
         if (run_bootstrap(self) < 0) {
             owngil_interp_before_end(self); /* which may not be registered yet */
         }
         turn_away_visitors(self);
         remove_from_living(self);
         Py_EndInterpreter(tstate);
+        owngil_heap_use(NULL);
         atomic_store(&self->own_interp, NULL);
         owngil_copies_exit(&self->copies);
         owngil_parking_adopt(NULL);
@@ -295,6 +297,7 @@ owngil_interp_join(owngil_worker *self)
             owngil_shared_acquire(&self->base); /* for ever: what stays loaded may come back to it */
         }
         owngil_arenas_free(self);
+        owngil_heap_clear(&self->heap);
     }
 }
 

@@ -7,6 +7,7 @@
 #define OWNGIL_INTERP_H
 
 #include "copies.h"
+#include "heap.h"
 #include "queue.h"
 
 /* What the core itself reports through a worker's `replies`, with the worker's number as id; other kinds are the Python code's. */
@@ -40,6 +41,7 @@ typedef struct owngil_worker {
     /* Of the worker's thread. */
     unsigned long ident;
     owngil_parking parking;
+    owngil_heap heap;
     /* Its own lock inside. */
     owngil_copies copies;
 } owngil_worker;

@@ -5,6 +5,7 @@
 #include "module.h"
 
 #include "arenas.h"
+#include "heap.h"
 #include "interp.h"
 
 PyObject *
@@ -66,6 +67,7 @@ module_exec(PyObject *module)
     }
     if (PyInterpreterState_Get() == PyInterpreterState_Main()) {
         owngil_arenas_watch();
+        owngil_heap_install();
     }
     return 0;
 }

@@ -24,5 +24,6 @@ def prepare_worker() -> None:
     # On 3.12 pickle's own extension module is one that needs a private copy, so the hook comes before what imports it.
     isolation.install()
     # The first to be registered are the last to run: when packages, and owngil's own nested pools, have ended.
+    atexit.register(isolation.uninstall)
     atexit.register(_core.before_end)
     atexit.register(_forget_own_thread)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import owngil
-from owngil.cli import mandelbrot
+from owngil.cli import doctor, mandelbrot
 from owngil.cli._errors import InputError
 
 __all__ = ["main"]
@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"owngil {owngil.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     mandelbrot.add_parser(commands)
+    doctor.add_parser(commands)
     options = parser.parse_args([_guard(word) for word in (sys.argv[1:] if arguments is None else arguments)])
     try:
         code: int = options.run(options)

@@ -17,7 +17,7 @@ from owngil import _core
 from owngil._errors import IsolationError
 from owngil.isolation import _ctypes_hook, _libraries, _policy
 
-__all__ = ["LoadedModule", "install", "loaded_modules"]
+__all__ = ["LoadedModule", "install", "loaded_modules", "uninstall"]
 
 _create_shared = ExtensionFileLoader.create_module
 _exec_shared = ExtensionFileLoader.exec_module
@@ -185,3 +185,18 @@ def install() -> None:
     sys.meta_path.insert(0, _Refusals)  # type: ignore[arg-type]
     # NumPy cannot know that its statics are private here.
     warnings.filterwarnings("ignore", "NumPy was imported from a Python sub-interpreter", UserWarning)
+
+
+def uninstall() -> None:
+    """Undo `install` at the interpreter's end, and end all imports, as CPython itself does a moment later.
+
+    Filters of warnings with a compiled pattern go too: they live in C, past the end of their type, and CPython keeps an
+    interpreter's memory for one object that is left.
+    """
+    ExtensionFileLoader.create_module = _create_shared  # type: ignore[method-assign]
+    ExtensionFileLoader.exec_module = _exec_shared  # type: ignore[method-assign]
+    BuiltinImporter.create_module = staticmethod(_create_builtin)  # type: ignore[method-assign,assignment]
+    BuiltinImporter.exec_module = staticmethod(_exec_builtin)  # type: ignore[method-assign,assignment]
+    _imp._override_multi_interp_extensions_check(0)
+    sys.meta_path = None  # type: ignore[assignment]
+    warnings.filters[:] = [entry for entry in warnings.filters if entry[1] is None and entry[3] is None]  # type: ignore[index]

@@ -1,0 +1,30 @@
+/* Memory for a worker's objects that are too large for CPython's arenas, given back when the worker has ended.
+ *
+ * CPython takes what is larger than 512 bytes (code, docstrings, dicts, types) from malloc(). What C statics still hold
+ * when an interpreter ends would be lost: 4 MB each time, with SciPy and pandas. So a worker's own thread gets blocks of
+ * up to 512 KiB from chunks that belong to the worker. Blocks are told by their address: all chunks lie in one range.
+ */
+#ifndef OWNGIL_HEAP_H
+#define OWNGIL_HEAP_H
+
+#include "compat.h"
+
+enum { OWNGIL_HEAP_CLASSES = 80 }; /* sizes of blocks: eight for each doubling from 512 bytes to 512 KiB */
+
+/* Changed with the GIL of the worker's interpreter only. */
+typedef struct {
+    struct owngil_chunk *all;
+    struct owngil_chunk *with_room[OWNGIL_HEAP_CLASSES];
+} owngil_heap;
+
+/* Puts the heaps before CPython's allocators; once is enough. Does nothing when PYTHONMALLOC asks for a special one, or
+ * no range of addresses can be had. Needs the GIL of the main interpreter. */
+void owngil_heap_install(void);
+
+/* The calling thread takes its blocks from `self` from now on; NULL: from CPython again. */
+void owngil_heap_use(owngil_heap *self);
+
+/* Gives all of it back. Nobody may use a block of it any more. Needs no GIL. */
+void owngil_heap_clear(owngil_heap *self);
+
+#endif
