@@ -146,6 +146,18 @@ owngil_interp_of_thread(void)
     return at;
 }
 
+size_t
+owngil_interp_count(void)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&living_lock);
+    for (const owngil_worker *at = living; at != NULL; at = at->next) {
+        count++;
+    }
+    pthread_mutex_unlock(&living_lock);
+    return count;
+}
+
 PyInterpreterState *
 owngil_interp_enter(owngil_worker *self)
 {

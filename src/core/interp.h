@@ -57,6 +57,9 @@ owngil_worker *owngil_interp_current(void);
 /* The worker whose interpreter the calling thread is in; NULL: the main one, or none. */
 owngil_worker *owngil_interp_of_thread(void);
 
+/* How many workers have an interpreter. */
+size_t owngil_interp_count(void);
+
 /* Keeps the worker's interpreter from ending until owngil_interp_leave(). Returns NULL when its end has begun. */
 PyInterpreterState *owngil_interp_enter(owngil_worker *self);
 void owngil_interp_leave(owngil_worker *self);

@@ -4,9 +4,13 @@
  *   number    -                     atomic
  *   exiting   -                     `lock`, announced by `changed`
  *   kept      owngil_runtime_keep   `lock`; freed by owngil_runtime_exit
+ *   notes     owngil_runtime_note   `lock`; freed by owngil_runtime_take_notes's caller
  *
- * Lock order of the whole core: a worker's lock, then a queue's or a parking's, or `lock` here; the latter three are
- * leaves: nothing is locked while one of them is held. A GIL is taken only while none of these is held.
+ * What belongs to one part of the core is in its file: the list of living workers (interp.c), arenas (arenas.c), the
+ * range and the spare chunks of heaps (heap.c), each with a lock that is a leaf, as is that of a worker's copies.
+ *
+ * Lock order of the whole core: a worker's lock, then a leaf: a queue's, a parking's, `lock` here, or those above.
+ * Nothing is locked while a leaf is held. A GIL is taken only while none of these is held.
  */
 #include "runtime.h"
 
@@ -14,6 +18,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
 typedef struct kept {
@@ -27,6 +32,7 @@ static struct {
     pthread_cond_t changed;
     bool exiting;
     kept *kept;
+    owngil_note *notes;
 } runtime = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 uint64_t
@@ -88,4 +94,46 @@ owngil_runtime_exit(void)
         pthread_join(entry->thread, NULL);
         free(entry);
     }
+}
+
+uint64_t
+owngil_runtime_get_note(const char *name)
+{
+    uint64_t value = 0;
+    pthread_mutex_lock(&runtime.lock);
+    for (const owngil_note *at = runtime.notes; at != NULL; at = at->next) {
+        value = strcmp(at->name, name) == 0 ? at->value : value;
+    }
+    pthread_mutex_unlock(&runtime.lock);
+    return value;
+}
+
+bool
+owngil_runtime_set_note(const char *name, uint64_t value)
+{
+    pthread_mutex_lock(&runtime.lock);
+    owngil_note *entry = runtime.notes;
+    while (entry != NULL && strcmp(entry->name, name) != 0) {
+        entry = entry->next;
+    }
+    if (entry == NULL && (entry = malloc(sizeof(*entry) + strlen(name) + 1)) != NULL) {
+        strcpy(entry->name, name);
+        entry->next = runtime.notes;
+        runtime.notes = entry;
+    }
+    if (entry != NULL) {
+        entry->value = value;
+    }
+    pthread_mutex_unlock(&runtime.lock);
+    return entry != NULL;
+}
+
+owngil_note *
+owngil_runtime_take_notes(void)
+{
+    pthread_mutex_lock(&runtime.lock);
+    owngil_note *list = runtime.notes;
+    runtime.notes = NULL;
+    pthread_mutex_unlock(&runtime.lock);
+    return list;
 }

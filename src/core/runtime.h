@@ -4,7 +4,24 @@
 
 #include "compat.h"
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
+
+/* A number that the process keeps under a name, for Python code of all its interpreters. */
+typedef struct owngil_note {
+    struct owngil_note *next;
+    uint64_t value;
+    char name[];
+} owngil_note;
+
+/* 0: there is none. */
+uint64_t owngil_runtime_get_note(const char *name);
+
+/* Returns false when there is no memory. */
+bool owngil_runtime_set_note(const char *name, uint64_t value);
+
+/* Takes all of them away. The caller frees each. */
+owngil_note *owngil_runtime_take_notes(void);
 
 /* A number that no earlier call has returned, from 1 up. */
 uint64_t owngil_runtime_next_number(void);

@@ -3,6 +3,7 @@
 #include "module.h"
 #include "runtime.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static owngil_worker *
@@ -249,7 +250,77 @@ in_main_interpreter(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     return PyBool_FromLong(PyInterpreterState_Get() == PyInterpreterState_Main());
 }
 
+PyDoc_STRVAR(count_workers_doc,
+"count_workers()\n--\n\n"
+"How many workers have an interpreter at this moment.");
+
+static PyObject *
+count_workers(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    return PyLong_FromSize_t(owngil_interp_count());
+}
+
+PyDoc_STRVAR(get_note_doc,
+"get_note(name)\n--\n\n"
+"The number that the process keeps under the name (bytes); 0 for none.");
+
+static PyObject *
+get_note(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    const char *name;
+    if (!PyArg_ParseTuple(args, "y:get_note", &name)) {
+        return NULL;
+    }
+    return PyLong_FromUnsignedLongLong(owngil_runtime_get_note(name));
+}
+
+PyDoc_STRVAR(set_note_doc,
+"set_note(name, value)\n--\n\n"
+"Let the process keep a number under the name (bytes), for all its interpreters.");
+
+static PyObject *
+set_note(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    const char *name;
+    unsigned long long value;
+    if (!PyArg_ParseTuple(args, "yK:set_note", &name, &value)) {
+        return NULL;
+    }
+    if (!owngil_runtime_set_note(name, value)) {
+        return PyErr_NoMemory();
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(take_notes_doc,
+"take_notes()\n--\n\n"
+"Return all notes as a dict of bytes and ints; the process forgets them.");
+
+static PyObject *
+take_notes(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    PyObject *dict = PyDict_New();
+    owngil_note *list = dict != NULL ? owngil_runtime_take_notes() : NULL;
+    while (list != NULL) {
+        owngil_note *note = list;
+        list = note->next;
+        PyObject *name = dict != NULL ? PyBytes_FromString(note->name) : NULL;
+        PyObject *value = name != NULL ? PyLong_FromUnsignedLongLong(note->value) : NULL;
+        if (dict != NULL && (value == NULL || PyDict_SetItem(dict, name, value) < 0)) {
+            Py_CLEAR(dict);
+        }
+        Py_XDECREF(name);
+        Py_XDECREF(value);
+        free(note);
+    }
+    return dict;
+}
+
 PyMethodDef owngil_worker_functions[] = {
+    {"count_workers", count_workers, METH_NOARGS, count_workers_doc},
+    {"get_note", get_note, METH_VARARGS, get_note_doc},
+    {"set_note", set_note, METH_VARARGS, set_note_doc},
+    {"take_notes", take_notes, METH_NOARGS, take_notes_doc},
     {"start_worker", start_worker, METH_VARARGS, start_worker_doc},
     {"worker_setup", worker_setup, METH_NOARGS, worker_setup_doc},
     {"run_task", (PyCFunction)(void (*)(void))run_task, METH_FASTCALL, run_task_doc},

@@ -205,7 +205,8 @@ class Dispatcher:
         number = next(self._numbers)
         name = self._name(number)
         setup = _wire.dumps(
-            (settings_of_caller(), self._max_tasks, self._initializer), "the initializer cannot be sent to a worker"
+            (settings_of_caller(), self._max_workers, self._max_tasks, self._initializer),
+            "the initializer cannot be sent to a worker",
         )
         # Only the path is needed before the import hook is there; repr() of a str is plain source.
         path = ascii([entry for entry in sys.path if isinstance(entry, str)])  # as importlib, which skips others
@@ -219,10 +220,13 @@ class Dispatcher:
 
     def _on_exit(self, number: int, joinable: bool) -> None:
         """Account for a worker that is gone, and replace it if tasks wait."""
+        worker = self._workers.get(number)
+        if joinable and worker is not None:
+            worker.join()  # unloads its copies: without the lock, as that takes a while
+            if _core.in_main_interpreter() and _core.count_workers() == 0:
+                isolation.restore_threads()
         with self._lock:
-            worker = self._workers.pop(number, None)
-            if joinable and worker is not None:
-                worker.join()
+            self._workers.pop(number, None)
             failure = None
             if self._broken is None and len(self._tasks) > 0 and len(self._workers) < self._max_workers:
                 try:

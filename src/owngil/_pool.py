@@ -1,7 +1,5 @@
 """A group of workers behind the interface of concurrent.futures."""
 
-import os
-import sys
 import time
 import weakref
 from collections import deque
@@ -15,19 +13,13 @@ from typing import Any, ParamSpec, TypeVar
 from owngil import _wire
 from owngil._dispatch import Dispatcher
 from owngil._worker import call_each
+from owngil.isolation import usable_cores
 
-__all__ = ["Pool", "usable_cores"]
+__all__ = ["Pool"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 _names = count(1)
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    if sys.version_info >= (3, 13):
-        return os.process_cpu_count() or 1
-    return len(os.sched_getaffinity(0))
 
 
 class Pool(Executor):

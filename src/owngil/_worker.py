@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
-from owngil import _core, _wire
+from owngil import _core, _wire, isolation
 from owngil._protocol import ERROR, READY, RESULT, STDERR, STDOUT
 
 if TYPE_CHECKING:
@@ -153,8 +153,9 @@ def main() -> None:
     threading.current_thread().name = name
     sys.stdout = _text_output(_Output(replies, STDOUT, number, 1))
     sys.stderr = _text_output(_Output(replies, STDERR, number, 2))
-    settings, max_tasks, initializer = _wire.loads(setup)
+    settings, pool_size, max_tasks, initializer = _wire.loads(setup)
     del setup
+    isolation.set_pool_size(pool_size)
     _apply(settings)
     if initializer is not None:
         fn, args = initializer

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -110,6 +111,13 @@ class _Outcome:
         return list(dict.fromkeys(modules[-1] for modules in stacks if modules))
 
 
+def _watch(pid: int, fd: int) -> None:
+    """Close `fd` when a child process has ended, and leave it to others to be waited for."""
+    with contextlib.suppress(ChildProcessError):  # others did
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    os.close(fd)
+
+
 class _Child:
     """A child process at work: a group of its own, ended with all that it started when the block is left."""
 
@@ -138,13 +146,16 @@ class _Child:
                 )
         finally:
             os.close(report)
-        self._ended = os.pidfd_open(self._process.pid)
+        self._ended, ended = os.pipe()
+        self._watcher = threading.Thread(target=_watch, args=(self._process.pid, ended))
+        self._watcher.start()
 
     def __enter__(self) -> "_Child":
         return self
 
     def __exit__(self, *error: object) -> None:
         self._end()
+        self._watcher.join()
         for fd in (self._report, self._ended):
             os.close(fd)
         self._output.close()
@@ -205,13 +216,19 @@ def _list(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
+def _short(failure: dict[str, Any]) -> str:
+    """Return a failure's error in a few words."""
+    message = textwrap.shorten(failure["message"].rstrip("."), 120, placeholder=" ...")
+    return f"{failure['error'].rpartition('.')[2]}: {message}"
+
+
 def _merge(outcome: _Outcome, result: Result) -> None:
     """Take over what two workers said; they say the same, but for failures in one of them."""
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for number, worker in enumerate(outcome.workers, 1):
         for failure in worker["failures"]:
             key = failure["module"], failure["error"], _comparable(failure["message"])
-            found.setdefault(key, {**failure, "workers": []})["workers"].append(number)
+            found.setdefault(key, {**failure, "workers": [], "in_main": None})["workers"].append(number)
     result.failures = list(found.values())
     if outcome.workers:
         first = outcome.workers[0]
@@ -226,7 +243,7 @@ def _last_line(text: str) -> str:
     return lines[-1] if lines else ""
 
 
-def _explain_end(package: Package, outcome: _Outcome, result: Result) -> None:
+def _explain_end(outcome: _Outcome, result: Result) -> None:
     """Say how a child process ended that did not get to its end."""
     result.last_modules = outcome.last_modules
     during = f" {_STEPS[outcome.phase]}"
@@ -256,7 +273,7 @@ def _advise_end(package: Package, timeout: float, result: Result) -> None:
         result.notes.append(f"It {'also ' if same else ''}{what} in the main interpreter.")
         if same:
             result.verdict = "broken"
-            result.advice = "It does not work without owngil either: is it installed properly?"
+            result.advice = "Mend its installation: this is not about owngil."
         else:
             result.advice = _ELSEWHERE
         return
@@ -271,27 +288,25 @@ def _code(result: Result) -> int | None:
 
 
 def _explain_failures(package: Package, timeout: float, result: Result) -> None:
-    """Say what could not be imported, and take out what cannot be imported without owngil either."""
+    """Say what could not be imported, and what of it cannot be imported without owngil either."""
     main = _run(package, 0, timeout)
-    there = {failure["module"]: failure["message"] for worker in main.workers for failure in worker["failures"]}
-    for failure in result.failures:
-        # The loader's words about a missing library are in the middle of an IsolationError's.
-        message = there.get(failure["module"])
-        failure["in_main"] = message is not None and _comparable(message) in _comparable(failure["message"])
+    there = {failure["module"]: failure for worker in main.workers for failure in worker["failures"]}
     groups: dict[str, list[str]] = {}
     for failure in result.failures:
-        if failure["in_main"]:
-            message = textwrap.shorten(failure["message"], 120, placeholder=" ...")
-            groups.setdefault(f"{failure['error'].rpartition('.')[2]}: {message}", []).append(failure["module"])
+        same = there.get(failure["module"])
+        # The loader's words about a missing library are in the middle of an IsolationError's.
+        failure["in_main"] = same is not None and _comparable(same["message"]) in _comparable(failure["message"])
+        if same is not None and failure["in_main"]:
+            groups.setdefault(_short(same), []).append(failure["module"])
     for about, modules in groups.items():
         verb = "fails" if len(modules) == 1 else "fail"
         result.notes.append(f"{_list(modules)} also {verb} in the main interpreter ({about}).")
     ours = [failure for failure in result.failures if not failure["in_main"]]
     if not ours:
-        if any(failure["module"] in package.imports for failure in result.failures):
+        if {failure["module"] for failure in result.failures}.issuperset(package.imports):
             result.verdict = "broken"
             result.reason = "It cannot be imported in the main interpreter either."
-            result.advice = "Install what it misses."
+            result.advice = "Mend its installation: this is not about owngil."
         return
     first = ours[0]
     result.verdict = "fails"
@@ -322,7 +337,9 @@ def examine(package: Package, timeout: float) -> Result:
                             for path in package.folders)  # fmt: skip
     result.stacks, result.output = outcome.stacks, outcome.output
     if not outcome.finished:
-        _explain_end(package, outcome, result)
+        _explain_end(outcome, result)
+        for failure in result.failures:
+            result.notes.append(f"Before that, {failure['module']} failed: {_short(failure)}.")
         _advise_end(package, timeout, result)
     elif result.failures:
         _explain_failures(package, timeout, result)

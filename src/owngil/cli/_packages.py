@@ -1,19 +1,19 @@
 """What ``owngil doctor`` imports for a package: its modules, found without importing anything."""
 
-import functools
 import mmap
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
-from importlib.metadata import Distribution, distributions, packages_distributions
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec, PathFinder
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions
 from importlib.util import find_spec
+from inspect import getmodulename
 from pathlib import PurePath
 
 from owngil.cli._errors import InputError
 
-__all__ = ["Installed", "Package"]
+__all__ = ["Package", "find_package", "installed_packages", "scientific_packages"]
 
 # What doctor looks at when nothing is named, as far as it is installed.
 _SCIENTIFIC = (
@@ -48,11 +48,6 @@ class Package:
     imports: tuple[str, ...]
     extensions: tuple[str, ...]
     folders: tuple[str, ...]
-
-
-def _normalized(name: str) -> str:
-    """Return a distribution's name as the package index compares it (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _spec(name: str) -> ModuleSpec | None:
@@ -107,7 +102,25 @@ def _inside_namespace(top: str, files: Iterable[PurePath]) -> list[str]:
     return [".".join(module) for module in sorted(outermost)]
 
 
-def _package(name: str, version: str | None, modules: Iterable[str], distribution: Distribution | None) -> Package:
+def _extensions_inside_namespace(top: str, owner: Distribution) -> Iterator[str]:
+    """Yield the extension modules that a distribution has in a namespace package, whatever folders they are in."""
+    for file in owner.files or ():
+        suffix = next((suffix for suffix in EXTENSION_SUFFIXES if file.name.endswith(suffix)), None)
+        parts = (*file.parts[:-1], file.name.removesuffix(suffix or ""))
+        if suffix is None or parts[0] != top or not _TESTS.isdisjoint(parts):
+            continue
+        if all(part.isidentifier() for part in parts) and _has_init(str(owner.locate_file(file)), parts[-1]):
+            yield ".".join(parts)
+
+
+def _package(
+    name: str,
+    version: str | None,
+    modules: Iterable[str],
+    owner: Distribution | None,
+    hidden: Collection[str] = (),
+) -> Package:
+    """Return the package with these modules, of those that are `hidden` only the extension modules."""
     imports: list[str] = []
     extensions: list[str] = []
     folders: list[str] = []
@@ -116,83 +129,93 @@ def _package(name: str, version: str | None, modules: Iterable[str], distributio
         if spec is None:
             continue
         inside = list(spec.submodule_search_locations or ())
-        if spec.origin is None and distribution is not None:  # a namespace: other distributions are in there too
-            parts = _inside_namespace(module, distribution.files or ())
+        if spec.origin is None and owner is not None:  # a namespace: other distributions are in there too
+            parts = _inside_namespace(module, owner.files or ())
             part = _package(name, version, parts, None)
             imports += part.imports
-            extensions += part.extensions
+            extensions += [*part.extensions, *_extensions_inside_namespace(module, owner)]
             folders += part.folders
             continue
-        imports.append(module)
+        if module in hidden:
+            if isinstance(spec.loader, ExtensionFileLoader):
+                extensions.append(module)
+        else:
+            imports.append(module)
         folders += [os.path.realpath(path) for path in inside or [spec.origin or ""]]
         for folder in inside:
             extensions += [extension for extension, _ in _extension_modules(module, folder)]
     return Package(name, version, tuple(imports), tuple(dict.fromkeys(extensions)), tuple(folders))
 
 
-class Installed:
-    """What is installed, as it was when first asked."""
+def _top_levels(owner: Distribution) -> list[str]:
+    """Return the top-level modules of a distribution, as packages_distributions() has them, which reads all others."""
+    declared = (owner.read_text("top_level.txt") or "").split()
+    inferred = (
+        file.parts[0] if len(file.parts) > 1 else getmodulename(file.name) or ""
+        for file in owner.files or ()
+        if getmodulename(file.name) is not None
+    )
+    return sorted({name for name in declared or inferred if name.isidentifier() and name not in _TESTS})
 
-    @functools.cached_property
-    def _distributions(self) -> dict[str, Distribution]:
-        """Distributions by normalized name; the first on sys.path wins, as it does for imports."""
-        found: dict[str, Distribution] = {}
-        for distribution in distributions():
-            name = distribution.metadata["Name"]
-            if name:  # a broken installation has none
-                found.setdefault(_normalized(name), distribution)
-        return found
 
-    @functools.cached_property
-    def _owners(self) -> Mapping[str, list[str]]:
-        """Distributions of each top-level module."""
-        return packages_distributions()
+def _from_distribution(found: Distribution) -> Package:
+    modules = _top_levels(found)
+    private = {module for module in modules if module.startswith("_")}
+    hidden = private if private < set(modules) else ()
+    return _package(found.metadata["Name"], found.version, modules, found, hidden)
 
-    @functools.cached_property
-    def _modules(self) -> dict[str, list[str]]:
-        """Top-level modules of each distribution, by normalized name."""
-        found: dict[str, list[str]] = {}
-        for module, names in sorted(self._owners.items()):
-            for name in {_normalized(name) for name in names if name}:
-                found.setdefault(name, []).append(module)
-        return found
 
-    def _of_distribution(self, distribution: Distribution) -> Package:
-        name = distribution.metadata["Name"]
-        modules = [module for module in self._modules.get(_normalized(name), ()) if module.isidentifier()]
-        public = [module for module in modules if not module.startswith("_") and module not in _TESTS]
-        return _package(name, distribution.version, public or modules, distribution)
+def _owner(module: str) -> Distribution | None:
+    """Return the distribution of a top-level module: one that is installed in the same folder."""
+    spec = _spec(module)
+    if spec is None:
+        return None
+    inside = list(spec.submodule_search_locations or ())
+    folder = os.path.dirname(inside[0] if inside else spec.origin or "")
+    return next((found for found in distributions(path=[folder]) if module in _top_levels(found)), None)
 
-    def find(self, name: str) -> Package:
-        """Return the package of a distribution's name or of an import name.
 
-        Raises
-        ------
-        InputError
-            If nothing of that name is installed, or it has no modules.
-        """
-        distribution = self._distributions.get(_normalized(name))
-        if distribution is not None:
-            package = self._of_distribution(distribution)
-            if package.imports:
-                return package
-        if name and all(part.isidentifier() for part in name.split(".")) and _spec(name) is not None:
-            owners = [self._distributions.get(_normalized(owner)) for owner in self._owners.get(name.split(".")[0], ())]
-            return _package(name, owners[0].version if owners and owners[0] else None, [name], None)
-        if distribution is not None:
-            raise InputError(f"{name} has no modules to import")
-        raise InputError(f"no distribution or module {name!r} is installed here")
+def _find_distribution(name: str) -> Distribution | None:
+    try:
+        return distribution(name)
+    except (PackageNotFoundError, ValueError):  # the latter for an empty name
+        return None
 
-    def scientific(self) -> list[Package]:
-        """Return those of a list of well-known packages that are installed."""
-        found = (self._distributions.get(_normalized(name)) for name in _SCIENTIFIC)
-        return [self._of_distribution(distribution) for distribution in found if distribution is not None]
 
-    def everything(self) -> list[Package]:
-        """Return all that is installed and has modules, except owngil."""
-        packages = [
-            self._of_distribution(distribution)
-            for name, distribution in sorted(self._distributions.items())
-            if name != "owngil"
-        ]
-        return [package for package in packages if package.imports]
+def find_package(name: str) -> Package:
+    """Return the package of a distribution's name or of an import name.
+
+    Raises
+    ------
+    InputError
+        If nothing of that name is installed, or it has no modules.
+    """
+    found = _find_distribution(name)
+    if found is not None:
+        package = _from_distribution(found)
+        if package.imports:
+            return package
+    parts = name.split(".")
+    if all(part.isidentifier() for part in parts) and _spec(name) is not None:
+        owner = _owner(parts[0])
+        return _package(name, owner.version if owner else None, [name], None)
+    if found is not None:
+        raise InputError(f"{name} has no modules to import")
+    raise InputError(f"no distribution or module {name!r} is installed here")
+
+
+def scientific_packages() -> list[Package]:
+    """Return those of a list of well-known packages that are installed."""
+    return [_from_distribution(found) for name in _SCIENTIFIC if (found := _find_distribution(name)) is not None]
+
+
+def installed_packages() -> list[Package]:
+    """Return everything that is installed and has modules, except owngil, by name."""
+    found: dict[str, Distribution] = {}
+    for each in distributions():
+        name = each.metadata["Name"]
+        if name:  # a broken installation has none
+            # The first on sys.path wins, as it does for imports.
+            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), each)
+    packages = [_from_distribution(each) for name, each in sorted(found.items()) if name != "owngil"]
+    return [package for package in packages if package.imports]

@@ -113,6 +113,7 @@ def _import_all(fd: int, worker: int, imports: list[str], extensions: list[str])
     private = [
         {"name": module.name, "path": module.path, "phase": module.phase, "loaded": "private"}
         for module in isolation.loaded_modules()
+        if module.name.partition(".")[0] not in sys.stdlib_module_names
     ]
     return {
         "failures": failures,
@@ -177,6 +178,7 @@ def _in_workers(fd: int, count: int, timeout: float, imports: list[str], extensi
     _tell(fd, workers=workers.run(numbers, _import_all, imports, extensions))
     _tell(fd, phase="memory")
     number = workers.start()
+    workers.run([number], _import, [], [])  # imports this module there
     before = _pss()
     (failures,) = workers.run([number], _import, imports, [])
     imported = _pss()

@@ -15,7 +15,7 @@ from typing import Any
 import owngil
 from owngil.cli._errors import InputError
 from owngil.cli._examine import Result, examine
-from owngil.cli._packages import Installed, Package
+from owngil.cli._packages import Package, find_package, installed_packages, scientific_packages
 
 __all__ = ["add_parser"]
 
@@ -63,15 +63,14 @@ def _run(options: argparse.Namespace) -> int:
 def _chosen(options: argparse.Namespace) -> list[Package]:
     if not (options.timeout > 0 and math.isfinite(options.timeout)):
         raise InputError(f"--timeout must be positive, not {options.timeout}")
-    installed = Installed()
     if options.all:
         if options.packages:
             raise InputError("--all takes everything that is installed: name no packages with it")
-        packages = installed.everything()
+        packages = installed_packages()
     elif options.packages:
-        packages = [installed.find(name.strip()) for name in dict.fromkeys(options.packages)]
+        packages = [find_package(name.strip()) for name in dict.fromkeys(options.packages)]
     else:
-        packages = installed.scientific()
+        packages = scientific_packages()
     if not packages:
         raise InputError("there is nothing to examine: name a package, or use --all")
     return packages

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from owngil._pool import usable_cores
 from owngil.cli._errors import InputError
 from owngil.cli._files import check_writable, write_file
+from owngil.isolation import usable_cores
 
 if TYPE_CHECKING:
     from owngil.cli._fractal import Kernel, Values, View

@@ -8,6 +8,8 @@ from owngil.isolation import _libraries, _loader, _policy
 from owngil.isolation._libraries import Library
 from owngil.isolation._loader import LoadedModule, install, uninstall
 from owngil.isolation._policy import prepare_main
+from owngil.isolation._threads import restore as restore_threads
+from owngil.isolation._threads import set_pool_size, usable_cores
 
 __all__ = [
     "Library",
@@ -17,7 +19,10 @@ __all__ = [
     "loaded_libraries",
     "loaded_modules",
     "prepare_main",
+    "restore_threads",
+    "set_pool_size",
     "uninstall",
+    "usable_cores",
 ]
 
 

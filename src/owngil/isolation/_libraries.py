@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from owngil import _core
-from owngil.isolation import _policy
+from owngil.isolation import _policy, _threads
 
 __all__ = ["Copy", "Library", "LoadError", "copies", "find_private", "libraries", "load"]
 
@@ -284,6 +284,7 @@ def _load(path: str, inherited: tuple[bytes, ...]) -> tuple[Copy, _Loading | Non
             loading.discard()
         if loading.lowest == loading.depth or not finished:
             loading.let_go()
+    _threads.limit(loading.copy.shared)
     if image.soname is not None:
         _private_names.setdefault(image.soname, loading.copy)
     return loading.copy, None

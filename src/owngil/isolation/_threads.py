@@ -1,0 +1,85 @@
+"""Keeps BLAS and OpenMP from starting as many threads in each worker as there are cores.
+
+Their libraries are shared by all interpreters. OpenBLAS, MKL and BLIS have one number of threads for the process;
+OpenMP has one for each thread that calls it, so each worker sets its own. When a worker has loaded such a library, the
+number becomes the worker's share of the cores. A number that is not the library's default was set by the user, through
+the environment or threadpoolctl, and stays; so does what is set later. When the process's last worker has ended, the
+process-wide numbers are again what they were.
+"""
+
+import os
+import sys
+from typing import Any
+
+from owngil import _core
+
+__all__ = ["limit", "restore", "set_pool_size", "usable_cores"]
+
+# The libraries that threadpoolctl knows, by the beginning of their names.
+_PREFIXES = ("libopenblas", "libscipy_openblas", "libblas", "libmkl_rt", "libblis", "libflexiblas", "libgomp", "libomp",
+             "libiomp")  # fmt: skip
+_VARIABLES = {
+    "openblas": ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS"),
+    "mkl": ("MKL_NUM_THREADS", "OMP_NUM_THREADS"),
+    "blis": ("BLIS_NUM_THREADS", "OMP_NUM_THREADS"),
+    "flexiblas": ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"),
+    "openmp": ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT"),
+}
+
+_pool_size = 1
+_seen: set[str] = set()  # paths of the libraries whose number this worker has settled
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if sys.version_info >= (3, 13):
+        return os.process_cpu_count() or 1
+    return len(os.sched_getaffinity(0))
+
+
+def set_pool_size(size: int) -> None:
+    """Tell this worker how many workers its pool may have."""
+    global _pool_size
+    _pool_size = size
+
+
+def limit(paths: list[str]) -> None:
+    """Give this worker its share of the threads of those libraries that are BLAS or OpenMP."""
+    new = {path for path in paths if os.path.basename(path).startswith(_PREFIXES)} - _seen
+    share = max(1, usable_cores() // max(_pool_size, _core.count_workers()))
+    if not new or share == usable_cores():
+        return
+    _seen.update(new)
+    import threadpoolctl  # imports ctypes and more: only workers that need it pay for it
+
+    for library in threadpoolctl.ThreadpoolController().lib_controllers:
+        path = os.path.realpath(library.filepath)
+        if path in new and not any(name in os.environ for name in _VARIABLES.get(library.internal_api, ())):
+            _set(library, path, share)
+
+
+def _set(library: Any, path: str, share: int) -> None:
+    current: int = library.num_threads
+    if current <= share:
+        return
+    if library.internal_api == "openmp":
+        library.set_num_threads(share)
+        return
+    key = os.fsencode(path)
+    note = _core.get_note(key)  # what it was, and in the lower 16 bits what we set
+    if current == (note & 0xFFFF if note else usable_cores()):
+        _core.set_note(key, (note >> 16 if note else current) << 16 | share)
+        library.set_num_threads(share)
+
+
+def restore() -> None:
+    """Undo what workers set for the whole process; for the main interpreter, when the last worker has ended."""
+    notes = _core.take_notes()
+    if not notes:
+        return
+    import threadpoolctl
+
+    for library in threadpoolctl.ThreadpoolController().lib_controllers:
+        note = notes.get(os.fsencode(os.path.realpath(library.filepath)))
+        if note is not None and library.num_threads == note & 0xFFFF:
+            library.set_num_threads(note >> 16)
