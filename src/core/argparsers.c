@@ -1,9 +1,11 @@
 #include "argparsers.h"
 
-#if PY_VERSION_HEX < 0x030C0400
+#if PY_VERSION_HEX < 0x030D0000
 
 #include <pthread.h>
 #include <string.h>
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* two workers may end at the same time */
 
 /* In those versions: 1 means that the tuple is freed at exit, -1 that it is static. */
 enum { OWNS_TUPLE = 1, STATIC_TUPLE = -1 };
@@ -43,8 +45,23 @@ immortal_keywords(PyObject *tuple)
     return copy;
 }
 
+/* Gives a parser that frees its tuple one that nobody frees. */
+static void
+mend(_PyArg_Parser *parser)
+{
+    if (parser->initialized != OWNS_TUPLE || parser->kwtuple == NULL) {
+        return;
+    }
+    PyObject *copy = immortal_keywords(parser->kwtuple);
+    if (copy != NULL) {
+        /* The old tuple keeps its reference: another interpreter may be reading it at this moment. */
+        parser->kwtuple = copy;
+        parser->initialized = STATIC_TUPLE;
+    }
+}
+
 /* A new parser of our own becomes the head of CPython's list of them, from which all older ones can be reached.
- * It stays there, so it is never freed. */
+ * It stays there, so it is never freed, and its tuple belongs to no interpreter. */
 static _PyArg_Parser *
 list_head(void)
 {
@@ -59,28 +76,38 @@ list_head(void)
     if (!_PyArg_ParseStackAndKeywords(NULL, 0, NULL, parser, &unused)) {
         PyErr_Clear();
     }
-    return parser->initialized ? parser : NULL;
+    if (!parser->initialized) {
+        return NULL;
+    }
+    mend(parser);
+    return parser;
 }
 
 void
 owngil_argparsers_release(void)
 {
-    if (Py_Version >= 0x030C0400) { /* built for an older patch release than this one */
+    if (Py_Version >= 0x030C0400) {
         return;
     }
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* two workers may end at the same time */
     pthread_mutex_lock(&lock);
     for (_PyArg_Parser *at = list_head(); at != NULL; at = at->next) {
-        if (at->initialized == OWNS_TUPLE && at->kwtuple != NULL) {
-            PyObject *copy = immortal_keywords(at->kwtuple);
-            if (copy != NULL) {
-                /* The old tuple keeps its reference: another interpreter may be reading it at this moment. */
-                at->kwtuple = copy;
-                at->initialized = STATIC_TUPLE;
-            }
+        mend(at);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+bool
+owngil_argparsers_forget(bool (*goes)(const void *context, const void *address), const void *context)
+{
+    pthread_mutex_lock(&lock);
+    _PyArg_Parser *head = list_head();
+    for (_PyArg_Parser *at = head; at != NULL; at = at->next) {
+        while (at->next != NULL && goes(context, at->next)) {
+            at->next = at->next->next;
         }
     }
     pthread_mutex_unlock(&lock);
+    return head != NULL;
 }
 
 #else
@@ -88,6 +115,14 @@ owngil_argparsers_release(void)
 void
 owngil_argparsers_release(void)
 {
+}
+
+bool
+owngil_argparsers_forget(bool (*goes)(const void *context, const void *address), const void *context)
+{
+    (void)goes;
+    (void)context;
+    return false;
 }
 
 #endif

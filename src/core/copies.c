@@ -1,5 +1,6 @@
 #include "copies.h"
 
+#include "argparsers.h"
 #include "gilstate.h"
 #include "interp.h"
 #include "shim.h"
@@ -279,20 +280,34 @@ keep_signal_handlers(owngil_copies *self)
     }
 }
 
+/* Whether `address` belongs to a copy that will be unloaded. */
+static bool
+goes(const void *context, const void *address)
+{
+    const owngil_copy *copy = copy_at(context, address);
+    return copy != NULL && !copy->stays;
+}
+
+void
+owngil_copies_settle(owngil_copies *self)
+{
+    keep_signal_handlers(self);
+    owngil_copies_keep(self, (const void *)PyOS_InputHook);
+    bool forgotten = owngil_argparsers_forget(goes, self);
+    for (owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
+        copy->stays |= copy->loaded.uses_parsers && !forgotten;
+        for (owngil_copy *other = self->newest; copy->stays && other != NULL; other = other->next) {
+            other->stays |= other->group == copy->group;
+        }
+    }
+}
+
 bool
 owngil_copies_unload(owngil_copies *self)
 {
     bool empty = true;
     if (self->shim.handle == NULL) {
         return empty;
-    }
-    keep_signal_handlers(self);
-    owngil_copies_keep(self, (const void *)PyOS_InputHook);
-
-    for (owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
-        for (owngil_copy *other = self->newest; copy->stays && other != NULL; other = other->next) {
-            other->stays |= other->group == copy->group;
-        }
     }
     /* The newest first, as the process does at exit. */
     owngil_gilstate_set_unloading(true);

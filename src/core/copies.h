@@ -55,8 +55,10 @@ void owngil_copies_join(owngil_copies *self, owngil_copy *copy, const char *name
 /* Calls what copies passed to Py_AtExit(). Call when the interpreter has ended, on the worker's thread. */
 void owngil_copies_exit(owngil_copies *self);
 
-/* Unloads what can be unloaded. Returns whether nothing is left that may still use the worker. Call when the worker's
- * thread is gone, without a GIL. */
+/* Decides what stays, and lets CPython forget the rest. Call when the worker's thread is gone, with a GIL. */
+void owngil_copies_settle(owngil_copies *self);
+
+/* Unloads the rest. Returns whether nothing is left that may still use the worker. Call after that, without a GIL. */
 bool owngil_copies_unload(owngil_copies *self);
 
 /* Keeps the copy that `address` belongs to loaded for ever. Needs no GIL. */

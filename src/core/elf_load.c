@@ -323,6 +323,7 @@ owngil_elf_load(owngil_loaded *self, owngil_redirection *redirections, size_t re
     self->fini = elf->fini != 0 ? (void (*)(void))(self->start + elf->fini) : NULL;
     self->fini_array = (void (**)(void))(self->start + elf->fini_array);
     self->fini_count = elf->fini_count;
+    self->uses_parsers = owngil_elf_uses(elf, "_PyArg_");
 
     begin(self);
     owngil_edit_clear(&self->edit);

@@ -33,6 +33,7 @@ typedef struct {
     void (*fini)(void);    /* ends it, after `fini_array` from its end to its start; NULL: nothing */
     void (**fini_array)(void);
     size_t fini_count;
+    bool uses_parsers;     /* it imports functions that take a _PyArg_Parser */
 } owngil_loaded;
 
 /* Reads the library in the file `path` and makes a nameless file for its copy: in memory, or else in the first of

@@ -277,6 +277,19 @@ owngil_elf_version_need(const owngil_elf *self, const ElfW(Verneed) *need)
 }
 
 bool
+owngil_elf_uses(const owngil_elf *self, const char *prefix)
+{
+    size_t length = strlen(prefix);
+    for (size_t k = 1; k < self->symbol_count; k++) {
+        if (self->symbols[k].st_shndx == SHN_UNDEF
+            && strncmp(owngil_elf_name(self, &self->symbols[k]), prefix, length) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
 owngil_elf_uses_python(const owngil_elf *self)
 {
     for (size_t k = 1; k < self->symbol_count; k++) {

@@ -47,6 +47,9 @@ const char *owngil_elf_name(const owngil_elf *self, const ElfW(Sym) *symbol);
 /* The first need of symbol versions, and the one after `need`; NULL: no more. */
 const ElfW(Verneed) *owngil_elf_version_need(const owngil_elf *self, const ElfW(Verneed) *need);
 
+/* Whether it takes a symbol from elsewhere whose name begins like this. */
+bool owngil_elf_uses(const owngil_elf *self, const char *prefix);
+
 /* Whether it takes a symbol from Python's C API. */
 bool owngil_elf_uses_python(const owngil_elf *self);
 

@@ -303,14 +303,21 @@ void
 owngil_interp_join(owngil_worker *self)
 {
     bool expected = false;
-    if (atomic_compare_exchange_strong(&self->joined, &expected, true)) {
-        pthread_join(self->thread, NULL);
-        if (!owngil_copies_unload(&self->copies)) {
-            owngil_shared_acquire(&self->base); /* for ever: what stays loaded may come back to it */
-        }
-        owngil_arenas_free(self);
-        owngil_heap_clear(&self->heap);
+    if (!atomic_compare_exchange_strong(&self->joined, &expected, true)) {
+        return;
     }
+    Py_BEGIN_ALLOW_THREADS
+    pthread_join(self->thread, NULL);
+    Py_END_ALLOW_THREADS
+    owngil_copies_settle(&self->copies);
+    owngil_argparsers_release(); /* the interpreter's end may have filled in more */
+    Py_BEGIN_ALLOW_THREADS
+    if (!owngil_copies_unload(&self->copies)) {
+        owngil_shared_acquire(&self->base); /* for ever: what stays loaded may come back to it */
+    }
+    owngil_arenas_free(self);
+    owngil_heap_clear(&self->heap);
+    Py_END_ALLOW_THREADS
 }
 
 typedef struct {

@@ -72,7 +72,7 @@ int owngil_interp_interrupt(owngil_worker *self, uint64_t task);
 int owngil_interp_stop(owngil_worker *self);
 
 /* Waits until the thread is gone, which it is soon after EXITED; then unloads the worker's private copies and frees the
- * memory that its interpreter left. Call without a GIL. */
+ * memory that its interpreter left. Needs a GIL, of any interpreter but the worker's, and lets go of it meanwhile. */
 void owngil_interp_join(owngil_worker *self);
 
 /* The last atexit function of a worker's interpreter: what must be done before Py_EndInterpreter goes on. Returns when

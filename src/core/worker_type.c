@@ -53,9 +53,7 @@ PyDoc_STRVAR(join_doc,
 static PyObject *
 worker_join(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    Py_BEGIN_ALLOW_THREADS
     owngil_interp_join(worker_of(self));
-    Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }
 

@@ -129,7 +129,8 @@ class _Child:
         self._report, report = os.pipe()
         os.set_blocking(self._report, False)
         request = {
-            "path": sys.path, "report": report, "stacks": self._stacks.fileno(), "timeout": timeout,
+            "path": [entry for entry in sys.path if isinstance(entry, str)],
+            "report": report, "stacks": self._stacks.fileno(), "timeout": timeout,
             "workers": workers, "imports": package.imports, "extensions": package.extensions,
         }  # fmt: skip
         try:

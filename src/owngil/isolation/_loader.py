@@ -114,6 +114,8 @@ def _create(self: ExtensionFileLoader, spec: ModuleSpec) -> ModuleType:
     if _policy.is_private(spec.name, real):
         module, self._owngil_unfinished = _create_private(spec, path, real)  # type: ignore[attr-defined]
         return module
+    if spec.name in _policy.STDLIB_REFUSED:
+        raise _unsupported(spec.name, path, _policy.STDLIB_REFUSED[spec.name])
     return _checked(spec.name, path, lambda: _create_shared(self, spec))
 
 
@@ -130,6 +132,8 @@ def _exec(self: ExtensionFileLoader, module: ModuleType) -> None:
 def _create_builtin_checked(spec: ModuleSpec) -> ModuleType | None:
     if spec.name in _policy.HARMLESS_BUILTINS:
         return _create_builtin(spec)
+    if spec.name in _policy.STDLIB_REFUSED:
+        raise _unsupported(spec.name, None, _policy.STDLIB_REFUSED[spec.name])
     return _checked(spec.name, None, lambda: _create_builtin(spec))
 
 
@@ -141,6 +145,15 @@ def _exec_builtin_checked(module: ModuleType) -> None:
         _checked(module.__name__, None, lambda: _exec_builtin(module))
     if module.__name__ == "_ctypes":
         _ctypes_hook.install(module)
+
+
+def _unsupported(name: str, path: str | None, reason: str) -> IsolationError:
+    return IsolationError(
+        f"{name} cannot be imported in a worker: Python's own module does not support sub-interpreters ({reason})."
+        " Use it in the main interpreter.",
+        name=name,
+        path=path,
+    )
 
 
 def _checked[T](name: str, path: str | None, make: Callable[[], T]) -> T:
@@ -155,12 +168,7 @@ def _checked[T](name: str, path: str | None, make: Callable[[], T]) -> T:
     except ImportError as error:
         if "subinterpreter" not in str(error):
             raise
-        raise IsolationError(
-            f"{name} cannot be imported in a worker: Python's own module does not support sub-interpreters."
-            " Use it in the main interpreter.",
-            name=name,
-            path=path,
-        ) from None
+        raise _unsupported(name, path, "it says so itself") from None
     finally:
         _imp._override_multi_interp_extensions_check(former)
 

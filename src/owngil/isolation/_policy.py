@@ -12,9 +12,20 @@ import sysconfig
 from collections.abc import Callable
 from types import ModuleType
 
-__all__ = ["HARMLESS_BUILTINS", "IMPORT_FIRST", "REFUSED", "SYSTEM_LIBRARIES", "is_always_shared", "is_beside", "is_private", "library_rule", "prepare_main", "refusal"]
+__all__ = ["HARMLESS_BUILTINS", "STDLIB_REFUSED", "IMPORT_FIRST", "REFUSED", "SYSTEM_LIBRARIES", "is_always_shared", "is_beside", "is_private", "library_rule", "prepare_main", "refusal"]
 
 _VERSION = sys.version_info[:2]
+
+# Modules of the standard library that CPython refuses in sub-interpreters. They are refused before it is asked: since
+# 3.13 it runs their init function, in the main interpreter, and refuses then; what that leaves points into the worker.
+STDLIB_REFUSED: dict[str, str] = {
+    "_curses": "the terminal belongs to the process",
+    "_curses_panel": "the terminal belongs to the process",
+    "_tkinter": "Tcl belongs to the thread and the interpreter that load it first",
+    "nis": "it does not support sub-interpreters",
+    "ossaudiodev": "it does not support sub-interpreters",
+    "readline": "the terminal belongs to the process",
+}
 
 # Modules of the standard library that need a private copy, by version.
 _PRIVATE_STDLIB: frozenset[str] = frozenset()
