@@ -4,7 +4,7 @@ PYTEST_ARGS ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench lint format clean
+.PHONY: help demo test test-all asan bench lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ test: ## run the tests on one Python
 
 test-all: ## run the tests on Python 3.12, 3.13, 3.14 and 3.15
 	@tools/test-all
+
+asan: ## run the loader's tests with the address and undefined behaviour sanitizers
+	@tools/asan .venvs/asan $(PYTEST_ARGS)
 
 bench: ## measure the picture's speed-up in this run (benchmarks/results)
 	@tools/make-venv $(VENV) cli

@@ -1,13 +1,13 @@
 #include "argparsers.h"
 
-#if PY_VERSION_HEX < 0x030D0000
-
 #include <pthread.h>
 #include <string.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* two workers may end at the same time */
 
-/* In those versions: 1 means that the tuple is freed at exit, -1 that it is static. */
+#if PY_VERSION_HEX < 0x030D0000
+
+/* In 3.12: 1 means that the tuple is freed at exit, -1 that it is static. */
 enum { OWNS_TUPLE = 1, STATIC_TUPLE = -1 };
 
 /* Copies an object of `size` bytes to memory that is never freed, behind `prefix` zero bytes. */
@@ -60,23 +60,36 @@ mend(_PyArg_Parser *parser)
     }
 }
 
+#else
+
+static void
+mend(_PyArg_Parser *Py_UNUSED(parser))
+{
+    /* Such tuples belong to the main interpreter. */
+}
+
+#endif
+
 /* A new parser of our own becomes the head of CPython's list of them, from which all older ones can be reached.
- * It stays there, so it is never freed, and its tuple belongs to no interpreter. */
+ * It stays there, so it is never freed. Returns NULL when there is no memory. */
 static _PyArg_Parser *
 list_head(void)
 {
     static const char *const keywords[] = {"keyword", NULL};
     _PyArg_Parser *parser = PyMem_RawCalloc(1, sizeof(*parser));
-    if (parser == NULL) {
+    PyObject *nothing = parser != NULL ? PyTuple_New(0) : NULL;
+    if (nothing == NULL) {
+        PyErr_Clear();
+        PyMem_RawFree(parser);
         return NULL;
     }
     PyObject *unused = NULL;
     parser->format = "|O:owngil";
     parser->keywords = keywords;
-    if (!_PyArg_ParseStackAndKeywords(NULL, 0, NULL, parser, &unused)) {
+    int parsed = _PyArg_ParseTupleAndKeywordsFast(nothing, NULL, parser, &unused);
+    Py_DECREF(nothing);
+    if (!parsed) { /* whether it came into the list before that, nobody says: it must not be freed */
         PyErr_Clear();
-    }
-    if (!parser->initialized) {
         return NULL;
     }
     mend(parser);
@@ -109,20 +122,3 @@ owngil_argparsers_forget(bool (*goes)(const void *context, const void *address),
     pthread_mutex_unlock(&lock);
     return head != NULL;
 }
-
-#else
-
-void
-owngil_argparsers_release(void)
-{
-}
-
-bool
-owngil_argparsers_forget(bool (*goes)(const void *context, const void *address), const void *context)
-{
-    (void)goes;
-    (void)context;
-    return false;
-}
-
-#endif

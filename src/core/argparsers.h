@@ -1,12 +1,10 @@
-/* The structs with which C functions of the standard library parse their keywords, on Python 3.12.
+/* The structs with which C functions of the standard library parse their keywords, which all interpreters share.
  *
- * All interpreters share these static _PyArg_Parser structs, and CPython has a list of them, which it walks at exit.
+ * CPython has a list of these static _PyArg_Parser structs, which it walks at exit.
  *  - In 3.12.0 to 3.12.3 (gh-119213), the first call fills in a tuple of keyword names that it allocates in the calling
  *    interpreter. When that ends, the struct keeps a dangling pointer: the next call from elsewhere reads freed memory,
  *    and the process's exit frees it again.
- *  - A private copy has structs of its own, which must leave the list before the copy is unloaded. Since 3.13 the struct
- *    is not public: there, a copy that uses such functions stays loaded. No module of the standard library gets one, and
- *    few others use them.
+ *  - A private copy has structs of its own (_ctypes does), which must leave the list before the copy is unloaded.
  */
 #ifndef OWNGIL_ARGPARSERS_H
 #define OWNGIL_ARGPARSERS_H
@@ -17,7 +15,7 @@
 /* Replaces all tuples of the first kind by copies that belong to no interpreter. Needs the GIL, sets no exception. */
 void owngil_argparsers_release(void);
 
-/* Takes the structs for whose address goes() says so out of the list. Returns false when that cannot be done. Needs the
+/* Takes the structs for whose address goes() says so out of the list. Returns false when there is no memory for that. Needs the
  * GIL, sets no exception. */
 bool owngil_argparsers_forget(bool (*goes)(const void *context, const void *address), const void *context);
 

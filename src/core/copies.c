@@ -233,9 +233,14 @@ owngil_copies_exit(owngil_copies *self)
     if (self->shim.handle != NULL) {
         ((owngil_shim *)dlsym(self->shim.handle, "owngil_shim_data"))->ended = true;
     }
-    while (self->at_exit_count > 0) { /* nobody adds any more */
-        self->at_exit[--self->at_exit_count]();
+    pthread_mutex_lock(&self->lock);
+    while (self->at_exit_count > 0) {
+        void (*function)(void) = self->at_exit[--self->at_exit_count];
+        pthread_mutex_unlock(&self->lock);
+        function();
+        pthread_mutex_lock(&self->lock);
     }
+    pthread_mutex_unlock(&self->lock);
 }
 
 void
@@ -293,7 +298,11 @@ owngil_copies_settle(owngil_copies *self)
 {
     keep_signal_handlers(self);
     owngil_copies_keep(self, (const void *)PyOS_InputHook);
-    bool forgotten = owngil_argparsers_forget(goes, self);
+    bool uses_parsers = false;
+    for (const owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
+        uses_parsers |= copy->loaded.uses_parsers;
+    }
+    bool forgotten = !uses_parsers || owngil_argparsers_forget(goes, self);
     for (owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
         copy->stays |= copy->loaded.uses_parsers && !forgotten;
         for (owngil_copy *other = self->newest; copy->stays && other != NULL; other = other->next) {

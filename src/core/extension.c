@@ -70,6 +70,10 @@ create_module(PyObject *Py_UNUSED(unused), PyObject *args)
         }
         return NULL;
     }
+    if (Py_TYPE(made) == NULL) { /* CPython has this check too */
+        PyErr_Format(PyExc_SystemError, "%s returned a definition without PyModuleDef_Init()", symbol);
+        return NULL;
+    }
     if (PyErr_Occurred()) {
         if (!PyObject_TypeCheck(made, &PyModuleDef_Type)) {
             Py_DECREF(made);

@@ -11,6 +11,7 @@ typedef struct guest {
     owngil_worker *worker;
     PyThreadState *tstate;
     PyThreadState *suspended; /* what the thread was running when it came in; usually NULL */
+    owngil_heap *heap;        /* which the thread took its blocks from; usually NULL */
     size_t depth;             /* calls of ensure without their release */
 } guest;
 
@@ -48,10 +49,10 @@ owngil_gilstate_ensure(owngil_worker *worker)
         return PyGILState_LOCKED;
     }
     PyInterpreterState *own = atomic_load(&worker->own_interp);
-    if (interpreter_of(PyGILState_GetThisThreadState()) == own) {
+    if (own != NULL && interpreter_of(PyGILState_GetThisThreadState()) == own) {
         return (int)PyGILState_Ensure();
     }
-    if (interpreter_of(running) == own) { /* through a thread state that CPython's own would not find */
+    if (own != NULL && interpreter_of(running) == own) { /* through a thread state that CPython's own would not find */
         return PyGILState_LOCKED;
     }
 
@@ -62,6 +63,9 @@ owngil_gilstate_ensure(owngil_worker *worker)
         owngil_interp_leave(worker); /* which waits for the thread state from here on */
     }
     if (tstate == NULL) { /* no memory, or no interpreter any more: there is no way to say so */
+        if (running != NULL) {
+            (void)PyEval_SaveThread();
+        }
         hang();
     }
     *self = (guest){.outer = innermost, .worker = worker, .tstate = tstate, .depth = 1};
@@ -69,6 +73,7 @@ owngil_gilstate_ensure(owngil_worker *worker)
         self->suspended = PyEval_SaveThread();
     }
     innermost = self;
+    self->heap = owngil_heap_use(NULL); /* what it allocates in there does not belong to its own worker */
     PyEval_RestoreThread(tstate);
     return PyGILState_UNLOCKED;
 }
@@ -88,13 +93,17 @@ owngil_gilstate_release(owngil_worker *worker, int state)
         PyThreadState_Clear(self->tstate); /* may run Python code, which may come in once more */
         innermost = self->outer;
         PyThreadState_DeleteCurrent();
+        (void)owngil_heap_use(self->heap);
         if (self->suspended != NULL) {
             PyEval_RestoreThread(self->suspended);
         }
         free(self);
     }
-    else if (!unloading && interpreter_of(PyGILState_GetThisThreadState()) == atomic_load(&worker->own_interp)) {
-        PyGILState_Release((PyGILState_STATE)state);
+    else {
+        PyInterpreterState *own = atomic_load(&worker->own_interp);
+        if (!unloading && own != NULL && interpreter_of(PyGILState_GetThisThreadState()) == own) {
+            PyGILState_Release((PyGILState_STATE)state);
+        }
     }
 }
 

@@ -277,10 +277,12 @@ owngil_heap_install(void)
     }
 }
 
-void
+owngil_heap *
 owngil_heap_use(owngil_heap *self)
 {
+    owngil_heap *former = current;
     current = range != NULL ? self : NULL;
+    return former;
 }
 
 void

@@ -21,8 +21,9 @@ typedef struct {
  * no range of addresses can be had. Needs the GIL of the main interpreter. */
 void owngil_heap_install(void);
 
-/* The calling thread takes its blocks from `self` from now on; NULL: from CPython again. */
-void owngil_heap_use(owngil_heap *self);
+/* The calling thread takes its blocks from `self` from now on; NULL: from CPython again.
+ * Returns where it took them from before. */
+owngil_heap *owngil_heap_use(owngil_heap *self);
 
 /* Gives all of it back. Nobody may use a block of it any more. Needs no GIL. */
 void owngil_heap_clear(owngil_heap *self);

@@ -129,14 +129,17 @@ remove_from_living(owngil_worker *self)
 owngil_worker *
 owngil_interp_of_thread(void)
 {
-    if (current != NULL) {
-        return current;
-    }
     PyThreadState *tstate = owngil_compat_current_tstate();
-    if (tstate == NULL) {
+    PyInterpreterState *interp = tstate != NULL ? PyThreadState_GetInterpreter(tstate) : NULL;
+    if (current != NULL) { /* a worker's own thread may be visiting another interpreter */
+        PyInterpreterState *own = atomic_load(&current->own_interp);
+        if (interp == NULL || own == NULL || interp == own) {
+            return current;
+        }
+    }
+    if (interp == NULL) {
         return NULL;
     }
-    PyInterpreterState *interp = PyThreadState_GetInterpreter(tstate);
     pthread_mutex_lock(&living_lock);
     owngil_worker *at = living;
     while (at != NULL && atomic_load(&at->own_interp) != interp) {
@@ -474,6 +477,7 @@ await_threads(owngil_worker *self)
     }
     PyEval_SetProfile(NULL, NULL);
     atomic_store(&self->joined, true);
+    owngil_shared_acquire(&self->base); /* for ever: its copies stay loaded, and their threads may come back to it */
     owngil_runtime_keep(pthread_self());
     report(self, OWNGIL_REPLY_KEPT, NULL);
     Py_BEGIN_ALLOW_THREADS

@@ -103,6 +103,13 @@ owngil_shim_dlsym(void *handle, const char *name)
     return dlsym(handle, name);
 }
 
+EXPORT unsigned long
+owngil_shim_PyThread_start_new_thread(void (*start)(void *), void *argument)
+{
+    owngil_shim_data.keep(owngil_shim_data.worker, (const void *)start);
+    return PyThread_start_new_thread(start, argument);
+}
+
 EXPORT int
 owngil_shim_thrd_create(thrd_t *thread, thrd_start_t start, void *argument)
 {

@@ -169,6 +169,14 @@ def _compile_cxx(folder: Path, name: str, sources: list[Path], options: list[str
     _compile(compiler, folder, name, sources, ["-std=c++17", "-fvisibility=hidden", *options])
 
 
+def compile_shared(output: Path, source: Path, options: list[str], *, cxx: bool) -> None:
+    """Compile one source file, with Python's headers, into the shared library `output`."""
+    variable, program, what = ("CXX", "c++", "a C++ compiler") if cxx else ("CC", "cc", "a C compiler")
+    compiler = _require_program(variable, program, what)
+    include = f"-I{sysconfig.get_path('include')}"
+    _run(*compiler, "-shared", "-fPIC", "-O1", include, source, "-o", output, *options)
+
+
 def _compile(compiler: list[str], folder: Path, name: str, sources: list[Path], options: list[str]) -> None:
     include = f"-I{sysconfig.get_path('include')}"
     _run(*compiler, "-shared", "-fPIC", "-O1", include, *options, *sources, "-o", folder / f"{name}{SUFFIX}")

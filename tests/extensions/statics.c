@@ -1,5 +1,6 @@
 /* Test module: a C static that counts, in an extension that says nothing about sub-interpreters.
- * -DSINGLE_PHASE: the old way of init. -DNAME=x: the module's name. -DNO_INIT: no init function at all. */
+ * -DSINGLE_PHASE: the old way of init. -DNAME=x: the module's name. -DNO_INIT: no init function at all. -DSTART=n: it
+ * counts from there. */
 #include <Python.h>
 
 #define STR_(x) #x
@@ -7,7 +8,11 @@
 #define CAT_(a, b) a##b
 #define CAT(a, b) CAT_(a, b)
 
-static long count = 0;
+#ifndef START
+#  define START 0
+#endif
+
+static long count = START;
 static PyObject *kept = NULL; /* an object in a C static: fatal when two interpreters share it */
 
 static PyObject *

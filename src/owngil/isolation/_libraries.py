@@ -8,6 +8,7 @@ its path. `_policy.library_rule` says which is which.
 
 import contextlib
 import os
+from _thread import RLock
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -75,6 +76,10 @@ def _split(lists: tuple[bytes, ...], origin: bytes) -> tuple[bytes, ...]:
     return tuple(folder for folder in folders if folder.startswith(b"/"))
 
 
+# Comes before a RUNPATH, and after an RPATH.
+_LIBRARY_PATH = _split((os.environb.get(b"LD_LIBRARY_PATH", b""),), b"")
+
+
 def _read(path: bytes) -> _Image:
     answer = _core.read_library(path)
     if isinstance(answer, str):
@@ -89,10 +94,11 @@ def _find(name: bytes, image: _Image, inherited: tuple[bytes, ...]) -> bytes | N
     """Return the path of a needed library as the dynamic loader would find it before it asks the system."""
     if b"/" in name:
         return name
-    folders = image.runpath or (*image.rpath, *inherited)
-    for folder in folders:
+    if image.runpath and any(os.path.isfile(os.path.join(folder, name)) for folder in _LIBRARY_PATH):
+        return None
+    for folder in image.runpath or (*image.rpath, *inherited):
         path = os.path.join(folder, name)
-        if os.access(path, os.R_OK):
+        if os.path.isfile(path):
             return os.path.realpath(path)
     return None
 
@@ -180,14 +186,17 @@ class _Loading:
             self.handles += loading.handles
         return copy
 
-    def _load_shared(self, name: bytes, path: bytes, image: _Image, inherited: tuple[bytes, ...]) -> None:
+    def _load_shared(
+        self, name: bytes, path: bytes, image: _Image, inherited: tuple[bytes, ...], outer: frozenset[bytes] = frozenset()
+    ) -> None:
         """Load a library that all interpreters share from its path; what it needs itself first, for the same reason."""
+        outer |= {path}
         for inner in image.needed:
             found = None if inner.startswith(_SYSTEM) else _find(inner, image, inherited)
-            if found is not None and found not in self.copy.shared and found != path:
+            if found is not None and os.fsdecode(found) not in self.copy.shared and found not in outer:
                 with contextlib.suppress(LoadError, OSError):
                     other = _read(found)
-                    self._load_shared(inner, found, other, (*other.rpath, *inherited))
+                    self._load_shared(inner, found, other, (*other.rpath, *inherited), outer)
         answer = _core.open_library(path)
         if isinstance(answer, str):
             return  # as above
@@ -225,6 +234,8 @@ class _Loading:
 
 _SYSTEM = tuple(os.fsencode(name) for name in _policy.SYSTEM_LIBRARIES)
 _under_way: dict[tuple[int, int], _Loading] = {}
+# Threads of the worker load one after the other. Constructors may come back in.
+_lock = RLock()
 
 
 def _is_private(path: bytes, image: _Image, beside: bool, inherited: tuple[bytes, ...]) -> bool:
@@ -303,8 +314,9 @@ def load(path: str) -> Copy:
     LoadError
         If it cannot be loaded.
     """
-    copy, _ = _load(path, ())
-    return copy
+    with _lock:
+        copy, _ = _load(path, ())
+        return copy
 
 
 def find_private(name: str) -> Copy | None:
@@ -323,7 +335,8 @@ def find_private(name: str) -> Copy | None:
         image = _read(raw)
         if image.soname is not None and image.soname.startswith(_SYSTEM):
             return None
-        private = _is_private(raw, image, _policy.is_beside(path), image.rpath)
+        with _lock:
+            private = _is_private(raw, image, _policy.is_beside(path), image.rpath)
     except (LoadError, OSError):
         return None  # the one who opens it hears the reason from the dynamic loader
     return load(path) if private else None

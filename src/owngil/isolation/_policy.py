@@ -28,7 +28,7 @@ STDLIB_REFUSED: dict[str, str] = {
 }
 
 # Modules of the standard library that need a private copy, by version.
-_PRIVATE_STDLIB: frozenset[str] = frozenset()
+_PRIVATE_STDLIB: frozenset[str] = frozenset({"_ctypes"})
 # Modules that the main interpreter must have imported before the first worker starts: else closing a worker crashes,
 # because what their first import leaves in C statics then belongs to the worker.
 IMPORT_FIRST: tuple[str, ...] = ()
@@ -59,13 +59,14 @@ HARMLESS_BUILTINS: dict[str, Callable[[ModuleType], None]] = {"faulthandler": _w
 # Shared libraries that a private copy needs. What is found beside the modules (through their own search path) gets a
 # private copy as well, unless one of these holds; `library_rule` has the order.
 #
-# Shared by all interpreters, by the beginning of the name: made for many threads at once, without Python objects or
+# Shared by all interpreters, by name: made for many threads at once, without Python objects or
 # callbacks into the modules, and with threads or caches that the process should have once.
 SHARED_LIBRARIES: dict[str, str] = {
     "libpython": "it is Python itself",
+    "libopenblasp": "OpenBLAS has one set of threads for the process, and is safe to call from many",
     "libopenblas": "OpenBLAS has one set of threads for the process, and is safe to call from many",
     "libscipy_openblas": "OpenBLAS has one set of threads for the process, and is safe to call from many",
-    "libmkl_": "MKL has one set of threads for the process, and is safe to call from many",
+    "libmkl": "MKL has one set of threads for the process, and is safe to call from many",
     "libblas": "BLAS keeps no state of its callers",
     "libcblas": "BLAS keeps no state of its callers",
     "liblapack": "LAPACK keeps no state of its callers",
@@ -77,7 +78,7 @@ SHARED_LIBRARIES: dict[str, str] = {
     "libquadmath": "it has no state",
     "libstdc++": "the C++ runtime must be one in a process: exceptions and locales pass through it",
     "libgcc_s": "the unwinder must be one in a process",
-    "libc.": "the C library must be one in a process",
+    "libc": "the C library must be one in a process",
     "libcrypto": "OpenSSL locks its own state, and stays loaded until the process ends",
     "libssl": "OpenSSL locks its own state, and stays loaded until the process ends",
 }
@@ -95,8 +96,6 @@ SYSTEM_LIBRARIES = ("ld-linux", "libc.so", "libdl.so", "libgcc_s.so", "libm.so",
 # Packages that cannot work in more than one interpreter of a process, whatever is done, and why.
 REFUSED: dict[str, str] = {}
 _INSTEAD = "Use it in the main interpreter, or in a process of its own."
-
-_NO_STATE = 64  # bytes: what the C compiler adds to any library, and alignment
 
 _STDLIB = tuple(
     {os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib")}
@@ -128,9 +127,15 @@ def is_beside(path: str) -> bool:
     return not path.startswith(_SYSTEM_FOLDERS) or any(part in _SITE for part in path.split(os.sep))
 
 
+def _is_called(name: str, library: str) -> bool:
+    """Return whether a file of this name is the library, of whatever version, variant and hash."""
+    rest = name[len(library) :]
+    return name.startswith(library) and not rest[:1].isalpha()
+
+
 def is_always_shared(name: str) -> bool:
     """Return whether the library whose file has this name is one of `SHARED_LIBRARIES`."""
-    return name.startswith(tuple(SHARED_LIBRARIES))
+    return any(_is_called(name, library) for library in SHARED_LIBRARIES)
 
 
 def library_rule(name: str, *, beside: bool, uses_python: bool, state: int, stays: bool) -> tuple[bool, str]:
@@ -150,11 +155,11 @@ def library_rule(name: str, *, beside: bool, uses_python: bool, state: int, stay
     stays : bool
         Whether it asks never to be unloaded.
     """
-    for prefix, reason in SHARED_LIBRARIES.items():
-        if name.startswith(prefix):
+    for library, reason in SHARED_LIBRARIES.items():
+        if _is_called(name, library):
             return False, reason
-    for prefix, reason in UNSAFE_LIBRARIES.items():
-        if name.startswith(prefix):
+    for library, reason in UNSAFE_LIBRARIES.items():
+        if _is_called(name, library):
             return True, reason
     if uses_python:
         return True, "it uses Python's C API, so it may hold Python objects"
@@ -162,7 +167,7 @@ def library_rule(name: str, *, beside: bool, uses_python: bool, state: int, stay
         return False, "it is the system's"
     if stays:
         return False, "it asks never to be unloaded, so it is made to be one in a process"
-    if state <= _NO_STATE:
+    if state == 0:
         return False, "it has no variables"
     return True, "it has variables, and nothing says that it is safe to call from two interpreters"
 

@@ -7,6 +7,7 @@ the environment or threadpoolctl, and stays; so does what is set later. When the
 process-wide numbers are again what they were.
 """
 
+import contextlib
 import os
 import sys
 from typing import Any
@@ -50,6 +51,12 @@ def limit(paths: list[str]) -> None:
     if not new or share == usable_cores():
         return
     _seen.update(new)
+    # No number of threads is a reason to fail an import: libraries may be other than their names say.
+    with contextlib.suppress(Exception):
+        _limit(new, share)
+
+
+def _limit(new: set[str], share: int) -> None:
     import threadpoolctl  # imports ctypes and more: only workers that need it pay for it
 
     for library in threadpoolctl.ThreadpoolController().lib_controllers:
@@ -77,9 +84,10 @@ def restore() -> None:
     notes = _core.take_notes()
     if not notes:
         return
-    import threadpoolctl
+    with contextlib.suppress(Exception):  # as above
+        import threadpoolctl
 
-    for library in threadpoolctl.ThreadpoolController().lib_controllers:
-        note = notes.get(os.fsencode(os.path.realpath(library.filepath)))
-        if note is not None and library.num_threads == note & 0xFFFF:
-            library.set_num_threads(note >> 16)
+        for library in threadpoolctl.ThreadpoolController().lib_controllers:
+            note = notes.get(os.fsencode(os.path.realpath(library.filepath)))
+            if note is not None and library.num_threads == note & 0xFFFF:
+                library.set_num_threads(note >> 16)

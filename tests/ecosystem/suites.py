@@ -1,0 +1,103 @@
+"""Runs a package's own test suite in the main interpreter, or in two workers at the same time, and writes each outcome.
+
+    python suites.py main PACKAGE OUTPUT
+    python suites.py workers PACKAGE OUTPUT
+
+OUTPUT becomes a JSON file: for each run a dict of test and outcome, and the last lines of what failed. Two processes, so
+that the main interpreter's run knows nothing of owngil. Outcomes go to OUTPUT.part as they come: after a crash, its last
+lines say where.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+# What is run: arguments of pytest. Left out are tests for which the packages' own quick runs have no time either, and
+# those that need a network.
+SUITES = {
+    "numpy": ["--pyargs", "numpy", "-m", "not slow"],
+    "scipy": ["--pyargs", "scipy", "-m", "not slow and not xslow"],
+    "pandas": ["--pyargs", "pandas", "-m", "not slow and not network and not db and not single_cpu"],
+    "scikit-learn": ["--pyargs", "sklearn.ensemble", "sklearn.linear_model", "sklearn.cluster"],
+}
+PLAIN = ["-q", "-q", "--no-header", "--tb=short", "--show-capture=no", "-p", "no:cacheprovider", "-p", "no:faulthandler",
+         "-p", "no:timeout", "-p", "no:terminalreporter", "-W", "ignore", "--hypothesis-seed=0"]  # fmt: skip
+
+
+def run(package, folder, log):
+    """Run the suite in this interpreter; return outcomes and reasons, a dict of node id and text each."""
+    import sys
+    import warnings
+
+    import pytest
+
+    warnings.simplefilter("ignore")
+
+    class Collector:
+        """A pytest plugin that keeps what becomes of each test."""
+
+        def __init__(self):
+            self.outcomes = {}
+            self.reasons = {}
+            self.log = open(log, "a")  # noqa: SIM115 - for as long as pytest runs
+
+        def keep(self, name, outcome, report):
+            self.outcomes[name] = outcome
+            if outcome == "failed":
+                self.reasons[name] = str(report.longrepr)[-1500:]
+
+        def pytest_runtest_logstart(self, nodeid):
+            print("start", nodeid, file=self.log, flush=True)
+
+        def pytest_runtest_logreport(self, report):
+            name = report.nodeid
+            if hasattr(report, "wasxfail"):
+                self.keep(name, "xfailed" if report.skipped else "xpassed", report)
+            elif report.failed or (report.when == "call" or (report.when == "setup" and report.skipped)):
+                self.keep(name, report.outcome, report)
+
+        def pytest_collectreport(self, report):
+            if report.failed:
+                self.keep(f"collection of {report.nodeid}", "failed", report)
+
+    collector = Collector()
+    sys.argv[:] = ["pytest"]
+    arguments = [*PLAIN, "-c", os.devnull, "--basetemp", folder, "--rootdir", os.path.dirname(folder), *SUITES[package]]
+    code = pytest.main(arguments, plugins=[collector])
+    return {"exit code": int(code), "outcomes": collector.outcomes, "reasons": collector.reasons}
+
+
+def main(where, package, output):
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        if where == "main":
+            runs = [run(package, f"{folder}/main", f"{output}.part")]
+        else:
+            sys.path.insert(0, str(Path(__file__).parent))
+            import suites  # this module by its name, so that workers import it
+
+            import owngil
+
+            workers = [owngil.Interpreter(f"suite-{k}") for k in range(2)]
+            futures = [
+                worker.submit(suites.run, package, f"{folder}/{k}", f"{output}.part{k}")
+                for k, worker in enumerate(workers)
+            ]
+            runs = [future.result() for future in futures]
+            for worker in workers:
+                worker.close()
+    with open(output, "w") as file:
+        json.dump({"seconds": round(time.monotonic() - start), "runs": runs}, file)
+    for one in runs:
+        counts = {}
+        for outcome in one["outcomes"].values():
+            counts[outcome] = counts.get(outcome, 0) + 1
+        print(where, package, counts, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], os.path.abspath(sys.argv[3]))

@@ -1,0 +1,515 @@
+"""Libraries that extension modules need, or that ctypes opens: which are private, and how they are found."""
+
+import itertools
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from extensions import build, libraries
+
+import owngil
+
+WORKERS = 4
+_numbers = itertools.count()
+
+
+class Layout:
+    """A wheel's folders: a package, and the libraries beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.name = f"wheel{next(_numbers)}"  # a name that no other test's package has
+        self.package = folder / self.name
+        self.libs = folder / f"{self.name}.libs"
+
+    def library(self, name: str, *options: str, file: str | None = None, **settings) -> Path:
+        return libraries.library(self.libs / (file or f"lib{name}.so"), name, *options, **settings)
+
+    def module(self, library: str, *linked: Path, name: str = "use", options: tuple[str, ...] = ()) -> Path:
+        return libraries.module(self.package, name, library, linked, *options)
+
+
+@pytest.fixture
+def layout(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return Layout(tmp_path)
+
+
+@pytest.fixture
+def workers(layout) -> Iterator[list[owngil.Interpreter]]:
+    """Workers that can import from the layout's folder."""
+    workers = [owngil.Interpreter() for _ in range(WORKERS)]
+    yield workers
+    for worker in workers:
+        worker.close()
+
+
+def use(package, times, name="use"):
+    import importlib
+
+    module = importlib.import_module(f"{package}.{name}")
+    return [module.bump() for _ in range(times)], module.address(), module.path()
+
+
+def in_all(workers, package, name="use"):
+    """Use the module in all workers at once, in worker k 100 k + 1 times."""
+    futures = [worker.submit(use, package, 100 * k + 1, name) for k, worker in enumerate(workers)]
+    counts, addresses, paths = zip(*(future.result() for future in futures), strict=True)
+    return list(counts), set(addresses), {os.path.realpath(path) for path in paths}
+
+
+def assert_private(workers, layout, path, name="use"):
+    counts, addresses, paths = in_all(workers, layout.name, name)
+    assert counts == [list(range(1, 100 * k + 2)) for k in range(WORKERS)]
+    assert len(addresses) == WORKERS
+    assert paths == {str(path)}
+
+
+def assert_shared(workers, layout, path, name="use"):
+    counts, addresses, paths = in_all(workers, layout.name, name)
+    assert len(addresses) == 1
+    assert paths == {str(path)}
+    with open("/proc/self/maps") as maps:
+        # Device and inode; a copy would have a name of its own.
+        mapped = {tuple(line.split()[3:5]) for line in maps if path.name in line}
+    assert len(mapped) == 1
+    return counts
+
+
+RPATH = "-Wl,--disable-new-dtags,-rpath,$ORIGIN/../{}.libs"
+
+
+@pytest.mark.parametrize("by", ["RUNPATH", "RPATH"])
+def test_a_library_with_variables_is_private(layout, workers, by):
+    path = layout.library("counts")
+    layout.module("counts", path, options=(RPATH.format(layout.name),) if by == "RPATH" else ())
+    assert_private(workers, layout, path)
+
+
+@pytest.mark.parametrize("size", [0, 8, 24, 48, 64])
+def test_the_smallest_variable_counts(layout, workers, size):
+    path = layout.library("tiny", state=size)
+    layout.module("tiny", path)
+    assert_private(workers, layout, path)
+
+
+def test_a_library_without_variables_works(layout, workers):
+    path = layout.library("plain", state=None)
+    layout.module("plain", path)
+    counts, _, paths = in_all(workers, layout.name)
+    assert all(set(count) == {7} for count in counts)
+    assert paths == {str(path)}
+
+
+def test_a_library_that_uses_python_is_private(layout, workers):
+    path = layout.library("snake", "-DUSES_PYTHON")
+    layout.module("snake", path)
+    assert_private(workers, layout, path)
+
+
+def test_a_library_that_asks_to_stay_is_shared(layout, workers):
+    path = layout.library("stays", "-Wl,-z,nodelete")
+    layout.module("stays", path)
+    counts = assert_shared(workers, layout, path)
+    assert max(map(max, counts)) == sum(map(len, counts))
+
+
+def test_a_library_without_variables_that_needs_a_private_one_is_private(layout, workers):
+    inner = layout.library("inner")
+    middle = layout.library("middle", state=None, needs=["inner"], linked=[inner])
+    outer = layout.library("outer", "-Wl,-rpath,$ORIGIN", state=None, needs=["middle"], linked=[middle])
+    # Only the outermost says where to look: a RUNPATH is not inherited, so each has one.
+    layout.library("middle", "-Wl,-rpath,$ORIGIN", state=None, needs=["inner"], linked=[inner])
+    layout.module("outer", outer)
+    assert_private(workers, layout, outer)
+
+
+def test_an_rpath_is_inherited(layout, workers):
+    inner = layout.library("deep")
+    middle = layout.library("half", state=None, needs=["deep"], linked=[inner])
+    layout.module("half", middle, options=(RPATH.format(layout.name),))
+    assert_private(workers, layout, middle)
+
+
+@pytest.mark.parametrize("hash_style", ["gnu", "sysv"])
+def test_symbol_versions(layout, workers, tmp_path, hash_style):
+    script = tmp_path / "versions"
+    script.write_text("VERSION_1 { global: versioned_*; local: *; };\n")
+    options = [f"-Wl,--version-script={script}", f"-Wl,--hash-style={hash_style}"]
+    path = layout.library("versioned", *options)
+    layout.module("versioned", path, options=(f"-Wl,--hash-style={hash_style}",))
+    assert_private(workers, layout, path)
+
+
+def test_two_libraries_that_need_each_other(layout, workers):
+    first = layout.library("first")  # for the second to be linked with
+    search = "-Wl,-rpath,$ORIGIN"
+    second = layout.library("second", search, needs=["first"], linked=[first])
+    layout.library("first", search, needs=["second"], linked=[second])
+    layout.module("first", first)
+    layout.module("second", second, name="other")
+    assert_private(workers, layout, first)
+    assert_private(workers, layout, second, "other")
+
+
+def test_a_circle_that_is_entered_from_both_sides_at_once(layout, workers):
+    one = layout.library("ring1")
+    search = "-Wl,-rpath,$ORIGIN"
+    three = layout.library("ring3", search, needs=["ring1"], linked=[one])
+    two = layout.library("ring2", search, state=None, needs=["ring3"], linked=[three])
+    layout.library("ring1", search, "-Wl,--no-as-needed", needs=["ring2"], linked=[two])
+    layout.module("ring1", one)
+    layout.module("ring2", two, name="second")
+    layout.module("ring3", three, name="third")
+
+    def together(package):
+        import importlib
+
+        modules = [importlib.import_module(f"{package}.{name}") for name in ("second", "third", "use")]
+        # The second has no variables and calls the third's function.
+        return [module.bump() for module in modules for _ in range(10)]
+
+    futures = [worker.submit(together, layout.name) for worker in workers]
+    for future in futures:
+        assert future.result() == [*range(1, 21), *range(1, 11)]
+
+
+def test_two_shared_libraries_that_need_each_other(layout, workers):
+    options = ["-Wl,-rpath,$ORIGIN", "-Wl,-z,nodelete"]
+    first = layout.library("turn1", *options)
+    second = layout.library("turn2", *options, needs=["turn1"], linked=[first])
+    layout.library("turn1", *options, needs=["turn2"], linked=[second])
+    layout.module("turn1", first)
+    assert_shared(workers, layout, first)
+
+
+def test_several_threads_load_what_needs_one_library(layout, workers):
+    path = layout.library("crowd")
+    second = layout.library("crowd2", "-Wl,-rpath,$ORIGIN", needs=["crowd"], linked=[path])
+    names = [f"module{k}" for k in range(6)]
+    for name in names:
+        layout.module("crowd2", path, second, name=name, options=("-Wl,--no-as-needed",))
+
+    def load_all(package, names):
+        import importlib
+        import sys
+        import threading
+
+        failures = []
+        start = threading.Barrier(len(names))
+
+        def load(name):
+            start.wait()
+            try:
+                importlib.import_module(f"{package}.{name}")
+            except BaseException as error:
+                failures.append(repr(error))
+
+        importlib.import_module(package)
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        threads = [threading.Thread(target=load, args=[name]) for name in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(interval)
+        modules = [sys.modules[f"{package}.{name}"] for name in names if f"{package}.{name}" in sys.modules]
+        return failures, [module.bump() for module in modules]
+
+    futures = [worker.submit(load_all, layout.name, names) for worker in workers]
+    for future in futures:
+        assert future.result() == ([], list(range(1, len(names) + 1)))
+
+
+@pytest.mark.parametrize("way", ["by name", "by path"])
+def test_a_library_without_soname(layout, workers, monkeypatch, way):
+    path = layout.library("nameless", soname=False)
+    if way == "by name":  # else the linker notes the path that it was given
+        layout.module("nameless", options=(f"-L{layout.libs}", "-lnameless"))
+    else:
+        layout.module("nameless", path)
+    assert_private(workers, layout, path)
+
+
+def test_two_modules_of_a_worker_have_one_library_in_common(layout, workers):
+    path = layout.library("common")
+    layout.module("common", path, name="one")
+    layout.module("common", path, name="two")
+
+    def together(package):
+        import importlib
+
+        one, two = (importlib.import_module(f"{package}.{name}") for name in ("one", "two"))
+        return one.bump(), two.bump(), one.bump(), one.address() == two.address()
+
+    futures = [worker.submit(together, layout.name) for worker in workers]
+    for future in futures:
+        assert future.result() == (1, 2, 3, True)
+
+
+def test_two_packages_with_libraries_of_the_same_name(layout, workers, tmp_path):
+    """Wheels that were not renamed by auditwheel: in a process, the dynamic loader takes the first for both."""
+    other = Layout(tmp_path)
+    mine, theirs = layout.library("same"), other.library("same")
+    layout.module("same", mine)
+    other.module("same", theirs)
+
+    def together(*packages):
+        import importlib
+
+        return [importlib.import_module(f"{package}.use").bump() for package in packages]
+
+    futures = [worker.submit(together, layout.name, other.name) for worker in workers]
+    for future in futures:
+        assert future.result() in ([1, 1], [1, 2])
+
+
+def test_a_library_that_is_never_shared_wherever_it_is(layout, workers):
+    path = layout.library("hdf5test", "-Wl,-z,nodelete", file="libhdf5-test.so", state=None)
+    layout.module("hdf5test", path)
+    _, addresses, _ = in_all(workers, layout.name)
+    assert len(addresses) == WORKERS
+
+
+def test_a_library_that_is_always_shared(layout, workers):
+    path = layout.library("openblastest", file="libopenblas-test.so")
+    layout.module("openblastest", path)
+    counts = assert_shared(workers, layout, path)
+    assert max(map(max, counts)) == sum(map(len, counts))
+
+
+def test_a_library_behind_a_symbolic_link(layout, workers):
+    path = layout.library("linked", "-Wl,-soname,liblinked.so.1", file="liblinked.so.1.2", soname=False)
+    (layout.libs / "liblinked.so.1").symlink_to(path.name)
+    layout.module("linked", path)
+    assert_private(workers, layout, path)
+
+
+SEARCHED = """
+    import os, sys
+    import owngil
+    package, here = sys.argv[1:]
+    sys.path.insert(0, here)
+
+    def use(package):
+        import importlib
+        module = importlib.import_module(f"{package}.use")
+        return module.bump(), module.address(), module.path()
+
+    workers = [owngil.Interpreter() for _ in range(4)]
+    futures = [worker.submit(use, package) for worker in workers]
+    counts, addresses, paths = zip(*[future.result() for future in futures])
+    print(sorted(counts), len(set(addresses)), {os.path.basename(path) for path in paths})
+"""
+
+
+@pytest.mark.parametrize(("file", "counts"), [("libfar.so", [1, 2, 3, 4]), ("libhdf5-far.so", [1, 1, 1, 1])])
+def test_a_library_that_the_system_finds(layout, tmp_path, monkeypatch, ends_cleanly, file, counts):
+    folder = tmp_path / "elsewhere"
+    path = libraries.library(folder / file, "far")
+    layout.module("far", path, options=("-Wl,-rpath,$ORIGIN/nowhere",))
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(folder))
+    printed = ends_cleanly(SEARCHED, layout.name, str(tmp_path))
+    assert printed == f"{counts} {len({1}) if counts[1] == 2 else WORKERS} {{{file!r}}}\n"
+
+
+def test_a_needed_library_that_is_missing(layout, workers):
+    path = layout.library("gone")
+    layout.module("gone", path)
+    path.unlink()
+    for worker in workers:
+        with pytest.raises(owngil.IsolationError, match=r"libgone\.so") as caught:
+            worker.call(use, layout.name, 1)
+        assert caught.value.name == f"{layout.name}.use"
+    layout.library("gone")
+    assert_private(workers, layout, path)  # nothing is left of the first attempt
+
+
+def test_a_needed_library_that_another_needed_one_misses(layout, workers):
+    inner = layout.library("gone2")
+    outer = layout.library("needs2", "-Wl,-rpath,$ORIGIN", needs=["gone2"], linked=[inner])
+    layout.module("needs2", outer)
+    inner.unlink()
+    for worker in workers:
+        with pytest.raises(owngil.IsolationError, match=r"libgone2\.so"):
+            worker.call(use, layout.name, 1)
+
+
+def test_a_symbol_that_is_missing(layout, workers):
+    path = layout.library("lacks", "-Dlacks_bump=other")
+    layout.module("lacks", path)
+    for worker in workers:
+        with pytest.raises(owngil.IsolationError, match="lacks_bump"):
+            worker.call(use, layout.name, 1)
+
+
+def test_a_damaged_needed_library(layout, workers):
+    path = layout.library("broken")
+    layout.module("broken", path)
+    path.write_bytes(path.read_bytes()[:1000])
+    for worker in workers:
+        with pytest.raises(owngil.IsolationError, match=r"libbroken\.so"):
+            worker.call(use, layout.name, 1)
+
+
+def open_by_ctypes(path, kind, times):
+    import ctypes
+
+    library = getattr(ctypes, kind)(path)
+    again = ctypes.CDLL(path)
+    counts = [library.opened_bump() for _ in range(times)]
+    return counts + [again.opened_bump()], library._handle == again._handle
+
+
+@pytest.mark.parametrize("kind", ["CDLL", "PyDLL"])
+def test_ctypes_opens_private_copies(layout, workers, kind):
+    path = layout.library("opened")
+    futures = [worker.submit(open_by_ctypes, str(path), kind, 10 * k) for k, worker in enumerate(workers)]
+    for k, future in enumerate(futures):
+        assert future.result() == (list(range(1, 10 * k + 2)), True)
+
+
+def test_ctypes_and_a_module_have_one_copy_in_common(layout, workers):
+    path = layout.library("met")
+    layout.module("met", path)
+
+    def both(package, path):
+        import ctypes
+        import importlib
+
+        module = importlib.import_module(f"{package}.use")
+        counts = [module.bump(), ctypes.CDLL(path).met_bump(), module.bump()]
+        return counts, ctypes.CDLL("libmet.so").met_bump()  # as the dynamic loader finds what is loaded
+
+    for worker in workers:
+        assert worker.call(both, layout.name, str(path)) == ([1, 2, 3], 4)
+
+
+def test_ctypes_opens_what_a_private_library_needs(layout, workers):
+    inner = layout.library("within")
+    outer = layout.library("around", "-Wl,-rpath,$ORIGIN", state=None, needs=["within"], linked=[inner])
+
+    def both(inner, outer):
+        import ctypes
+
+        one, other = ctypes.CDLL(inner), ctypes.CDLL(outer)
+        return [one.within_bump(), other.around_bump(), one.within_bump()]
+
+    futures = [worker.submit(both, str(inner), str(outer)) for worker in workers]
+    for future in futures:
+        assert future.result() == [1, 2, 3]
+
+
+def test_ctypes_and_the_system(workers):
+    def system():
+        import ctypes
+        import math
+
+        process, math_library = ctypes.CDLL(None), ctypes.CDLL("libm.so.6")
+        math_library.cos.restype = ctypes.c_double
+        math_library.cos.argtypes = [ctypes.c_double]
+        assert process.getpid() == ctypes.CDLL("libc.so.6").getpid()
+        assert math_library.cos(1.0) == math.cos(1.0)
+        assert ctypes.pythonapi.PyGILState_Check
+        return process._handle, math_library._handle
+
+    assert len({worker.call(system) for worker in workers}) == 1
+
+
+def test_ctypes_closing_a_copy_does_not_break_it(layout, workers):
+    path = layout.library("closed")
+
+    def close(path):
+        import _ctypes
+        import ctypes
+
+        library = ctypes.CDLL(path)
+        first = library.closed_bump()
+        _ctypes.dlclose(library._handle)
+        _ctypes.dlclose(library._handle)
+        shared = ctypes.CDLL("libm.so.6")
+        _ctypes.dlclose(shared._handle)
+        return first, library.closed_bump(), ctypes.CDLL(path).closed_bump()
+
+    futures = [worker.submit(close, str(path)) for worker in workers]
+    for future in futures:
+        assert future.result() == (1, 2, 3)
+
+
+@pytest.mark.parametrize("name", ["/nowhere/libnone.so", "libnone.so.99", "./libnone.so"])
+def test_ctypes_says_when_a_file_is_missing(workers, name):
+    def missing(name):
+        import ctypes
+
+        ctypes.CDLL(name)
+
+    with pytest.raises(OSError, match=re.escape(os.path.basename(name))):
+        workers[0].call(missing, name)
+
+
+def test_ctypes_says_when_a_file_is_damaged(layout, workers, tmp_path):
+    path = layout.library("cut")
+    path.write_bytes(path.read_bytes()[:500])
+
+    def damaged(path):
+        import ctypes
+
+        ctypes.CDLL(path)
+
+    with pytest.raises(OSError, match=r"libcut\.so"):
+        workers[0].call(damaged, str(path))
+
+
+def test_ctypes_opens_a_module_of_the_worker(layout, workers):
+    """Some packages open their own extension module for its C functions."""
+    path = layout.library("own")
+    module = layout.module("own", path, options=())
+
+    def reopen(package, path):
+        import ctypes
+        import importlib
+
+        module = importlib.import_module(f"{package}.use")
+        handle = ctypes.PyDLL(path)
+        return hasattr(handle, "PyInit_use"), ctypes.cast(handle.own_bump, ctypes.c_void_p).value == module.address()
+
+    for worker in workers:
+        assert worker.call(reopen, layout.name, str(module)) == (True, True)
+
+
+def test_copies_go_when_their_worker_closes(layout, ends_cleanly, tmp_path):
+    path = layout.library("goes")
+    layout.module("goes", path)
+    printed = ends_cleanly(
+        """
+        import os, sys
+        import owngil
+        package, here, library, suffix = sys.argv[1:]
+        sys.path.insert(0, here)
+
+        def mapped():
+            with open("/proc/self/maps") as maps:
+                return [line for line in maps if here in line or "owngil:" in line and "_core" not in line]
+
+        def use(package):
+            import importlib
+            return importlib.import_module(f"{package}.use").bump()
+
+        for _ in range(3):
+            workers = [owngil.Interpreter() for _ in range(3)]
+            assert [worker.call(use, package) for worker in workers] == [1, 1, 1]
+            assert mapped()
+            descriptors = len(os.listdir("/proc/self/fd"))
+            for worker in workers:
+                worker.close()
+            assert not mapped(), mapped()
+        print(use(package), use(package))
+        """,
+        layout.name,
+        str(tmp_path),
+        str(path),
+        build.SUFFIX,
+    )
+    assert printed == "1 2\n"
