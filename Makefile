@@ -2,6 +2,8 @@
 VENV ?= .venv
 PYTEST_ARGS ?=
 export PYTHON
+# Where tools/pyo3-crates put PyO3's sources, for the tests.
+export OWNGIL_CRATES ?= $(wildcard .venvs/crates)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all asan bench lint format clean

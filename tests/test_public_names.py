@@ -45,7 +45,11 @@ def test_refused_platforms_say_why(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(ImportError, match=r"^owngil needs Linux with glibc; this is .+$"):
         _platform.check()
-    monkeypatch.setattr("sysconfig.get_config_var", lambda name: 1 if name == "Py_GIL_DISABLED" else None)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr("os.confstr", lambda name: None)
+    with pytest.raises(ImportError, match="Linux with glibc"):
+        _platform.check()
+    monkeypatch.setattr(sys, "abiflags", "t")
     with pytest.raises(ImportError, match="free-threaded"):
         _platform.check()
     monkeypatch.setattr(sys, "version_info", (3, 11, 9))

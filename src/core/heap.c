@@ -12,6 +12,7 @@ enum {
     SMALLEST = 512, /* what is not larger is CPython's own */
     LARGEST = 1 << 19,
     CHUNK = 1 << 21,
+    KEPT = 1 << 14, /* largest blocks of which an empty chunk stays */
 };
 
 typedef struct block {
@@ -190,8 +191,9 @@ free_block(void *address)
     if (!self->has_room) {
         add_room(heap, self);
     }
-    /* One empty chunk of a class stays, lest a single block that comes and goes takes and gives one each time. */
-    if (--self->used == 0 && (self->next != NULL || self->previous != NULL)) {
+    /* One empty chunk of a class stays, lest a single block that comes and goes takes and gives one each time. Of large
+     * blocks none does: the one in use at a time would leave its memory in each of many classes. */
+    if (--self->used == 0 && (self->size > KEPT || self->next != NULL || self->previous != NULL)) {
         remove_chunk(heap, self);
     }
 }

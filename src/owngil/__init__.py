@@ -1,19 +1,27 @@
 """Sub-interpreters for numeric Python: one process, one OS thread and one GIL per worker, NumPy in every one."""
 
+from typing import TYPE_CHECKING
+
 from owngil import _platform
 
 _platform.check()
 
 from owngil import _core, _startup  # noqa: E402
 
-if _core.in_worker():
+if _core.in_worker() and not TYPE_CHECKING:
     _startup.prepare_worker()
 
-from owngil._channel import Channel  # noqa: E402
-from owngil._default import map, run, to_interpreter  # noqa: E402
-from owngil._errors import BrokenPoolError, ChannelClosed, IsolationError, RemoteError, RemoteTraceback  # noqa: E402
-from owngil._interpreter import Interpreter  # noqa: E402
-from owngil._pool import Pool  # noqa: E402
+    def __getattr__(name):
+        """Import a public name when it is asked for: a worker that only runs tasks does without most of them."""
+        return _startup.import_public(name)
+
+else:
+    from owngil._channel import Channel
+    from owngil._default import map, run, to_interpreter
+    from owngil._dispatch import BrokenPoolError
+    from owngil._errors import ChannelClosed, IsolationError, RemoteError, RemoteTraceback
+    from owngil._interpreter import Interpreter
+    from owngil._pool import Pool
 
 __version__ = "0.1.0"
 

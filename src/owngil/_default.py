@@ -1,6 +1,5 @@
 """The pool that is there without asking."""
 
-import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -80,4 +79,6 @@ async def to_interpreter(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwarg
     >>> asyncio.run(owngil.to_interpreter(pow, 2, 10))
     1024
     """
+    import asyncio  # workers import this module too, and do without
+
     return await asyncio.wrap_future(_default_pool().submit(fn, *args, **kwargs))

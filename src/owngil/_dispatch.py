@@ -14,16 +14,20 @@ import pickle
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future
 from itertools import count
 from typing import Any
 
 from owngil import _core, _wire, isolation
-from owngil._errors import BrokenPoolError, RemoteError, RemoteTraceback
+from owngil._errors import RemoteError, RemoteTraceback
 from owngil._protocol import CALL, ERROR, EXITED, FAILED, KEPT, READY, RESULT, STDERR, STDOUT, WAKE
 from owngil._worker import settings_of_caller
 
-__all__ = ["Dispatcher", "TaskFuture"]
+__all__ = ["BrokenPoolError", "Dispatcher", "TaskFuture"]
+
+
+class BrokenPoolError(BrokenExecutor):
+    """A worker could not start, or its initializer failed; the pool accepts no more tasks."""
 
 
 class TaskFuture(Future[Any]):

@@ -1,8 +1,6 @@
 """The exceptions that owngil raises of its own."""
 
-from concurrent.futures import BrokenExecutor
-
-__all__ = ["BrokenPoolError", "ChannelClosed", "IsolationError", "RemoteError", "RemoteTraceback"]
+__all__ = ["ChannelClosed", "IsolationError", "RemoteError", "RemoteTraceback"]
 
 
 class RemoteTraceback(Exception):
@@ -44,10 +42,6 @@ class RemoteError(RuntimeError):
 
     def __str__(self) -> str:
         return f"{self.type_name}: {self.message} (the exception itself cannot leave its worker: {self.reason})"
-
-
-class BrokenPoolError(BrokenExecutor):
-    """A worker could not start, or its initializer failed; the pool accepts no more tasks."""
 
 
 class ChannelClosed(Exception):

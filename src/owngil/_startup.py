@@ -1,11 +1,39 @@
 """What comes first in a worker's interpreter, before the rest of owngil is imported there."""
 
 import atexit
+import importlib
+import sys
 import threading
+from typing import Any
 
 from owngil import _core, isolation
 
-__all__ = ["prepare_worker"]
+__all__ = ["import_public", "prepare_worker"]
+
+# Where the public names are, for workers; owngil/__init__.py imports them from there in the main interpreter.
+_PLACES = {
+    "BrokenPoolError": "_dispatch",
+    "Channel": "_channel",
+    "ChannelClosed": "_errors",
+    "Interpreter": "_interpreter",
+    "IsolationError": "_errors",
+    "Pool": "_pool",
+    "RemoteError": "_errors",
+    "RemoteTraceback": "_errors",
+    "map": "_default",
+    "run": "_default",
+    "to_interpreter": "_default",
+}
+
+
+def import_public(name: str) -> Any:
+    """Return the public name `name`, and bind it in the package."""
+    place = _PLACES.get(name)
+    if place is None:
+        raise AttributeError(f"module 'owngil' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"owngil.{place}"), name)
+    setattr(sys.modules["owngil"], name, value)
+    return value
 
 
 def _forget_own_thread() -> None:

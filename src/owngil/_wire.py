@@ -11,44 +11,37 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import cloudpickle
-
 from owngil._core import Block, Queue
 
-__all__ = ["Parts", "describe_callable", "dumps", "dumps_call", "loads"]
+__all__ = ["Parts", "describe_callable", "dumps", "dumps_call", "loads", "queue_of_message"]
 
 type Parts = tuple[Block | Queue, ...]
 
 _loading = threading.local()
 
 
-def _queue(number: int) -> Queue:
+def queue_of_message(number: int) -> Queue:
     """Return the queue `number` of the message that this thread is unpickling."""
     queue: Queue = _loading.queues[number]
     return queue
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    def __init__(self, file: io.BytesIO) -> None:
-        self.buffers: list[pickle.PickleBuffer] = []
-        self.queues: list[Queue] = []
-        super().__init__(file, protocol=5, buffer_callback=self.buffers.append)
+def _cloudpickler() -> Any:
+    """Return the module with the picklers, which imports cloudpickle and with it much else."""
+    from owngil import _cloudpickler
 
-    def reducer_override(self, obj: object) -> Any:
-        if type(obj) is Queue:
-            self.queues.append(obj)
-            return _queue, (len(self.queues) - 1,)
-        return super().reducer_override(obj)
+    return _cloudpickler
 
 
-class _Tracer(_Pickler):
-    """Remembers what it was pickling, which after a failure is what could not be pickled."""
+_SCALARS = frozenset({type(None), bool, int, float, complex, str, bytes})
+_LONGEST = 100
 
-    last: object = None
 
-    def reducer_override(self, obj: object) -> Any:
-        self.last = obj
-        return super().reducer_override(obj)
+def _is_plain(obj: object) -> bool:
+    """Return whether `obj` is made of built-in values only, so that a worker needs no cloudpickle to send it."""
+    if type(obj) in _SCALARS:
+        return True
+    return (type(obj) is tuple or type(obj) is list) and len(obj) <= _LONGEST and all(type(x) in _SCALARS for x in obj)
 
 
 def _type_name(obj: object) -> str:
@@ -67,7 +60,7 @@ def describe_callable(fn: object) -> str:
 
 def _explain(error: Exception, obj: object, what: str) -> Exception:
     """Return an error of a fitting class that names the object which stopped pickling, and what it belongs to."""
-    tracer = _Tracer(io.BytesIO())
+    tracer = _cloudpickler().Tracer(io.BytesIO())
     try:
         tracer.dump(obj)
     except Exception:
@@ -95,8 +88,10 @@ def dumps(obj: object, what: str) -> Parts:
     TypeError, pickle.PicklingError
         If something in `obj` cannot be pickled.
     """
+    if _is_plain(obj):
+        return (Block(pickle.dumps(obj, 5)),)
     file = io.BytesIO()
-    pickler = _Pickler(file)
+    pickler = _cloudpickler().Pickler(file)
     try:
         pickler.dump(obj)
     except MemoryError:

@@ -14,8 +14,6 @@ from codecs import getincrementaldecoder
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle
-
 from owngil import _core, _wire, isolation
 from owngil._protocol import ERROR, READY, RESULT, STDERR, STDOUT
 
@@ -112,6 +110,8 @@ def _dump_error(error: BaseException, worker: str) -> _wire.Parts:
     text = f"In worker '{worker}':\n{_user_traceback(error)}"
     pickled: bytes | None
     try:
+        import cloudpickle
+
         pickled, reason = cloudpickle.dumps(error), ""
     except BaseException as problem:
         failure = problem

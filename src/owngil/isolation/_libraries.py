@@ -10,7 +10,7 @@ import contextlib
 import os
 from _thread import RLock
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from owngil import _core
 from owngil.isolation import _policy, _threads
@@ -22,20 +22,19 @@ class LoadError(Exception):
     """A private copy cannot be loaded; the message goes on "because ..."."""
 
 
-@dataclass
 class Copy:
     """A private copy in this interpreter."""
 
-    path: str
-    number: int  # the core's
-    name: bytes  # by which other copies can need it
-    handle: int = 0  # the dynamic loader's, once it is loaded
-    shared: list[str] = field(default_factory=list)  # paths of the shared libraries that it needs
-    private: list[str] = field(default_factory=list)  # and of the private ones
+    def __init__(self, path: str, number: int, name: bytes) -> None:
+        self.path = path
+        self.number = number  # the core's
+        self.name = name  # by which other copies can need it
+        self.handle = 0  # the dynamic loader's, once it is loaded
+        self.shared: list[str] = []  # paths of the shared libraries that it needs
+        self.private: list[str] = []  # and of the private ones
 
 
-@dataclass(frozen=True)
-class Library:
+class Library(NamedTuple):
     """What was decided about a library that modules need."""
 
     path: str
@@ -55,8 +54,7 @@ def _identity(path: bytes) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-@dataclass(frozen=True)
-class _Image:
+class _Image(NamedTuple):
     """What a library's file says of itself."""
 
     soname: bytes | None

@@ -8,7 +8,6 @@ while they cache another module's C API pointer in a C static: 29 in SciPy 1.18.
 import importlib
 import os
 import sys
-import sysconfig
 from collections.abc import Callable
 from types import ModuleType
 
@@ -97,9 +96,13 @@ SYSTEM_LIBRARIES = ("ld-linux", "libc.so", "libdl.so", "libgcc_s.so", "libm.so",
 REFUSED: dict[str, str] = {}
 _INSTEAD = "Use it in the main interpreter, or in a process of its own."
 
+# Where the standard library is, with its extension modules. (sysconfig knows too, and takes 300 KB of each worker.)
 _STDLIB = tuple(
-    {os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib")}
-    | {os.path.realpath(directory) + os.sep for directory in [sysconfig.get_config_var("DESTSHARED")] if directory}
+    {
+        os.path.realpath(folder) + os.sep
+        for folder in [os.path.dirname(os.__file__), *sys.path]
+        if folder == os.path.dirname(os.__file__) or os.path.basename(folder) == "lib-dynload"
+    }
 )
 _SITE = ("site-packages", "dist-packages")
 

@@ -1,0 +1,37 @@
+"""Picklers for what needs more than plain pickle; see `_wire`, which imports this when it must."""
+
+import io
+import pickle
+from typing import Any
+
+import cloudpickle
+
+from owngil import _wire
+from owngil._core import Queue
+
+__all__ = ["Pickler", "Tracer"]
+
+
+class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Pickles by value what cannot be imported; buffers and queues go beside the pickle, in `buffers` and `queues`."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        self.buffers: list[pickle.PickleBuffer] = []
+        self.queues: list[Queue] = []
+        super().__init__(file, protocol=5, buffer_callback=self.buffers.append)
+
+    def reducer_override(self, obj: object) -> Any:
+        if type(obj) is Queue:
+            self.queues.append(obj)
+            return _wire.queue_of_message, (len(self.queues) - 1,)
+        return super().reducer_override(obj)
+
+
+class Tracer(Pickler):
+    """Remembers what it was pickling, which after a failure is what could not be pickled."""
+
+    last: object = None
+
+    def reducer_override(self, obj: object) -> Any:
+        self.last = obj
+        return super().reducer_override(obj)
