@@ -1,0 +1,242 @@
+"""Runs the packages' checks and own test suites on this Python, and writes what came of them to a JSON file.
+
+    python collect.py RESULTS [--checks NAME...] [--suites NAME...] [--work FOLDER]
+
+Each check and each run of a suite is a process of its own. RESULTS is written after each: Ctrl-C leaves what was done,
+and what is not run again stays as it was. The suites' own output goes to FOLDER (default: a temporary one).
+"""
+
+import argparse
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CHECK_TIMEOUT = 200.0  # seconds
+SUITE_TIMEOUT = 6 * 3600.0
+DETAIL = 600  # characters of an error that are kept
+MISSING = "not run"
+
+# Why a test's outcome is another one in a worker: the first pattern that is in its error tells.
+CAUSES = [
+    (r"IsolationError", "owngil refuses to load an extension module"),
+    (r"fork not supported for isolated subinterpreters", "`os.fork` is refused in workers"),
+    (r"exec not supported for isolated subinterpreters", "`os.exec*` is refused in workers"),
+    (r"daemon threads are disabled", "daemon threads are refused in workers"),
+    (r"signal only works in main thread|set_wakeup_fd only works", "signal handlers exist in the main interpreter only"),
+    (r"DID NOT WARN|Regex pattern did not match.*Warning|_warnings", "warnings"),
+    (r"getcwd|chdir", "the current folder belongs to the process"),
+    (r"os\.environ|setenv", "the environment belongs to the process"),
+    (r"refcount|getrefcount|immortal", "reference counts differ"),
+    (r"subprocess|CalledProcessError", "starts another process"),
+]
+
+
+def version_of(name):
+    """Return the installed version of a distribution, or None."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def launch(command, timeout, folder):
+    """Run a program with HOME and TMPDIR in `folder`; return its exit code (None: timeout) and its output's end."""
+    with open(Path(folder) / "output", "w+", errors="replace") as output:
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=folder,
+            env={**os.environ, "HOME": str(folder), "TMPDIR": str(folder), "MPLBACKEND": "agg"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that a timeout ends its children too, and Ctrl-C is handled below
+        )
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        output.seek(max(0, output.seek(0, os.SEEK_END) - 20000))
+        return code, output.read()
+
+
+def describe(code, text):
+    """Say in a word and a detail what an exit code and output mean."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    end = "\n".join(lines[-3:])[-DETAIL:]
+    if code == 0:
+        return "works", ""
+    if code is None:
+        return "hangs", end
+    if code < 0:
+        return "crashes", f"{signal.Signals(-code).name}\n{end}"
+    if refused := [line for line in lines if "IsolationError" in line]:
+        return "refused", refused[-1][-DETAIL:]
+    return "fails", end
+
+
+def check(name):
+    """Run the check of one distribution."""
+    version = version_of(name)
+    if version is None:
+        return {"version": None, "outcome": "no wheel", "detail": "", "seconds": 0}
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        start = time.monotonic()
+        outcome, detail = describe(*launch([str(HERE / "run_check.py"), name], CHECK_TIMEOUT, folder))
+        seconds = round(time.monotonic() - start, 1)
+    return {"version": version, "outcome": outcome, "detail": detail, "seconds": seconds}
+
+
+def last_test(part):
+    """Return the test that a run began last, from its log."""
+    lines = part.read_text(errors="replace").splitlines() if part.exists() else []
+    return lines[-1].removeprefix("start ") if lines else "none: it ended before the first test"
+
+
+def run_suite(name, where, work):
+    """Run a suite in the main interpreter or in workers; return what suites.py wrote, or how and where it ended."""
+    result = work / f"{name}-{where}.json"
+    parts = [Path(f"{result}.part{k}") for k in ((0, 1) if where == "workers" else ("",))]
+    for old in [result, *parts]:
+        old.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        code, text = launch([str(HERE / "suites.py"), where, name, str(result)], SUITE_TIMEOUT, folder)
+    (work / f"{name}-{where}.txt").write_text(text)
+    return read_run(name, where, work, *describe(code, text))
+
+
+def read_run(name, where, work, outcome, detail):
+    """Read what a run of a suite left in `work`."""
+    result = work / f"{name}-{where}.json"
+    if outcome == "works" and result.exists():
+        return json.loads(result.read_text())
+    parts = sorted(work.glob(f"{result.name}.part*"))
+    return {"outcome": outcome, "detail": detail, "last tests": [last_test(part) for part in parts]}
+
+
+def summary(run):
+    """Return the numbers of one interpreter's run."""
+    counts = Counter(run["outcomes"].values())
+    return {"tests": sum(counts.values()), **dict(sorted(counts.items()))}
+
+
+def plain(outcomes):
+    """Return a dict with addresses taken out of the tests' names."""
+    return {re.sub(r"0x[0-9a-f]{6,}", "0x", test): outcome for test, outcome in outcomes.items()}
+
+
+def cause_of(reason):
+    """Return the cause of a difference that an error tells, or an empty text."""
+    return next((cause for pattern, cause in CAUSES if re.search(pattern, reason, re.DOTALL)), "")
+
+
+def last_line(reason):
+    """Return the error of a traceback in a line."""
+    errors = [line[1:].strip() for line in reason.splitlines() if line.startswith("E  ")]
+    lines = errors or [line.strip() for line in reason.splitlines() if line.strip()]
+    # Pytest's first "E" line has the exception, unless it is an assertion with its values below.
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Warning|Failed|Interrupt)\b", line)]
+    return ((named or lines or [""])[-1])[:DETAIL]
+
+
+def compare(main, workers):
+    """Return one record of both runs of a suite: the counts, and each test whose outcome differs."""
+    record = {}
+    for key, run in (("main", main), ("workers", workers)):
+        if "runs" in run:
+            record[key] = {"seconds": run["seconds"], "runs": [summary(one) for one in run["runs"]]}
+        else:
+            record[key] = run
+    if "runs" not in main or "runs" not in workers:
+        return {**record, "differences": []}
+    expected = plain(main["runs"][0]["outcomes"])
+    others = [plain(one["outcomes"]) for one in workers["runs"]]
+    reasons = [plain(one["reasons"]) for one in (*workers["runs"], *main["runs"])]
+    differences = []
+    for test in sorted({*expected, *others[0], *others[1]}):
+        outcomes = [other.get(test, MISSING) for other in others]
+        if all(outcome == expected.get(test, MISSING) for outcome in outcomes):
+            continue
+        reason = next((reason[test] for reason in reasons if test in reason), "")
+        differences.append(
+            {
+                "test": test,
+                "main": expected.get(test, MISSING),
+                "workers": outcomes,
+                "error": last_line(reason),
+                "cause": cause_of(reason),
+            }
+        )
+    return {**record, "differences": differences}
+
+
+def suite(name, work):
+    """Run one suite in the main interpreter and in workers, and compare."""
+    version = version_of("scikit-learn" if name == "scikit-learn" else name)
+    if version is None:
+        return {"version": None, "differences": []}
+    return {"version": version, **compare(run_suite(name, "main", work), run_suite(name, "workers", work))}
+
+
+class Results:
+    """The JSON file of one Python: `packages` and `suites` by name."""
+
+    def __init__(self, path):
+        self.path = path
+        self.data = json.loads(path.read_text()) if path.exists() else {"packages": {}, "suites": {}}
+        self.data["python"] = platform.python_version()
+        self.data["platform"] = f"{platform.system()} {platform.machine()}, {' '.join(platform.libc_ver())}"
+        self.data["owngil"] = version_of("owngil")
+
+    def keep(self, section, name, value):
+        self.data[section][name] = value
+        part = self.path.with_suffix(".part")
+        part.write_text(json.dumps(self.data, indent=1, sort_keys=True) + "\n")
+        part.replace(self.path)
+
+
+def main():
+    sys.path.insert(0, str(HERE))
+    from checks import CHECKS
+
+    parser = argparse.ArgumentParser(description="Run checks and suites of packages in workers.")
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--checks", nargs="*", default=sorted(CHECKS, key=str.lower), metavar="NAME")
+    parser.add_argument("--suites", nargs="*", default=[], metavar="NAME")
+    parser.add_argument("--work", type=Path)
+    arguments = parser.parse_args()
+
+    arguments.results.parent.mkdir(parents=True, exist_ok=True)
+    results = Results(arguments.results)
+    for name in arguments.checks:
+        found = check(name)
+        results.keep("packages", name, found)
+        print(f"{name:25} {found['version'] or '':12} {found['outcome']:10} {found['seconds']:6.1f} s", flush=True)
+    for name in arguments.suites:
+        work = (arguments.work or Path(tempfile.mkdtemp(prefix="ecosystem-"))).resolve()
+        work.mkdir(parents=True, exist_ok=True)
+        print(f"{name}'s own tests: output in {work}", flush=True)
+        found = suite(name, work)
+        results.keep("suites", name, found)
+        print(f"{name}'s own tests: {len(found['differences'])} differences", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
