@@ -24,11 +24,13 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 CHECK_TIMEOUT = 200.0  # seconds
 SUITE_TIMEOUT = 6 * 3600.0
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # programs of the packages, as meson
 DETAIL = 600  # characters of an error that are kept
 MISSING = "not run"
 
 # Why a test's outcome is another one in a worker: the first pattern that is in its error tells.
 CAUSES = [
+    (r"_tracemalloc", "Python's `tracemalloc` is refused in workers"),
     (r"IsolationError", "owngil refuses to load an extension module"),
     (r"fork not supported for isolated subinterpreters", "`os.fork` is refused in workers"),
     (r"exec not supported for isolated subinterpreters", "`os.exec*` is refused in workers"),
@@ -56,7 +58,7 @@ def launch(command, timeout, folder):
         process = subprocess.Popen(
             [sys.executable, *command],
             cwd=folder,
-            env={**os.environ, "HOME": str(folder), "TMPDIR": str(folder), "MPLBACKEND": "agg"},
+            env={**os.environ, "HOME": str(folder), "TMPDIR": str(folder), "MPLBACKEND": "agg", "PATH": PATH},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

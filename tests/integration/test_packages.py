@@ -38,7 +38,8 @@ def test_numpy(workers):
         rng = np.random.default_rng(5)
         a = rng.normal(size=(50, 50))
         return (np.linalg.svd(a)[1], np.fft.rfft(a[0]), np.sort(a, axis=None)[:5], np.einsum("ij,ji", a, a),
-                np.array2string(a[0, :3]), a.astype("U5")[0, 0], np.datetime64("2020-02-29") + np.timedelta64(1, "D"))  # fmt: skip
+                np.array2string(a[0, :3]), a.astype("U5")[0, 0],
+                np.datetime64("2020-02-29") + np.timedelta64(1, "D"))  # fmt: skip
 
     everywhere(workers, work)
 
@@ -87,7 +88,8 @@ def test_pandas(workers):
         frame = pd.DataFrame({"k": list("abab"), "v": np.arange(4.0), "t": pd.date_range("2020", periods=4)})
         again = pd.read_csv(io.StringIO(frame.to_csv(index=False)), parse_dates=["t"])
         return (again.groupby("k")["v"].sum().to_dict(), str(again["t"].dt.day_name().tolist()),
-                frame.merge(again, on="k").shape, frame[["k", "v"]].to_json(), frame["v"].rolling(2).mean().iloc[-1])  # fmt: skip
+                frame.merge(again, on="k").shape, frame[["k", "v"]].to_json(),
+                frame["v"].rolling(2).mean().iloc[-1])  # fmt: skip
 
     everywhere(workers, work)
 

@@ -27,9 +27,9 @@ def install(module: ModuleType) -> None:
                 copy = _libraries.find_private(path)
             except _libraries.LoadError as error:
                 # An OSError, as ctypes raises, cannot be an IsolationError: packages look for the former.
-                raise OSError(f"{path} cannot be loaded in a worker: no private copy can be made, because {error}") from (
-                    IsolationError(str(error), path=path)
-                )
+                raise OSError(
+                    f"{path} cannot be loaded in a worker: no private copy can be made, because {error}"
+                ) from (IsolationError(str(error), path=path))
             if copy is not None:
                 private.add(copy.handle)
                 return copy.handle

@@ -69,7 +69,9 @@ class _Image(NamedTuple):
 def _split(lists: tuple[bytes, ...], origin: bytes) -> tuple[bytes, ...]:
     """Return the folders in search paths; glibc ignores relative ones only for privileged programs, we always do."""
     folders = (
-        entry.replace(b"${ORIGIN}", origin).replace(b"$ORIGIN", origin) for paths in lists for entry in paths.split(b":")
+        entry.replace(b"${ORIGIN}", origin).replace(b"$ORIGIN", origin)
+        for paths in lists
+        for entry in paths.split(b":")
     )
     return tuple(folder for folder in folders if folder.startswith(b"/"))
 
@@ -185,7 +187,12 @@ class _Loading:
         return copy
 
     def _load_shared(
-        self, name: bytes, path: bytes, image: _Image, inherited: tuple[bytes, ...], outer: frozenset[bytes] = frozenset()
+        self,
+        name: bytes,
+        path: bytes,
+        image: _Image,
+        inherited: tuple[bytes, ...],
+        outer: frozenset[bytes] = frozenset(),
     ) -> None:
         """Load a library that all interpreters share from its path; what it needs itself first, for the same reason."""
         outer |= {path}

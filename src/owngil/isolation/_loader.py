@@ -19,6 +19,10 @@ from owngil.isolation import _ctypes_hook, _libraries, _policy
 
 __all__ = ["LoadedModule", "install", "loaded_modules", "uninstall"]
 
+# CPython's own switch, for its tests: 1 lets it refuse modules that do not support sub-interpreters, -1 does not, 0
+# leaves it to the interpreter's configuration. Returns what was set before.
+_override_check: Callable[[int], int] = _imp._override_multi_interp_extensions_check  # type: ignore[attr-defined]
+
 _create_shared = ExtensionFileLoader.create_module
 _exec_shared = ExtensionFileLoader.exec_module
 _create_builtin = BuiltinImporter.create_module
@@ -162,7 +166,7 @@ def _checked[T](name: str, path: str | None, make: Callable[[], T]) -> T:
     The check is off otherwise. Private modules need that not only while they are created: PyO3's, for one, make their
     submodules when they are executed, or later.
     """
-    former = _imp._override_multi_interp_extensions_check(1)
+    former = _override_check(1)
     try:
         return make()
     except ImportError as error:
@@ -170,7 +174,7 @@ def _checked[T](name: str, path: str | None, make: Callable[[], T]) -> T:
             raise
         raise _unsupported(name, path, "it says so itself") from None
     finally:
-        _imp._override_multi_interp_extensions_check(former)
+        _override_check(former)
 
 
 class _Refusals:
@@ -189,7 +193,7 @@ def install() -> None:
     ExtensionFileLoader.exec_module = _exec  # type: ignore[method-assign]
     BuiltinImporter.create_module = staticmethod(_create_builtin_checked)  # type: ignore[method-assign,assignment]
     BuiltinImporter.exec_module = staticmethod(_exec_builtin_checked)  # type: ignore[method-assign,assignment]
-    _imp._override_multi_interp_extensions_check(-1)
+    _override_check(-1)
     sys.meta_path.insert(0, _Refusals)  # type: ignore[arg-type]
     # NumPy cannot know that its statics are private here.
     warnings.filterwarnings("ignore", "NumPy was imported from a Python sub-interpreter", UserWarning)
@@ -205,6 +209,6 @@ def uninstall() -> None:
     ExtensionFileLoader.exec_module = _exec_shared  # type: ignore[method-assign]
     BuiltinImporter.create_module = staticmethod(_create_builtin)  # type: ignore[method-assign,assignment]
     BuiltinImporter.exec_module = staticmethod(_exec_builtin)  # type: ignore[method-assign,assignment]
-    _imp._override_multi_interp_extensions_check(0)
+    _override_check(0)
     sys.meta_path = None  # type: ignore[assignment]
     warnings.filters[:] = [entry for entry in warnings.filters if entry[1] is None and entry[3] is None]  # type: ignore[index]

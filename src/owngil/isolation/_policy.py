@@ -11,7 +11,19 @@ import sys
 from collections.abc import Callable
 from types import ModuleType
 
-__all__ = ["HARMLESS_BUILTINS", "STDLIB_REFUSED", "IMPORT_FIRST", "REFUSED", "SYSTEM_LIBRARIES", "is_always_shared", "is_beside", "is_private", "library_rule", "prepare_main", "refusal"]
+__all__ = [
+    "HARMLESS_BUILTINS",
+    "IMPORT_FIRST",
+    "REFUSED",
+    "STDLIB_REFUSED",
+    "SYSTEM_LIBRARIES",
+    "is_always_shared",
+    "is_beside",
+    "is_private",
+    "library_rule",
+    "prepare_main",
+    "refusal",
+]
 
 _VERSION = sys.version_info[:2]
 
@@ -37,7 +49,6 @@ if _VERSION == (3, 12):
     IMPORT_FIRST = ("datetime", "hashlib", "secrets")
 elif _VERSION == (3, 13):
     IMPORT_FIRST = ("datetime",)
-
 
 
 def _without_process_state(faulthandler: ModuleType) -> None:
