@@ -6,7 +6,7 @@ export PYTHON
 export OWNGIL_CRATES ?= $(wildcard .venvs/crates)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all asan bench lint format clean
+.PHONY: help demo test test-all asan bench ecosystem lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ asan: ## run the loader's tests with the address and undefined behaviour sanitiz
 bench: ## measure the picture's speed-up in this run (benchmarks/results)
 	@tools/make-venv $(VENV) cli
 	$(VENV)/bin/python benchmarks/picture.py
+
+ecosystem: ## run the packages' checks and own test suites in workers; writes docs/compatibility.md; hours
+	@tools/ecosystem
 
 lint: ## check style and types
 	@tools/make-venv $(VENV) test,dev

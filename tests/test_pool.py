@@ -94,17 +94,19 @@ def test_map_submits_at_once_and_lazily_with_a_buffer(pool):
 
 @pytest.mark.parametrize("ordered", [True, False])
 def test_map_cancels_the_rest(ordered):
-    ran = owngil.Channel()
+    ran, gate = owngil.Channel(), owngil.Channel()
 
-    def task(k, ran):
+    def task(k, ran, gate):
         ran.send(k)
         if k == 0:
             raise ValueError(k)
+        gate.recv()
 
     with owngil.Pool(1) as pool:
         with pytest.raises(ValueError):
-            list(pool.map(task, range(1000), [ran] * 1000, ordered=ordered, chunksize=1))
-    assert len(ran) < 1000
+            list(pool.map(task, range(1000), [ran] * 1000, [gate] * 1000, ordered=ordered, chunksize=1))
+        gate.close()
+    assert len(ran) <= 2  # the one that failed, and the one that the worker had taken by then
 
 
 def test_map_refuses_nonsense(pool):

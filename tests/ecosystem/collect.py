@@ -30,12 +30,16 @@ MISSING = "not run"
 
 # Why a test's outcome is another one in a worker: the first pattern that is in its error tells.
 CAUSES = [
-    (r"_tracemalloc", "Python's `tracemalloc` is refused in workers"),
+    (r"_tracemalloc|tracemalloc cannot", "Python's `tracemalloc` is refused in workers"),
+    (r"_testbuffer is not available", "Python's `_testbuffer` is refused in workers"),
     (r"IsolationError", "owngil refuses to load an extension module"),
     (r"fork not supported for isolated subinterpreters", "`os.fork` is refused in workers"),
     (r"exec not supported for isolated subinterpreters", "`os.exec*` is refused in workers"),
     (r"daemon threads are disabled", "daemon threads are refused in workers"),
-    (r"signal only works in main thread|set_wakeup_fd only works", "signal handlers exist in the main interpreter only"),
+    (
+        r"signal only works in main thread|set_wakeup_fd only works",
+        "only the main interpreter has signal handlers",
+    ),
     (r"DID NOT WARN|Regex pattern did not match.*Warning|_warnings", "warnings"),
     (r"getcwd|chdir", "the current folder belongs to the process"),
     (r"os\.environ|setenv", "the environment belongs to the process"),
@@ -103,17 +107,27 @@ def check(name):
     return {"version": version, "outcome": outcome, "detail": detail, "seconds": seconds}
 
 
-def last_test(part):
-    """Return the test that a run began last, from its log."""
-    lines = part.read_text(errors="replace").splitlines() if part.exists() else []
-    return lines[-1].removeprefix("start ") if lines else "none: it ended before the first test"
+def parts_of(result):
+    """Return the logs that suites.py writes along with `result`."""
+    return [Path(f"{result}.part{k}") for k in ((0, 1) if result.stem.endswith("-workers") else ("",))]
+
+
+def read_part(part):
+    """Return the outcomes in the log of a run that did not come to its end, and the test that it began last."""
+    outcomes, last = {}, "none"
+    for line in part.read_text(errors="replace").splitlines() if part.exists() else ():
+        word, _, test = line.partition(" ")
+        if word == "start":
+            last = test
+        else:
+            outcomes[test] = word
+    return outcomes, last
 
 
 def run_suite(name, where, work):
     """Run a suite in the main interpreter or in workers; return what suites.py wrote, or how and where it ended."""
     result = work / f"{name}-{where}.json"
-    parts = [Path(f"{result}.part{k}") for k in ((0, 1) if where == "workers" else ("",))]
-    for old in [result, *parts]:
+    for old in [result, *parts_of(result)]:
         old.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         code, text = launch([str(HERE / "suites.py"), where, name, str(result)], SUITE_TIMEOUT, folder)
@@ -126,8 +140,12 @@ def read_run(name, where, work, outcome, detail):
     result = work / f"{name}-{where}.json"
     if outcome == "works" and result.exists():
         return json.loads(result.read_text())
-    parts = sorted(work.glob(f"{result.name}.part*"))
-    return {"outcome": outcome, "detail": detail, "last tests": [last_test(part) for part in parts]}
+    parts = [read_part(part) for part in parts_of(result)]
+    return {
+        "ended": f"{outcome}: {detail}",
+        "last tests": [last for _, last in parts],
+        "runs": [{"outcomes": outcomes, "reasons": {}} for outcomes, _ in parts],
+    }
 
 
 def summary(run):
@@ -157,19 +175,17 @@ def last_line(reason):
 
 def compare(main, workers):
     """Return one record of both runs of a suite: the counts, and each test whose outcome differs."""
-    record = {}
-    for key, run in (("main", main), ("workers", workers)):
-        if "runs" in run:
-            record[key] = {"seconds": run["seconds"], "runs": [summary(one) for one in run["runs"]]}
-        else:
-            record[key] = run
-    if "runs" not in main or "runs" not in workers:
-        return {**record, "differences": []}
-    expected = plain(main["runs"][0]["outcomes"])
-    others = [plain(one["outcomes"]) for one in workers["runs"]]
+    record = {
+        where: {**run, "runs": [summary(one) for one in run["runs"]]}
+        for where, run in (("main", main), ("workers", workers))
+    }
+    expected, *others = [plain(one["outcomes"]) for one in (*main["runs"], *workers["runs"])]
     reasons = [plain(one["reasons"]) for one in (*workers["runs"], *main["runs"])]
+    tests = {*expected, *others[0], *others[1]}
+    if "ended" in main or "ended" in workers:  # what all came to
+        tests = {*expected} & {*others[0]} & {*others[1]}
     differences = []
-    for test in sorted({*expected, *others[0], *others[1]}):
+    for test in sorted(tests):
         outcomes = [other.get(test, MISSING) for other in others]
         if all(outcome == expected.get(test, MISSING) for outcome in outcomes):
             continue
@@ -188,7 +204,7 @@ def compare(main, workers):
 
 def suite(name, work):
     """Run one suite in the main interpreter and in workers, and compare."""
-    version = version_of("scikit-learn" if name == "scikit-learn" else name)
+    version = version_of(name)
     if version is None:
         return {"version": None, "differences": []}
     return {"version": version, **compare(run_suite(name, "main", work), run_suite(name, "workers", work))}

@@ -113,7 +113,6 @@ def _import_all(fd: int, worker: int, imports: list[str], extensions: list[str])
     private = [
         {"name": module.name, "path": module.path, "phase": module.phase, "loaded": "private"}
         for module in isolation.loaded_modules()
-        if module.name.partition(".")[0] not in sys.stdlib_module_names
     ]
     return {
         "failures": failures,

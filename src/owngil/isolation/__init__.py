@@ -27,8 +27,8 @@ __all__ = [
 
 
 def loaded_modules() -> list[LoadedModule]:
-    """Return the extension modules that this worker has loaded from private copies, in that order."""
-    return list(_loader.loaded_modules)
+    """Return the extension modules, but for the standard library's, that this worker has loaded, in that order."""
+    return [module for module in _loader.loaded_modules if not _policy.is_stdlib(module.path)]
 
 
 def loaded_libraries() -> list[Library]:
@@ -37,5 +37,5 @@ def loaded_libraries() -> list[Library]:
 
 
 def gets_private_copy(name: str, path: str) -> bool:
-    """Return whether workers get a private copy of the extension module `name` in the file `path` (a real path)."""
-    return _policy.is_private(name, path)
+    """Return whether `name` in the file `path` (a real path) is a package's module that workers get private copies of."""
+    return _policy.is_private(name, path) and not _policy.is_stdlib(path)

@@ -20,6 +20,7 @@ __all__ = [
     "is_always_shared",
     "is_beside",
     "is_private",
+    "is_stdlib",
     "library_rule",
     "prepare_main",
     "refusal",
@@ -124,13 +125,16 @@ def refusal(name: str) -> str | None:
     return None if reason is None else f"{reason}. {_INSTEAD}"
 
 
+def is_stdlib(path: str) -> bool:
+    """Return whether the file `path` (a real path) belongs to the standard library."""
+    return path.startswith(_STDLIB) and not any(part in _SITE for part in path.split(os.sep))
+
+
 def is_private(name: str, path: str) -> bool:
     """Return whether the extension module `name` in the file `path` (a real path) gets a private copy."""
     if name == "owngil._core":  # its C statics are what interpreters have in common
         return False
-    if path.startswith(_STDLIB) and not any(part in _SITE for part in path.split(os.sep)):
-        return name in _PRIVATE_STDLIB
-    return True
+    return name in _PRIVATE_STDLIB if is_stdlib(path) else True
 
 
 _SYSTEM_FOLDERS = ("/lib/", "/lib64/", "/lib32/", "/usr/lib/", "/usr/lib64/", "/usr/lib32/", "/usr/local/lib/")
