@@ -230,6 +230,7 @@ class Results:
 def main():
     sys.path.insert(0, str(HERE))
     from checks import CHECKS
+    from suites import SUITES
 
     parser = argparse.ArgumentParser(description="Run checks and suites of packages in workers.")
     parser.add_argument("results", type=Path)
@@ -237,6 +238,8 @@ def main():
     parser.add_argument("--suites", nargs="*", default=[], metavar="NAME")
     parser.add_argument("--work", type=Path)
     arguments = parser.parse_args()
+    if unknown := {*arguments.checks} - {*CHECKS} | {*arguments.suites} - {*SUITES}:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
 
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     results = Results(arguments.results)

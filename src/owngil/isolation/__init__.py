@@ -37,5 +37,5 @@ def loaded_libraries() -> list[Library]:
 
 
 def gets_private_copy(name: str, path: str) -> bool:
-    """Return whether `name` in the file `path` (a real path) is a package's module that workers get private copies of."""
+    """Return whether `name` in the file `path` (a real path) is a package's module, of which workers get copies."""
     return _policy.is_private(name, path) and not _policy.is_stdlib(path)
