@@ -1,4 +1,5 @@
 /* owngil._core.Worker: a worker seen from an interpreter, and the functions that workers call about themselves. */
+#include "immortals.h"
 #include "interp.h"
 #include "module.h"
 #include "runtime.h"
@@ -248,6 +249,19 @@ in_main_interpreter(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     return PyBool_FromLong(PyInterpreterState_Get() == PyInterpreterState_Main());
 }
 
+PyDoc_STRVAR(protect_immortals_doc,
+"protect_immortals()\n--\n\n"
+"Protect the objects that all interpreters share from extension modules with an old stable ABI; see immortals.h.");
+
+static PyObject *
+protect_immortals(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    if (owngil_immortals_protect() < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(count_workers_doc,
 "count_workers()\n--\n\n"
 "How many workers have an interpreter at this moment.");
@@ -315,6 +329,7 @@ take_notes(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 }
 
 PyMethodDef owngil_worker_functions[] = {
+    {"protect_immortals", protect_immortals, METH_NOARGS, protect_immortals_doc},
     {"count_workers", count_workers, METH_NOARGS, count_workers_doc},
     {"get_note", get_note, METH_VARARGS, get_note_doc},
     {"set_note", set_note, METH_VARARGS, set_note_doc},

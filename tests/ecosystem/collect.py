@@ -7,7 +7,6 @@ and what is not run again stays as it was. The suites' own output goes to FOLDER
 """
 
 import argparse
-import contextlib
 import importlib.metadata
 import json
 import os
@@ -70,12 +69,12 @@ def launch(command, timeout, folder):
         )
         try:
             code = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            code = None
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        except BaseException as error:  # Ctrl-C too
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            code = None
         output.seek(max(0, output.seek(0, os.SEEK_END) - 20000))
         return code, output.read()
 

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable
 from types import ModuleType
 
+from owngil import _core
+
 __all__ = [
     "HARMLESS_BUILTINS",
     "IMPORT_FIRST",
@@ -199,4 +201,6 @@ def prepare_main() -> None:
     if not _prepared:
         for name in IMPORT_FIRST:
             importlib.import_module(name)
+        if _core.in_main_interpreter():
+            _core.protect_immortals()
         _prepared = True
