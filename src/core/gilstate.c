@@ -10,6 +10,7 @@ typedef struct guest {
     struct guest *outer;      /* of another worker, entered before this one */
     owngil_worker *worker;
     PyThreadState *tstate;
+    owngil_visitor visitor;   /* in the worker's list */
     PyThreadState *suspended; /* what the thread was running when it came in; usually NULL */
     owngil_heap *heap;        /* which the thread took its blocks from; usually NULL */
     size_t depth;             /* calls of ensure without their release */
@@ -59,6 +60,11 @@ owngil_gilstate_ensure(owngil_worker *worker)
     self = malloc(sizeof(*self));
     PyInterpreterState *interp = self != NULL ? owngil_interp_enter(worker) : NULL;
     PyThreadState *tstate = interp != NULL ? PyThreadState_New(interp) : NULL;
+    if (tstate != NULL) {
+        *self = (guest){.outer = innermost, .worker = worker, .tstate = tstate, .depth = 1,
+                        .visitor = {.tstate = tstate}};
+        owngil_interp_add_visitor(worker, &self->visitor);
+    }
     if (interp != NULL) {
         owngil_interp_leave(worker); /* which waits for the thread state from here on */
     }
@@ -68,7 +74,6 @@ owngil_gilstate_ensure(owngil_worker *worker)
         }
         hang();
     }
-    *self = (guest){.outer = innermost, .worker = worker, .tstate = tstate, .depth = 1};
     if (running != NULL) {
         self->suspended = PyEval_SaveThread();
     }
@@ -92,6 +97,7 @@ owngil_gilstate_release(owngil_worker *worker, int state)
         }
         PyThreadState_Clear(self->tstate); /* may run Python code, which may come in once more */
         innermost = self->outer;
+        owngil_interp_remove_visitor(worker, &self->visitor);
         PyThreadState_DeleteCurrent();
         (void)owngil_heap_use(self->heap);
         if (self->suspended != NULL) {

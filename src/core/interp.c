@@ -180,6 +180,39 @@ owngil_interp_leave(owngil_worker *self)
     pthread_mutex_unlock(&self->lock);
 }
 
+void
+owngil_interp_add_visitor(owngil_worker *self, owngil_visitor *visitor)
+{
+    pthread_mutex_lock(&self->lock);
+    visitor->next = self->inside;
+    self->inside = visitor;
+    pthread_mutex_unlock(&self->lock);
+}
+
+void
+owngil_interp_remove_visitor(owngil_worker *self, const owngil_visitor *visitor)
+{
+    pthread_mutex_lock(&self->lock);
+    owngil_visitor **at = &self->inside;
+    while (*at != visitor) {
+        at = &(*at)->next;
+    }
+    *at = visitor->next;
+    pthread_mutex_unlock(&self->lock);
+}
+
+static bool
+is_visitor(owngil_worker *self, const PyThreadState *tstate)
+{
+    pthread_mutex_lock(&self->lock);
+    const owngil_visitor *at = self->inside;
+    while (at != NULL && at->tstate != tstate) {
+        at = at->next;
+    }
+    pthread_mutex_unlock(&self->lock);
+    return at != NULL;
+}
+
 /* From here on nobody else enters the interpreter; waits for those who are there. Needs the GIL, and lets go of it. */
 static void
 turn_away_visitors(owngil_worker *self)
@@ -400,12 +433,12 @@ count_others(PyInterpreterState *interp)
     return count;
 }
 
-/* Asks the other threads to end: those that run Python code do so at their next bytecode. */
+/* Asks the other threads of the worker's own to end: those that run Python code do so at their next bytecode. */
 static void
-stop_others(PyInterpreterState *interp)
+stop_others(owngil_worker *self, PyInterpreterState *interp)
 {
     for (PyThreadState *at = PyInterpreterState_ThreadHead(interp); at != NULL; at = PyThreadState_Next(at)) {
-        if (at != PyThreadState_Get()) {
+        if (at != PyThreadState_Get() && !is_visitor(self, at)) {
             PyThreadState_SetAsyncExc(at->thread_id, PyExc_SystemExit);
         }
     }
@@ -467,7 +500,7 @@ await_threads(owngil_worker *self)
     if (count_others(interp) == 0) {
         return;
     }
-    stop_others(interp);
+    stop_others(self, interp);
     if (others_are_gone(interp)) {
         return;
     }

@@ -36,7 +36,8 @@ typedef struct owngil_worker {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     PyInterpreterState *interp;          /* NULL before its start and from the beginning of its end */
-    size_t visitors;                     /* threads that are in there, or about to be */
+    size_t visitors;                     /* threads that are about to be in there */
+    struct owngil_visitor *inside;       /* those that came in by PyGILState_Ensure() */
     struct owngil_worker *next;          /* in the list of those that live; guarded by that one's lock */
     /* Of the worker's thread. */
     unsigned long ident;
@@ -63,6 +64,17 @@ size_t owngil_interp_count(void);
 /* Keeps the worker's interpreter from ending until owngil_interp_leave(). Returns NULL when its end has begun. */
 PyInterpreterState *owngil_interp_enter(owngil_worker *self);
 void owngil_interp_leave(owngil_worker *self);
+
+/* A thread from outside that is in the worker's interpreter. Its C code need not be able to deal with SystemExit: what
+ * PyErr_Print() does with that is to end the process. */
+typedef struct owngil_visitor {
+    struct owngil_visitor *next;
+    PyThreadState *tstate;
+} owngil_visitor;
+
+/* Between owngil_interp_enter() and _leave(); and before the thread state is deleted. */
+void owngil_interp_add_visitor(owngil_worker *self, owngil_visitor *visitor);
+void owngil_interp_remove_visitor(owngil_worker *self, const owngil_visitor *visitor);
 
 /* KeyboardInterrupt in task `task`, if the worker is still running that one when its GIL can be had. Does not wait
  * for it. Returns 0 or an errno. Needs no GIL. */

@@ -7,7 +7,7 @@ import pytest
 def test_fifty_pools_with_numpy(ends_cleanly):
     out = ends_cleanly(
         """
-        import os, owngil
+        import os, time, owngil
 
         def work(k):
             import numpy as np
@@ -21,8 +21,12 @@ def test_fifty_pools_with_numpy(ends_cleanly):
                 assert list(pool.map(work, [1, 2, 4, 8], chunksize=1)) == [4, 2, 1, 0.5]
             if n == 2:
                 before = counts()
+        # Before 3.13 a thread that was joined has yet to leave the kernel's list, at the first count and at the last.
+        deadline = time.monotonic() + 10
+        while any(now > then for now, then in zip(counts(), before)) and time.monotonic() < deadline:
+            time.sleep(0.01)
         print(before, counts())
-        assert before == counts()
+        assert all(now <= then for now, then in zip(counts(), before))
         """,
         timeout=115,
     )

@@ -47,8 +47,9 @@ _PRIVATE_STDLIB: frozenset[str] = frozenset({"_ctypes"})
 # because what their first import leaves in C statics then belongs to the worker.
 IMPORT_FIRST: tuple[str, ...] = ()
 if _VERSION == (3, 12):
-    # Single-phase (gh-117398, gh-103092), so refused in sub-interpreters, or else shared.
-    _PRIVATE_STDLIB = frozenset({"_ctypes", "_datetime", "_decimal", "_elementtree", "_lsprof", "_pickle", "pyexpat"})
+    # Single-phase (gh-117398, gh-103092), so refused in sub-interpreters, or else shared. _zoneinfo keeps a pointer to
+    # _datetime's C API in a C static, which is not the same for all any more.
+    _PRIVATE_STDLIB |= {"_datetime", "_decimal", "_elementtree", "_lsprof", "_pickle", "_zoneinfo", "pyexpat"}
     IMPORT_FIRST = ("datetime", "hashlib", "secrets")
 elif _VERSION == (3, 13):
     IMPORT_FIRST = ("datetime",)
