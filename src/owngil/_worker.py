@@ -5,11 +5,8 @@ The dispatcher starts `main` through the core, as the whole life of a new interp
 
 import contextlib
 import io
-import linecache
 import sys
-import textwrap
 import threading
-import traceback
 from codecs import getincrementaldecoder
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -91,7 +88,13 @@ def _user_traceback(error: BaseException) -> str:
     tb = error.__traceback__
     while tb is not None and tb.tb_frame.f_code.co_filename == __file__:
         tb = tb.tb_next
-    return _text(lambda: "".join(traceback.format_exception(type(error), error, tb)))
+
+    def make() -> str:
+        import traceback  # and with it a dozen modules: only workers that need it pay for it
+
+        return "".join(traceback.format_exception(type(error), error, tb))
+
+    return _text(make)
 
 
 def _text(make: Callable[[], str]) -> str:
@@ -173,6 +176,9 @@ _code_count = 0
 
 def execute_code(code: str, names: dict[str, object]) -> None:
     """Run source text in the worker's ``__main__``, with `names` bound there."""
+    import linecache  # as above
+    import textwrap
+
     global _code_count
     _code_count += 1
     source = textwrap.dedent(code)

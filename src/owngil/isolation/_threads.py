@@ -51,13 +51,21 @@ def limit(paths: list[str]) -> None:
     if not new or share == usable_cores():
         return
     _seen.update(new)
+    # threadpoolctl is half a megabyte with what it imports: not for what another worker has settled.
+    new = {path for path in new if not 0 < _settled(path) <= share}
     # No number of threads is a reason to fail an import: libraries may be other than their names say.
     with contextlib.suppress(Exception):
-        _limit(new, share)
+        if new:
+            _limit(new, share)
+
+
+def _settled(path: str) -> int:
+    """Return the number of threads that a worker has set for the whole process, or 0."""
+    return _core.get_note(os.fsencode(path)) & 0xFFFF
 
 
 def _limit(new: set[str], share: int) -> None:
-    import threadpoolctl  # imports ctypes and more: only workers that need it pay for it
+    import threadpoolctl
 
     for library in threadpoolctl.ThreadpoolController().lib_controllers:
         path = os.path.realpath(library.filepath)
