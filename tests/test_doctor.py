@@ -71,6 +71,22 @@ SICK = r"""
         return PyModuleDef_Init(&def);
     }
 
+    /* As pybind11 does: the cause of an ImportError is what really happened. */
+    PyMODINIT_FUNC PyInit_wants_terminal(void)
+    {
+        PyObject *readline = in_worker() ? PyImport_ImportModule("readline") : PyList_New(0);
+        if (readline == NULL) {
+            PyObject *cause = PyErr_GetRaisedException();
+            PyErr_SetString(PyExc_ImportError, "initialization failed");
+            PyObject *error = PyErr_GetRaisedException();
+            PyException_SetCause(error, cause);
+            PyErr_SetRaisedException(error);
+            return NULL;
+        }
+        Py_DECREF(readline);
+        return PyModuleDef_Init(&def);
+    }
+
     PyMODINIT_FUNC PyInit_works(void) { return PyModuleDef_Init(&def); }
 """
 
@@ -294,6 +310,24 @@ def test_an_error_in_workers_only(make, examine):
     assert "main interpreter" in result["advice"]
 
 
+def test_a_part_that_is_refused_leaves_the_rest_usable(make, examine, doctor):
+    make("mostly", ["works", "wants_terminal"])
+    code, result = examine("mostly")
+    assert (code, result["verdict"]) == (0, "partly")
+    assert result["reason"].startswith("mostly.wants_terminal: readline cannot be imported in a worker")
+    (failure,) = result["failures"]
+    assert (failure["error"], failure["message"]) == ("ImportError", "initialization failed")
+    assert failure["refused"] in result["reason"]
+    assert "1 of 1 works in several workers at once, but for parts of 1." in doctor("mostly")[1]
+
+
+def test_a_package_that_is_refused_itself_fails(make, examine):
+    make("terminal", ["wants_terminal"], __init__="from terminal import wants_terminal")
+    code, result = examine("terminal")
+    assert (code, result["verdict"]) == (1, "fails")
+    assert result["reason"].startswith("terminal: readline cannot be imported in a worker")
+
+
 def test_an_optional_extension_that_misses_something_is_a_note(make, examine):
     make("half", optional__in____init__="import nonesuch", extensions=["works", "optional/works"])
     code, result = examine("half")
@@ -335,7 +369,7 @@ def test_one_failure_does_not_stop_the_others(make, doctor):
     code, out = doctor("sick", "plain")
     assert code == 1
     assert [line.split()[0] for line in out.splitlines() if line.endswith((" ok", " crashes"))] == ["sick", "plain"]
-    assert out.endswith("1 of 2 work in several workers at once; 1 does not.\n")
+    assert out.endswith("1 of 2 works in several workers at once; 1 does not.\n")
 
 
 def is_alive(pid):

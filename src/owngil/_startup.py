@@ -51,7 +51,7 @@ def prepare_worker() -> None:
     """Install the import hook, and what must be the last to run at the interpreter's end."""
     # On 3.12 pickle's own extension module is one that needs a private copy, so the hook comes before what imports it.
     isolation.install()
-    # If no private copy can be had at all, this is where it is said; Python's own pickle would go on without, for a while.
+    # If no private copy can be had at all, this is where it is said: pickle would go on without its accelerator.
     importlib.import_module("_pickle")
     # The first to be registered are the last to run: when packages, and owngil's own nested pools, have ended.
     atexit.register(isolation.uninstall)

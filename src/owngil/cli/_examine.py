@@ -309,14 +309,17 @@ def _explain_failures(package: Package, timeout: float, result: Result) -> None:
             result.reason = "It cannot be imported in the main interpreter either."
             result.advice = "Mend its installation: this is not about owngil."
         return
+    # What is refused for a reason, and is not what everybody imports, leaves the rest usable.
+    partly = all(failure["refused"] and failure["module"] not in package.imports for failure in ours)
     first = ours[0]
-    result.verdict = "fails"
-    result.reason = f"{first['module']}: {first['error'].rpartition('.')[2]}: {first['message']}"
+    about = first["refused"] or f"{first['error'].rpartition('.')[2]}: {first['message']}"
+    result.verdict = "partly" if partly else "fails"
+    result.reason = f"{first['module']}: {about}"
     if len(first["workers"]) < 2:
         result.reason += f" (in worker {first['workers'][0]} only)"
     if len(ours) > 1:
         result.notes.append(f"Fail as well: {_list([failure['module'] for failure in ours[1:]])}.")
-    if "main interpreter" not in first["message"]:
+    if "main interpreter" not in about:
         result.advice = _ELSEWHERE
 
 

@@ -75,7 +75,19 @@ def _without_own_frames(error: BaseException) -> str:
     return "".join(traceback.format_exception(type(error), error, tb))
 
 
-def _import(fd: int, worker: int, modules: list[str], failed: list[str]) -> list[dict[str, str]]:
+def _refusal(error: BaseException) -> str | None:
+    """Return what an `owngil.IsolationError` says that an error is or comes from."""
+    seen: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in seen:
+        if isinstance(following, owngil.IsolationError):
+            return str(following)
+        seen.append(following)
+        following = following.__cause__ or following.__context__
+    return None
+
+
+def _import(fd: int, worker: int, modules: list[str], failed: list[str]) -> list[dict[str, Any]]:
     """Import modules, but for those inside packages that failed; return what went wrong."""
     failures = []
     for module in modules:
@@ -88,8 +100,9 @@ def _import(fd: int, worker: int, modules: list[str], failed: list[str]) -> list
             kind = type(error)
             name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
             failures.append(
-                {"module": module, "error": name, "message": _message(error), "traceback": _without_own_frames(error)}
-            )
+                {"module": module, "error": name, "message": _message(error), "refused": _refusal(error),
+                 "traceback": _without_own_frames(error)}
+            )  # fmt: skip
     return failures
 
 

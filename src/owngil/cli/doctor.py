@@ -182,8 +182,11 @@ def _details(result: Result) -> Iterator[str]:
 def _summary(results: list[Result]) -> str:
     failed = [result.package for result in results if result.failed]
     broken = [result.package for result in results if result.verdict == "broken"]
+    partly = sum(result.verdict == "partly" for result in results)
     works = len(results) - len(failed) - len(broken)
-    parts = [f"{works} of {len(results)} work in several workers at once"]
+    parts = [f"{works} of {len(results)} {'works' if works == 1 else 'work'} in several workers at once"]
+    if partly:
+        parts[0] += f", but for parts of {partly}"
     if failed:
         parts.append(f"{len(failed)} {'does' if len(failed) == 1 else 'do'} not")
     if broken:
