@@ -1,6 +1,6 @@
 """Runs the packages' checks and own test suites on this Python, and writes what came of them to a JSON file.
 
-    python collect.py RESULTS [--checks NAME...] [--suites NAME...] [--work FOLDER]
+    python collect.py RESULTS [--checks NAME...] [--suites NAME...] [--imports RUNS] [--work FOLDER]
 
 Each check and each run of a suite is a process of its own. RESULTS is written after each: Ctrl-C leaves what was done,
 and what is not run again stays as it was. The suites' own output goes to FOLDER (default: a temporary one).
@@ -23,6 +23,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 CHECK_TIMEOUT = 200.0  # seconds
 SUITE_TIMEOUT = 6 * 3600.0
+STACK = ("numpy", "scipy", "pandas", "matplotlib", "scikit-learn")
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # programs of the packages, as meson
 DETAIL = 600  # characters of an error that are kept
 MISSING = "not run"
@@ -209,6 +210,38 @@ def suite(name, work):
     return {"version": version, **compare(run_suite(name, "main", work), run_suite(name, "workers", work))}
 
 
+def import_stack(runs):
+    """Import all modules of the scientific stack as ``owngil doctor`` does, again and again; return what came of it."""
+    from owngil.cli._examine import examine
+    from owngil.cli._packages import Package, find_package
+
+    packages = [find_package(name) for name in STACK if version_of(name)]
+    together = Package(
+        "scientific stack",
+        None,
+        tuple(name for package in packages for name in package.imports),
+        tuple(name for package in packages for name in package.extensions),
+        tuple(path for package in packages for path in package.folders),
+    )
+    start = time.monotonic()
+    verdicts, bad = Counter(), []
+    for run in range(1, runs + 1):
+        result = examine(together, CHECK_TIMEOUT)
+        verdicts[result.verdict] += 1
+        if result.failed:
+            bad.append({"run": run, "reason": result.reason, "stacks": result.stacks[-2000:]})
+        if run % 10 == 0:
+            print(f"imports of the scientific stack: {run} of {runs}, {dict(verdicts)}", flush=True)
+    return {
+        "packages": {package.name: package.version for package in packages},
+        "extension modules": len(together.extensions),
+        "runs": runs,
+        "verdicts": dict(sorted(verdicts.items())),
+        "bad": bad,
+        "seconds": round(time.monotonic() - start),
+    }
+
+
 class Results:
     """The JSON file of one Python: `packages` and `suites` by name."""
 
@@ -220,7 +253,7 @@ class Results:
         self.data["owngil"] = version_of("owngil")
 
     def keep(self, section, name, value):
-        self.data[section][name] = value
+        self.data.setdefault(section, {})[name] = value
         part = self.path.with_suffix(".part")
         part.write_text(json.dumps(self.data, indent=1, sort_keys=True) + "\n")
         part.replace(self.path)
@@ -235,6 +268,7 @@ def main():
     parser.add_argument("results", type=Path)
     parser.add_argument("--checks", nargs="*", default=sorted(CHECKS, key=str.lower), metavar="NAME")
     parser.add_argument("--suites", nargs="*", default=[], metavar="NAME")
+    parser.add_argument("--imports", type=int, default=0, metavar="RUNS")
     parser.add_argument("--work", type=Path)
     arguments = parser.parse_args()
     if unknown := {*arguments.checks} - {*CHECKS} | {*arguments.suites} - {*SUITES}:
@@ -246,6 +280,8 @@ def main():
         found = check(name)
         results.keep("packages", name, found)
         print(f"{name:25} {found['version'] or '':12} {found['outcome']:10} {found['seconds']:6.1f} s", flush=True)
+    if arguments.imports:
+        results.keep("imports", "scientific stack", import_stack(arguments.imports))
     for name in arguments.suites:
         work = (arguments.work or Path(tempfile.mkdtemp(prefix="ecosystem-"))).resolve()
         work.mkdir(parents=True, exist_ok=True)

@@ -26,11 +26,17 @@ The packages are the newest that have a wheel for that Python. No wheel: nor has
 
 ```
 make ecosystem                                  # all, on Python 3.13 and 3.14: hours
-make ecosystem VERSIONS=3.13 SUITES=            # the checks only: minutes
-make ecosystem VERSIONS=3.13 CHECKS= SUITES=numpy
+make ecosystem VERSIONS=3.13 IMPORTS= SUITES=   # the checks only: minutes
+make ecosystem VERSIONS=3.13 CHECKS= IMPORTS= SUITES=numpy
 ```
 
 `owngil doctor` tells about the packages of your own environment ([doctor.md](doctor.md)).
+"""
+
+IMPORTS = """\
+What `owngil doctor` does, with the packages together in one process: two workers import them and all their extension
+modules at the same time, a third one after them, then workers and process end. Each run is a process of its own.
+Matplotlib's `_tkagg` is refused in workers, with a reason: Tk's windows belong to the main interpreter.
 """
 
 OWN_TESTS = """\
@@ -96,6 +102,20 @@ def totals(results):
         none = f"; {outcomes['no wheel']} without a wheel" if outcomes["no wheel"] else ""
         lines.append(f"- Python {result['python']} ({result['platform']}): {outcomes['works']} of {tried} work{none}")
     return "\n".join(lines)
+
+
+def imports_text(results):
+    """Return the section on the imports again and again."""
+    rows = []
+    for result in results.values():
+        one = result.get("imports", {}).get("scientific stack")
+        if one is None:
+            rows.append([result["python"], *["not run yet"] * 4])
+            continue
+        packages = ", ".join(f"{name} {version}" for name, version in one["packages"].items())
+        well = sum(one["verdicts"].get(verdict, 0) for verdict in ("ok", "partly"))
+        rows.append([result["python"], packages, one["extension modules"], one["runs"], well])
+    return table(["Python", "packages", "extension modules", "runs", "without crash, hang or failure"], rows)
 
 
 def outcome_rows(suite):
@@ -167,6 +187,9 @@ def document(results):
             packages,
             "## What does not work",
             "\n".join(problems) or "Nothing that was tried.",
+            "## Imports, again and again",
+            IMPORTS.rstrip(),
+            imports_text(results),
             "## Own tests",
             OWN_TESTS.rstrip(),
             suites_text(results),
