@@ -43,6 +43,18 @@ owngil_compat_current_tstate(void)
 #endif
 }
 
+/* Whether a new interpreter on a thread without a thread state would deadlock: what tracemalloc does at the first
+ * allocation takes the lock under which CPython makes interpreters. */
+static inline int
+owngil_compat_tracemalloc_hangs(void)
+{
+#if PY_VERSION_HEX >= 0x030F0000
+    return 0;
+#else
+    return PyTraceMalloc_Untrack(0, 0) != -2; /* that is: not tracing */
+#endif
+}
+
 static inline int
 owngil_compat_is_finalizing(void)
 {

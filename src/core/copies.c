@@ -7,10 +7,14 @@
 
 #include <dlfcn.h>
 #include <limits.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 void
 owngil_copies_init(owngil_copies *self)
@@ -59,6 +63,16 @@ remove_key(owngil_worker *worker, pthread_key_t key)
     owngil_copies_remove_key(&worker->copies, key);
 }
 
+/* Remembers a thread that is not joined or detached yet. Its number is in the number of its clock: see clock_getres(2). */
+static void
+add_thread(owngil_worker *worker, pthread_t thread)
+{
+    clockid_t clock;
+    if (pthread_getcpuclockid(thread, &clock) == 0) { /* else it has ended */
+        owngil_copies_add_thread(&worker->copies, (pid_t)~(clock >> 3));
+    }
+}
+
 /* The shim lies beside this module. */
 static bool
 find_shim(char *path, size_t size)
@@ -97,6 +111,12 @@ load_shim(owngil_copies *self, owngil_worker *worker, const char *const *directo
             .add_exit = add_exit,
             .add_key = add_key,
             .remove_key = remove_key,
+            .new_thread = owngil_copies_new_thread,
+            .drop_thread = owngil_copies_drop_thread,
+            .run_thread = owngil_copies_run_thread,
+            .run_c11_thread = owngil_copies_run_c11_thread,
+            .run_python_thread = owngil_copies_run_python_thread,
+            .add_thread = add_thread,
         };
     }
     return dlsym(self->shim.handle, "owngil_shim_data");
@@ -169,6 +189,9 @@ owngil_copies_load(owngil_copies *self, owngil_copy *copy, char *why, size_t why
 void
 owngil_copies_discard(owngil_copies *self, owngil_copy *copy)
 {
+    if (copy->loaded.handle != NULL) {
+        return; /* its constructors have run: it goes with the worker */
+    }
     pthread_mutex_lock(&self->lock);
     unlink_copy(self, copy);
     pthread_mutex_unlock(&self->lock);
@@ -274,6 +297,140 @@ owngil_copies_remove_key(owngil_copies *self, pthread_key_t key)
     pthread_mutex_unlock(&self->lock);
 }
 
+void
+owngil_copies_end_thread(owngil_copies *self)
+{
+    /* A destructor may give another key a value: as often as at the end of a thread. */
+    bool again = true;
+    for (int round = 0; again && round < PTHREAD_DESTRUCTOR_ITERATIONS; round++) {
+        again = false;
+        pthread_mutex_lock(&self->lock);
+        for (size_t k = 0; k < self->key_count; k++) {
+            owngil_key key = self->keys[k];
+            void *value = pthread_getspecific(key.key);
+            if (key.destroy != NULL && value != NULL) {
+                pthread_setspecific(key.key, NULL);
+                pthread_mutex_unlock(&self->lock);
+                ((void (*)(void *))key.destroy)(value);
+                again = true;
+                pthread_mutex_lock(&self->lock);
+            }
+        }
+        pthread_mutex_unlock(&self->lock);
+    }
+}
+
+owngil_thread *
+owngil_copies_new_thread(owngil_thread thread)
+{
+    owngil_thread *result = malloc(sizeof(*result));
+    if (result != NULL) {
+        *result = thread;
+        owngil_shared_acquire(&thread.worker->base);
+    }
+    return result;
+}
+
+void
+owngil_copies_drop_thread(owngil_thread *self)
+{
+    owngil_shared_release(&self->worker->base);
+    free(self);
+}
+
+static owngil_thread
+begin_thread(owngil_thread *self)
+{
+    owngil_thread thread = *self;
+    owngil_copies_add_thread(&thread.worker->copies, (pid_t)syscall(SYS_gettid));
+    owngil_copies_drop_thread(self);
+    return thread;
+}
+
+void *
+owngil_copies_run_thread(void *self)
+{
+    owngil_thread thread = begin_thread(self);
+    return thread.start(thread.argument);
+}
+
+int
+owngil_copies_run_c11_thread(void *self)
+{
+    owngil_thread thread = begin_thread(self);
+    return thread.start_c11(thread.argument);
+}
+
+void
+owngil_copies_run_python_thread(void *self)
+{
+    owngil_thread thread = begin_thread(self);
+    thread.start_python(thread.argument);
+}
+
+/* What a thread of this process is doing. */
+enum activity { GONE, SLEEPS, WORKS };
+
+static enum activity
+activity_of(pid_t thread)
+{
+    char path[64], text[32] = "";
+    snprintf(path, sizeof(path), "/proc/self/task/%ld/syscall", (long)thread);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+    enum activity result = WORKS;
+    if (fd < 0 ? errno == ENOENT : length < 0 && errno == ESRCH) {
+        result = GONE;
+    }
+    else if (length > 0 && text[0] >= '0' && text[0] <= '9') { /* else "running" */
+        result = strtol(text, NULL, 10) == SYS_futex ? SLEEPS : WORKS;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return result;
+}
+
+void
+owngil_copies_add_thread(owngil_copies *self, pid_t thread)
+{
+    pthread_mutex_lock(&self->lock);
+    if (self->thread_count == self->thread_room) {
+        size_t left = 0;
+        for (size_t k = 0; k < self->thread_count; k++) {
+            if (activity_of(self->threads[k]) != GONE) {
+                self->threads[left++] = self->threads[k];
+            }
+        }
+        self->thread_count = left;
+        size_t room = left < self->thread_room / 2 ? self->thread_room : 2 * self->thread_room + 8;
+        pid_t *threads = realloc(self->threads, room * sizeof(*threads));
+        if (threads != NULL) {
+            self->threads = threads;
+            self->thread_room = room;
+        }
+    }
+    if (self->thread_count < self->thread_room) {
+        self->threads[self->thread_count++] = thread;
+    }
+    else {
+        self->lost_threads = true;
+    }
+    pthread_mutex_unlock(&self->lock);
+}
+
+bool
+owngil_copies_are_idle(owngil_copies *self)
+{
+    pthread_mutex_lock(&self->lock);
+    bool idle = !self->lost_threads;
+    for (size_t k = 0; idle && k < self->thread_count; k++) {
+        idle = activity_of(self->threads[k]) != WORKS;
+    }
+    pthread_mutex_unlock(&self->lock);
+    return idle;
+}
+
 static void
 keep_signal_handlers(owngil_copies *self)
 {
@@ -329,29 +486,32 @@ owngil_copies_unload(owngil_copies *self)
     for (owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
         empty &= !copy->stays;
     }
-    /* The end of a thread, this one too, must not call what is unloaded. */
+    /* The end of a thread, this one too, must not call what is unloaded. Threads of copies that stay may come in here. */
+    pthread_mutex_lock(&self->lock);
     for (size_t k = 0; k < self->key_count; k++) {
         const owngil_copy *copy = copy_at(self, self->keys[k].destroy);
         if (copy != NULL ? !copy->stays : empty) {
             pthread_key_delete(self->keys[k].key);
         }
     }
-    for (owngil_copy *copy = self->newest, *next; copy != NULL; copy = next) {
+    owngil_copy *newest = self->newest;
+    self->newest = NULL;
+    free(self->at_exit);
+    self->at_exit = NULL;
+    free(self->keys);
+    self->keys = NULL;
+    self->key_count = self->key_room = 0;
+    pthread_mutex_unlock(&self->lock);
+    for (owngil_copy *copy = newest, *next; copy != NULL; copy = next) {
         next = copy->next;
         if (!copy->stays) {
             owngil_elf_clear(&copy->loaded);
             free(copy);
         }
     }
-    self->newest = NULL;
     if (empty) {
         owngil_elf_finish(&self->shim);
         owngil_elf_clear(&self->shim);
     }
-    free(self->at_exit);
-    self->at_exit = NULL;
-    free(self->keys);
-    self->keys = NULL;
-    self->key_count = self->key_room = 0;
     return empty;
 }

@@ -23,6 +23,15 @@ typedef struct {
     const void *destroy; /* function that is called with each thread's value; NULL: none */
 } owngil_key;
 
+/* A thread that a copy starts. */
+typedef struct {
+    void *(*start)(void *); /* of pthread_create(), or of the others: */
+    int (*start_c11)(void *);
+    void (*start_python)(void *);
+    void *argument;
+    struct owngil_worker *worker;
+} owngil_thread;
+
 typedef struct {
     pthread_mutex_t lock;     /* a leaf */
     owngil_copy *newest;      /* loaded last; those that are not loaded yet come behind those that are */
@@ -32,6 +41,9 @@ typedef struct {
     owngil_key *keys;         /* that copies made and did not delete; guarded by the lock */
     size_t key_count, key_room;
     size_t groups;            /* numbers of groups that were given out */
+    pid_t *threads;           /* that copies started, ended ones too; guarded by the lock */
+    size_t thread_count, thread_room;
+    bool lost_threads;        /* there are more: no memory to remember them */
 } owngil_copies;
 
 struct owngil_worker;
@@ -52,6 +64,10 @@ void owngil_copies_discard(owngil_copies *self, owngil_copy *copy);
 /* The group of the copy called `name` becomes that of `copy` too. */
 void owngil_copies_join(owngil_copies *self, owngil_copy *copy, const char *name);
 
+/* Runs the destructors of the calling thread's values for keys that copies made, which may still need the interpreter.
+ * Call on the worker's thread with its GIL, when nobody runs Python code there any more. */
+void owngil_copies_end_thread(owngil_copies *self);
+
 /* Calls what copies passed to Py_AtExit(). Call when the interpreter has ended, on the worker's thread. */
 void owngil_copies_exit(owngil_copies *self);
 
@@ -60,6 +76,21 @@ void owngil_copies_settle(owngil_copies *self);
 
 /* Unloads the rest. Returns whether nothing is left that may still use the worker. Call after that, without a GIL. */
 bool owngil_copies_unload(owngil_copies *self);
+
+/* Whether no thread that copies started can be reading or writing the interpreter's memory: those that live all sleep,
+ * as the threads of a pool do between its tasks. Call after unloading. Needs no GIL. */
+bool owngil_copies_are_idle(owngil_copies *self);
+
+/* Returns what a new thread can call one of the others with, or NULL; drop it if there is no thread after all. The
+ * thread tells its number, and does what it is for. */
+owngil_thread *owngil_copies_new_thread(owngil_thread thread);
+void owngil_copies_drop_thread(owngil_thread *self);
+void *owngil_copies_run_thread(void *self);
+int owngil_copies_run_c11_thread(void *self);
+void owngil_copies_run_python_thread(void *self);
+
+/* Remembers a thread that a copy has started. */
+void owngil_copies_add_thread(owngil_copies *self, pid_t thread);
 
 /* Keeps the copy that `address` belongs to loaded for ever. Needs no GIL. */
 void owngil_copies_keep(owngil_copies *self, const void *address);

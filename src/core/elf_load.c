@@ -119,6 +119,20 @@ share_pages(const owngil_edit *edit, const struct link_map *map, int source, int
     }
 }
 
+/* How the segment is mapped that has the address `place`. */
+static int
+protection_at(const owngil_edit *edit, ElfW(Addr) place)
+{
+    for (size_t k = 0; k < edit->elf.segment_count; k++) {
+        const ElfW(Phdr) *segment = &edit->elf.segments[k];
+        if (segment->p_type == PT_LOAD && place >= segment->p_vaddr && place - segment->p_vaddr < segment->p_memsz) {
+            return ((segment->p_flags & PF_R) != 0 ? PROT_READ : 0) | ((segment->p_flags & PF_W) != 0 ? PROT_WRITE : 0)
+                   | ((segment->p_flags & PF_X) != 0 ? PROT_EXEC : 0);
+        }
+    }
+    return PROT_READ | PROT_WRITE;
+}
+
 /* Writes an address into the loaded copy, also where it is read-only by now. */
 static void
 poke(const owngil_edit *edit, const struct link_map *map, ElfW(Addr) place, void *value)
@@ -127,13 +141,18 @@ poke(const owngil_edit *edit, const struct link_map *map, ElfW(Addr) place, void
     ElfW(Addr) page = place & ~(ElfW(Addr))(edit->page - 1);
     bool constant = page >= (edit->elf.relro & ~(ElfW(Addr))(edit->page - 1))
                     && page < (edit->elf.relro_end & ~(ElfW(Addr))(edit->page - 1));
+    int protection = protection_at(edit, place);
+    protection = constant ? protection & ~PROT_WRITE : protection;
     void *start = (void *)(map->l_addr + page);
-    if (constant && mprotect(start, edit->page, PROT_READ | PROT_WRITE) != 0) {
+    /* A relocation in text may be at any address. */
+    size_t size = place + sizeof(void *) - page > edit->page ? 2 * edit->page : edit->page;
+    bool writable = (protection & PROT_WRITE) != 0;
+    if (!writable && mprotect(start, size, PROT_READ | PROT_WRITE | protection) != 0) {
         return;
     }
-    *target = value;
-    if (constant) {
-        (void)mprotect(start, edit->page, PROT_READ);
+    memcpy(target, &value, sizeof(value));
+    if (!writable) {
+        (void)mprotect(start, size, protection);
     }
 }
 

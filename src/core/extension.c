@@ -24,8 +24,10 @@ module_from_definition(PyModuleDef *definition, const void *slots, PyObject *spe
 }
 
 PyDoc_STRVAR(create_module_doc,
-"create_module(handle, name, spec)\n--\n\n"
+"create_module(handle, name, spec, made)\n--\n\n"
 "Make the extension module of a loaded copy whose init symbols end in `name` (a str, with the underscore).\n\n"
+"A single-phase module is appended to the list `made` first, where it survives an interrupt right after this call: its\n"
+"init function must not run again.\n\n"
 "Return (module, True) when exec_module() must follow, (module, False) when the module is ready (single-phase), or a\n"
 "sentence that says why it is none. What the init function raises, goes on.");
 
@@ -34,8 +36,8 @@ create_module(PyObject *Py_UNUSED(unused), PyObject *args)
 {
     unsigned long long number;
     const char *name;
-    PyObject *spec;
-    if (!PyArg_ParseTuple(args, "KsO:create_module", &number, &name, &spec)) {
+    PyObject *spec, *list;
+    if (!PyArg_ParseTuple(args, "KsOO!:create_module", &number, &name, &spec, &PyList_Type, &list)) {
         return NULL;
     }
     void *handle = (void *)(uintptr_t)number;
@@ -92,7 +94,8 @@ create_module(PyObject *Py_UNUSED(unused), PyObject *args)
         Py_DECREF(made);
         return NULL;
     }
-    if (PyState_FindModule(definition) == NULL && PyState_AddModule(made, definition) < 0) {
+    if ((PyState_FindModule(definition) == NULL && PyState_AddModule(made, definition) < 0)
+        || PyList_Append(list, made) < 0) {
         Py_DECREF(made);
         return NULL;
     }
@@ -123,7 +126,38 @@ exec_module(PyObject *Py_UNUSED(unused), PyObject *module)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(create_checked_doc,
+"create_checked(override, create, spec)\n--\n\n"
+"Return ``create(spec)``, a function of CPython's that makes one of its own modules, with its check on whether they support\n"
+"sub-interpreters; `override` is what switches that check. In one C call, so that other threads do not see it on.");
+
+static PyObject *
+create_checked(PyObject *Py_UNUSED(unused), PyObject *args)
+{
+    PyObject *override, *create, *spec;
+    if (!PyArg_ParseTuple(args, "OOO:create_checked", &override, &create, &spec)) {
+        return NULL;
+    }
+    PyObject *former = PyObject_CallFunction(override, "i", 1);
+    if (former == NULL) {
+        return NULL;
+    }
+    Py_DECREF(former);
+    PyObject *module = PyObject_CallOneArg(create, spec);
+    PyObject *error = PyErr_GetRaisedException();
+    former = PyObject_CallFunction(override, "i", -1);
+    if (former == NULL) {
+        Py_CLEAR(module);
+        Py_XDECREF(error);
+        return NULL;
+    }
+    Py_DECREF(former);
+    PyErr_SetRaisedException(error);
+    return module;
+}
+
 PyMethodDef owngil_extension_functions[] = {
+    {"create_checked", create_checked, METH_VARARGS, create_checked_doc},
     {"create_module", create_module, METH_VARARGS, create_module_doc},
     {"exec_module", exec_module, METH_O, exec_module_doc},
     {NULL, NULL, 0, NULL},

@@ -198,12 +198,25 @@ free_block(void *address)
     }
 }
 
+/* The heap to take a block of `size` bytes from, or NULL. A worker's thread may run other interpreters too: nested ones,
+ * and main, which CPython switches to for what it keeps for the whole process. */
+static owngil_heap *
+heap_for(size_t size)
+{
+    if (size - (SMALLEST + 1) >= LARGEST - SMALLEST || current == NULL) {
+        return NULL;
+    }
+    PyThreadState *running = owngil_compat_current_tstate();
+    return running != NULL && PyThreadState_GetInterpreter(running) == current->interp ? current : NULL;
+}
+
 static void *
 hook_malloc(void *context, size_t size)
 {
     const PyMemAllocatorEx *next = context;
-    if (size - (SMALLEST + 1) < LARGEST - SMALLEST && current != NULL) {
-        void *result = take_block(current, size);
+    owngil_heap *heap = heap_for(size);
+    if (heap != NULL) {
+        void *result = take_block(heap, size);
         if (result != NULL) {
             return result;
         }
@@ -216,9 +229,9 @@ hook_calloc(void *context, size_t count, size_t size)
 {
     const PyMemAllocatorEx *next = context;
     size_t total;
-    if (current != NULL && !__builtin_mul_overflow(count, size, &total)
-        && total - (SMALLEST + 1) < LARGEST - SMALLEST) {
-        void *result = take_block(current, total);
+    owngil_heap *heap = __builtin_mul_overflow(count, size, &total) ? NULL : heap_for(total);
+    if (heap != NULL) {
+        void *result = take_block(heap, total);
         if (result != NULL) {
             return memset(result, 0, total);
         }
@@ -264,6 +277,14 @@ owngil_heap_install(void)
     if (range != NULL || getenv("PYTHONMALLOC") != NULL) {
         return;
     }
+    for (size_t k = 0; k < 2; k++) {
+        PyMem_GetAllocator(domains[k], &original[k]);
+    }
+    /* CPython's own are the same for both and have no context. Others have one; those that are there for a while only
+     * put back what was there before them, and our blocks would come to who does not know them. */
+    if (original[0].ctx != NULL || original[1].ctx != NULL || original[0].malloc != original[1].malloc) {
+        return;
+    }
     char *start = mmap(NULL, RANGE + CHUNK, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (start == MAP_FAILED) {
         return;
@@ -274,7 +295,6 @@ owngil_heap_install(void)
     for (size_t k = 0; k < 2; k++) {
         PyMemAllocatorEx hook = {.ctx = &original[k], .malloc = hook_malloc, .calloc = hook_calloc,
                                  .realloc = hook_realloc, .free = hook_free};
-        PyMem_GetAllocator(domains[k], &original[k]);
         PyMem_SetAllocator(domains[k], &hook);
     }
 }

@@ -13,15 +13,16 @@ enum { OWNGIL_HEAP_CLASSES = 80 }; /* sizes of blocks: eight for each doubling f
 
 /* Changed with the GIL of the worker's interpreter only. */
 typedef struct {
+    PyInterpreterState *interp; /* whose objects these are: set before it is used */
     struct owngil_chunk *all;
     struct owngil_chunk *with_room[OWNGIL_HEAP_CLASSES];
 } owngil_heap;
 
-/* Puts the heaps before CPython's allocators; once is enough. Does nothing when PYTHONMALLOC asks for a special one, or
- * no range of addresses can be had. Needs the GIL of the main interpreter. */
+/* Puts the heaps before CPython's allocators; once is enough. Does nothing when others are there before it (tracemalloc,
+ * debug hooks), or no range of addresses can be had. Needs the GIL of the main interpreter. */
 void owngil_heap_install(void);
 
-/* The calling thread takes its blocks from `self` from now on; NULL: from CPython again.
+/* The calling thread takes its blocks from `self` from now on, while it runs `self->interp`; NULL: from CPython again.
  * Returns where it took them from before. */
 owngil_heap *owngil_heap_use(owngil_heap *self);
 

@@ -257,10 +257,12 @@ worker_main(void *argument)
         self->interp = interp;
         pthread_mutex_unlock(&self->lock);
         atomic_store(&self->interpreter_id, PyInterpreterState_GetID(interp));
+        self->heap.interp = interp;
         owngil_heap_use(&self->heap);
         if (run_bootstrap(self) < 0) {
             owngil_interp_before_end(self); /* which may not be registered yet */
         }
+        owngil_copies_end_thread(&self->copies);
         turn_away_visitors(self);
         remove_from_living(self);
         Py_EndInterpreter(tstate);
@@ -351,8 +353,10 @@ owngil_interp_join(owngil_worker *self)
     if (!owngil_copies_unload(&self->copies)) {
         owngil_shared_acquire(&self->base); /* for ever: what stays loaded may come back to it */
     }
-    owngil_arenas_free(self);
-    owngil_heap_clear(&self->heap);
+    if (owngil_copies_are_idle(&self->copies)) {
+        owngil_arenas_free(self);
+        owngil_heap_clear(&self->heap);
+    }
     Py_END_ALLOW_THREADS
 }
 

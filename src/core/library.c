@@ -174,23 +174,44 @@ write_copy(PyObject *Py_UNUSED(module), PyObject *args)
     return failed ? sentence(why) : Py_NewRef(Py_None);
 }
 
-PyDoc_STRVAR(load_copy_doc,
-"load_copy(copy)\n--\n\n"
-"Load a copy that was written. Return its handle, or a sentence that says why it cannot be loaded.");
+PyDoc_STRVAR(load_copies_doc,
+"load_copies(copies)\n--\n\n"
+"Load copies that were written: a tuple of those that need each other. Return None, or a sentence that says why one\n"
+"cannot be loaded.");
 
 static PyObject *
-load_copy(PyObject *Py_UNUSED(module), PyObject *number)
+load_copies(PyObject *Py_UNUSED(module), PyObject *numbers)
 {
-    owngil_copy *copy = PyLong_AsVoidPtr(number);
-    owngil_worker *worker = copy != NULL ? require_worker() : NULL;
+    owngil_worker *worker = require_worker();
     if (worker == NULL) {
         return NULL;
     }
-    char why[2048] = "";
-    if (owngil_copies_load(&worker->copies, copy, why, sizeof(why)) < 0) {
-        return sentence(why);
+    if (!PyTuple_Check(numbers)) {
+        PyErr_SetString(PyExc_TypeError, "load_copies() takes a tuple");
+        return NULL;
     }
-    return PyLong_FromVoidPtr(copy->loaded.handle);
+    for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(numbers); k++) {
+        owngil_copy *copy = PyLong_AsVoidPtr(PyTuple_GET_ITEM(numbers, k));
+        if (copy == NULL) {
+            return NULL;
+        }
+        char why[2048] = "";
+        if (owngil_copies_load(&worker->copies, copy, why, sizeof(why)) < 0) {
+            return sentence(why);
+        }
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(handle_of_copy_doc,
+"handle_of_copy(copy)\n--\n\n"
+"Return the dynamic loader's handle of a copy, 0 if it is not loaded.");
+
+static PyObject *
+handle_of_copy(PyObject *Py_UNUSED(module), PyObject *number)
+{
+    owngil_copy *copy = PyLong_AsVoidPtr(number);
+    return copy == NULL ? NULL : PyLong_FromVoidPtr(copy->loaded.handle);
 }
 
 PyDoc_STRVAR(discard_copy_doc,
@@ -249,7 +270,8 @@ PyMethodDef owngil_library_functions[] = {
     {"read_library", read_library, METH_VARARGS, read_library_doc},
     {"reserve_copy", reserve_copy, METH_VARARGS, reserve_copy_doc},
     {"write_copy", write_copy, METH_VARARGS, write_copy_doc},
-    {"load_copy", load_copy, METH_O, load_copy_doc},
+    {"load_copies", load_copies, METH_O, load_copies_doc},
+    {"handle_of_copy", handle_of_copy, METH_O, handle_of_copy_doc},
     {"discard_copy", discard_copy, METH_O, discard_copy_doc},
     {"open_library", open_library, METH_VARARGS, open_library_doc},
     {"close_library", close_library, METH_O, close_library_doc},

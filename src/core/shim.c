@@ -7,7 +7,11 @@
 #include "shim.h"
 
 #include <dlfcn.h>
+#include <mqueue.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <threads.h>
+#include <time.h>
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -103,18 +107,81 @@ owngil_shim_dlsym(void *handle, const char *name)
     return dlsym(handle, name);
 }
 
+/* What is called later, with nobody to ask whether it is still there. */
+
+EXPORT void
+owngil_shim_PyMem_SetAllocator(PyMemAllocatorDomain domain, PyMemAllocatorEx *allocator)
+{
+    owngil_shim_data.keep(owngil_shim_data.worker, (const void *)allocator->malloc);
+    PyMem_SetAllocator(domain, allocator);
+}
+
+EXPORT void
+owngil_shim_PyObject_SetArenaAllocator(PyObjectArenaAllocator *allocator)
+{
+    owngil_shim_data.keep(owngil_shim_data.worker, (const void *)allocator->alloc);
+    PyObject_SetArenaAllocator(allocator);
+}
+
+static void
+keep_event(const struct sigevent *event)
+{
+    if (event != NULL && event->sigev_notify == SIGEV_THREAD) {
+        owngil_shim_data.keep(owngil_shim_data.worker, (const void *)event->sigev_notify_function);
+    }
+}
+
+EXPORT int
+owngil_shim_timer_create(clockid_t clock, struct sigevent *event, timer_t *timer)
+{
+    keep_event(event);
+    return timer_create(clock, event, timer);
+}
+
+EXPORT int
+owngil_shim_mq_notify(mqd_t queue, const struct sigevent *event)
+{
+    keep_event(event);
+    return mq_notify(queue, event);
+}
+
+EXPORT int
+owngil_shim_on_exit(void (*function)(int, void *), void *argument)
+{
+    owngil_shim_data.keep(owngil_shim_data.worker, (const void *)function);
+    return on_exit(function, argument);
+}
+
 EXPORT unsigned long
 owngil_shim_PyThread_start_new_thread(void (*start)(void *), void *argument)
 {
     owngil_shim_data.keep(owngil_shim_data.worker, (const void *)start);
-    return PyThread_start_new_thread(start, argument);
+    owngil_thread *thread = owngil_shim_data.new_thread(
+        (owngil_thread){.start_python = start, .argument = argument, .worker = owngil_shim_data.worker});
+    if (thread == NULL) {
+        return PYTHREAD_INVALID_THREAD_ID;
+    }
+    unsigned long ident = PyThread_start_new_thread(owngil_shim_data.run_python_thread, thread);
+    if (ident == PYTHREAD_INVALID_THREAD_ID) {
+        owngil_shim_data.drop_thread(thread);
+    }
+    return ident;
 }
 
 EXPORT int
-owngil_shim_thrd_create(thrd_t *thread, thrd_start_t start, void *argument)
+owngil_shim_thrd_create(thrd_t *handle, thrd_start_t start, void *argument)
 {
     owngil_shim_data.keep(owngil_shim_data.worker, (const void *)start);
-    return thrd_create(thread, start, argument);
+    owngil_thread *thread = owngil_shim_data.new_thread(
+        (owngil_thread){.start_c11 = start, .argument = argument, .worker = owngil_shim_data.worker});
+    if (thread == NULL) {
+        return thrd_nomem;
+    }
+    int error = thrd_create(handle, owngil_shim_data.run_c11_thread, thread);
+    if (error != thrd_success) {
+        owngil_shim_data.drop_thread(thread);
+    }
+    return error;
 }
 
 EXPORT int
@@ -135,10 +202,19 @@ owngil_shim_tss_delete(tss_t key)
 }
 
 EXPORT int
-owngil_shim_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument)
+owngil_shim_pthread_create(pthread_t *handle, const pthread_attr_t *attributes, void *(*start)(void *), void *argument)
 {
     owngil_shim_data.keep(owngil_shim_data.worker, (const void *)start);
-    return pthread_create(thread, attributes, start, argument);
+    owngil_thread *thread = owngil_shim_data.new_thread(
+        (owngil_thread){.start = start, .argument = argument, .worker = owngil_shim_data.worker});
+    if (thread == NULL) {
+        return EAGAIN;
+    }
+    int error = pthread_create(handle, attributes, owngil_shim_data.run_thread, thread);
+    if (error != 0) {
+        owngil_shim_data.drop_thread(thread);
+    }
+    return error;
 }
 
 EXPORT int
@@ -163,4 +239,5 @@ owngil_shim_start_thread(void *thread, void ***state, void (*depend)(void))
 {
     owngil_shim_data.keep(owngil_shim_data.worker, **state);
     owngil_shim_data.start_thread(thread, state, depend);
+    owngil_shim_data.add_thread(owngil_shim_data.worker, *(pthread_t *)thread); /* all that is in a std::thread */
 }

@@ -2,9 +2,7 @@
 #ifndef OWNGIL_SHIM_H
 #define OWNGIL_SHIM_H
 
-#include "compat.h"
-#include <pthread.h>
-#include <stdbool.h>
+#include "copies.h"
 
 struct owngil_worker;
 
@@ -26,6 +24,12 @@ typedef struct {
     int (*add_exit)(struct owngil_worker *worker, void (*function)(void));
     void (*add_key)(struct owngil_worker *worker, pthread_key_t key, const void *destroy);
     void (*remove_key)(struct owngil_worker *worker, pthread_key_t key);
+    owngil_thread *(*new_thread)(owngil_thread thread);
+    void (*drop_thread)(owngil_thread *thread);
+    void *(*run_thread)(void *thread); /* these are in the core: the shim may be unloaded while they run */
+    int (*run_c11_thread)(void *thread);
+    void (*run_python_thread)(void *thread);
+    void (*add_thread)(struct owngil_worker *worker, pthread_t thread);
 } owngil_shim;
 
 /* The names of the functions that copies call instead of those of Python, libc and libstdc++; the shim has each under
@@ -34,7 +38,8 @@ typedef struct {
     X(PyGILState_Ensure) X(PyGILState_Release) X(PyGILState_Check) X(Py_AtExit) X(PySys_AddAuditHook) \
     X(Py_IsInitialized) X(Py_IsFinalizing) X(_Py_IsFinalizing) \
     X(PyThread_tss_create) X(PyThread_tss_delete) X(PyThread_tss_free) \
-    X(PyThread_start_new_thread) \
+    X(PyThread_start_new_thread) X(PyMem_SetAllocator) X(PyObject_SetArenaAllocator) \
+    X(timer_create) X(mq_notify) X(on_exit) \
     X(dlsym) X(thrd_create) X(tss_create) X(tss_delete) X(pthread_create) X(pthread_key_create) X(pthread_key_delete)
 
 #endif

@@ -117,6 +117,13 @@ start_worker(PyObject *module, PyObject *args)
                           state->queue_type, &replies)) {
         return NULL;
     }
+    if (owngil_compat_tracemalloc_hangs()) {
+        PyErr_Format(PyExc_RuntimeError,
+                     "worker '%s' cannot be started while tracemalloc is tracing: before Python 3.15, making an interpreter"
+                     " then waits for ever. Call tracemalloc.stop() first, or start tracing when the workers are there.",
+                     name);
+        return NULL;
+    }
     owngil_message *setup = owngil_message_from_parts(state, 0, 0, parts);
     if (setup == NULL) {
         return NULL;

@@ -29,6 +29,7 @@ class Copy:
         self.path = path
         self.number = number  # the core's
         self.name = name  # by which other copies can need it
+        self.soname: bytes | None = None  # by which originals need it
         self.handle = 0  # the dynamic loader's, once it is loaded
         self.shared: list[str] = []  # paths of the shared libraries that it needs
         self.private: list[str] = []  # and of the private ones
@@ -218,11 +219,17 @@ class _Loading:
 
     def load(self) -> None:
         """Load the copy and the others of its circle, each of which brings all."""
+        problem = _core.load_copies(tuple(copy.number for copy in (*self.circle, self.copy)))
+        if problem is not None:
+            raise LoadError(problem)
+        self.note()
+
+    def note(self) -> None:
+        """Take down which copies are loaded."""
         for copy in (*self.circle, self.copy):
-            handle = _core.load_copy(copy.number)
-            if isinstance(handle, str):
-                raise LoadError(handle)
-            copy.handle = handle
+            copy.handle = _core.handle_of_copy(copy.number)
+            if copy.handle and copy.soname is not None:
+                _private_names.setdefault(copy.soname, copy)
 
     def let_go(self) -> None:
         """Close the shared libraries: the copies that need them hold them now."""
@@ -230,7 +237,8 @@ class _Loading:
             _core.close_library(handle)
 
     def discard(self) -> None:
-        """Forget the copies that could not be loaded."""
+        """Forget the copies that could not be loaded; an interrupt comes right after loading, and they stay."""
+        self.note()
         for copy in (self.copy, *self.circle):
             if not copy.handle:
                 _core.discard_copy(copy.number)
@@ -239,8 +247,10 @@ class _Loading:
 
 _SYSTEM = tuple(os.fsencode(name) for name in _policy.SYSTEM_LIBRARIES)
 _under_way: dict[tuple[int, int], _Loading] = {}
-# Threads of the worker load one after the other. Constructors may come back in.
+# Threads of the worker load one after the other. Constructors may come back in. Nothing is imported under it.
 _lock = RLock()
+_depth = 0  # how often the thread that has it came in
+_unlimited: list[str] = []  # paths of the shared libraries that were loaded meanwhile
 
 
 def _is_private(path: bytes, image: _Image, beside: bool, inherited: tuple[bytes, ...]) -> bool:
@@ -284,6 +294,7 @@ def _load(path: str, inherited: tuple[bytes, ...]) -> tuple[Copy, _Loading | Non
         return known, None
     image = _read(raw)
     loading = _under_way[identity] = _Loading(path, len(_under_way))
+    loading.copy.soname = image.soname
     finished = False
     try:
         loading.gather(image, inherited)
@@ -300,9 +311,7 @@ def _load(path: str, inherited: tuple[bytes, ...]) -> tuple[Copy, _Loading | Non
             loading.discard()
         if loading.lowest == loading.depth or not finished:
             loading.let_go()
-    _threads.limit(loading.copy.shared)
-    if image.soname is not None:
-        _private_names.setdefault(image.soname, loading.copy)
+    _unlimited.extend(loading.copy.shared)
     return loading.copy, None
 
 
@@ -319,9 +328,20 @@ def load(path: str) -> Copy:
     LoadError
         If it cannot be loaded.
     """
+    global _depth
     with _lock:
-        copy, _ = _load(path, ())
-        return copy
+        _depth += 1
+        try:
+            copy, _ = _load(path, ())
+        finally:
+            _depth -= 1
+        new = [] if _depth else [*_unlimited]
+        if new:
+            _unlimited.clear()
+    # This may import modules, and whoever imports one of those may be waiting for the lock with that module's own lock.
+    if new:
+        _threads.limit(new)
+    return copy
 
 
 def find_private(name: str) -> Copy | None:

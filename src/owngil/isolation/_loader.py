@@ -59,6 +59,8 @@ class _SinglePhase:
 
 
 _single_phase: dict[tuple[str, str], _SinglePhase] = {}
+# What an interrupt came upon before it was there.
+_begun: dict[tuple[str, str], list[ModuleType]] = {}
 
 
 def _symbol(name: str) -> str:
@@ -101,13 +103,15 @@ def _create_private(spec: ModuleSpec, path: str, real: str) -> tuple[ModuleType,
         copy = _libraries.load(real)
     except _libraries.LoadError as error:
         raise _failure(spec.name, path, str(error)) from None
-    made = _core.create_module(copy.handle, _symbol(spec.name), spec)
+    begun = _begun.setdefault((spec.name, real), [])
+    made = (begun[0], False) if begun else _core.create_module(copy.handle, _symbol(spec.name), spec, begun)
     if isinstance(made, str):
         raise _failure(spec.name, path, made)
     module, unfinished = made
     if not unfinished:
         _adopt(module, spec, path)
         _single_phase[spec.name, real] = _SinglePhase(module)
+    _begun.pop((spec.name, real), None)
     loaded_modules.append(LoadedModule(spec.name, real, "multi-phase" if unfinished else "single-phase"))
     return module, unfinished
 
@@ -120,13 +124,13 @@ def _create(self: ExtensionFileLoader, spec: ModuleSpec) -> ModuleType:
         return module
     if spec.name in _policy.STDLIB_REFUSED:
         raise _unsupported(spec.name, path, _policy.STDLIB_REFUSED[spec.name])
-    return _checked(spec.name, path, lambda: _create_shared(self, spec))
+    return _checked(_imp.create_dynamic, spec, path)
 
 
 def _exec(self: ExtensionFileLoader, module: ModuleType) -> None:
     unfinished = getattr(self, "_owngil_unfinished", None)
     if unfinished is None:
-        _checked(module.__name__, getattr(module, "__file__", None), lambda: _exec_shared(self, module))
+        _exec_shared(self, module)
     elif unfinished:
         _core.exec_module(module)
     if module.__name__ == "_ctypes":
@@ -138,15 +142,13 @@ def _create_builtin_checked(spec: ModuleSpec) -> ModuleType | None:
         return _create_builtin(spec)
     if spec.name in _policy.STDLIB_REFUSED:
         raise _unsupported(spec.name, None, _policy.STDLIB_REFUSED[spec.name])
-    return _checked(spec.name, None, lambda: _create_builtin(spec))
+    return _checked(_imp.create_builtin, spec, None)
 
 
 def _exec_builtin_checked(module: ModuleType) -> None:
+    _exec_builtin(module)
     if module.__name__ in _policy.HARMLESS_BUILTINS:
-        _exec_builtin(module)
         _policy.HARMLESS_BUILTINS[module.__name__](module)
-    else:
-        _checked(module.__name__, None, lambda: _exec_builtin(module))
     if module.__name__ == "_ctypes":
         _ctypes_hook.install(module)
 
@@ -160,21 +162,18 @@ def _unsupported(name: str, path: str | None, reason: str) -> IsolationError:
     )
 
 
-def _checked[T](name: str, path: str | None, make: Callable[[], T]) -> T:
-    """Return ``make()``, which loads one of Python's own modules, under CPython's check of what it supports.
+def _checked(create: Callable[[ModuleSpec], ModuleType], spec: ModuleSpec, path: str | None) -> ModuleType:
+    """Return ``create(spec)``, which makes one of Python's own modules, under CPython's check of what it supports.
 
     The check is off otherwise. Private modules need that not only while they are created: PyO3's, for one, make their
     submodules when they are executed, or later.
     """
-    former = _override_check(1)
     try:
-        return make()
+        return _core.create_checked(_override_check, create, spec)
     except ImportError as error:
         if "subinterpreter" not in str(error):
             raise
-        raise _unsupported(name, path, "it says so itself") from None
-    finally:
-        _override_check(former)
+        raise _unsupported(spec.name, path, "it says so itself") from None
 
 
 class _Refusals:
