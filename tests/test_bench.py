@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -152,31 +153,41 @@ def test_bad_input_is_refused(bench, arguments):
     assert err.count("\n") == 1
 
 
-def test_ctrl_c_ends_the_children(tmp_path):
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "owngil",
-            "bench",
-            "--executors",
-            "processes-forkserver",
-            "--measures",
-            "latency,submit",
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    children = f"/proc/{process.pid}/task/{process.pid}/children"
-    while not open(children).read():  # noqa: SIM115
+def running_in_group(group):
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, number = path.read_text().rpartition(")")[2].split()[:3]
+        except OSError:  # it has ended
+            continue
+        if int(number) == group and state not in "ZX":
+            found.append(path.parent.name)
+    return found
+
+
+def test_ctrl_c_ends_the_children():
+    # sh lets what it runs in the background ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        command = subprocess.Popen(
+            [sys.executable, "-m", "owngil", "bench", "--executors", "processes-forkserver"],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    children = Path(f"/proc/{command.pid}/task/{command.pid}/children")
+    while not children.read_text():
         time.sleep(0.01)
-    child = int(open(children).read().split()[0])  # noqa: SIM115
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "owngil bench: interrupted\n")
-    with pytest.raises(ProcessLookupError):
-        os.killpg(child, 0)
+    child = int(children.read_text().split()[0])
+    command.send_signal(signal.SIGINT)
+    _, err = command.communicate(timeout=60)
+    assert (command.returncode, err) == (130, "owngil bench: interrupted\n")
+    assert not Path(f"/proc/{child}").exists()
+    deadline = time.monotonic() + 30  # of those that it started, killed with it, nobody tells when they are gone
+    while running_in_group(child) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert running_in_group(child) == []
 
 
 # The report
