@@ -20,6 +20,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from owngil.cli._ctrl_c import DeferredCtrlC
 from owngil.cli._packages import Package
 from owngil.cli._probe import HUNG
 
@@ -204,7 +205,9 @@ class _Child:
 
 
 def _run(package: Package, workers: int, timeout: float) -> _Outcome:
-    with _Child(package, workers, timeout) as child:
+    # An interrupt in between would leave the process running.
+    with DeferredCtrlC() as ctrl_c, _Child(package, workers, timeout) as child:
+        ctrl_c.let_in()
         return child.follow()
 
 

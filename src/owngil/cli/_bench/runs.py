@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from owngil.cli._bench.measures import MEASURES
+from owngil.cli._ctrl_c import DeferredCtrlC
 
 __all__ = ["ALONE", "Run", "measure"]
 
@@ -127,7 +128,9 @@ def measure(executor: str, workers: int, measures: list[str], settings: dict[str
     while left:
         request = {"executor": executor, "workers": workers, "measures": left, "settings": settings}
         doing = left[0]
-        with _Process(request) as process:
+        # An interrupt in between would leave the process running.
+        with DeferredCtrlC() as ctrl_c, _Process(request) as process:
+            ctrl_c.let_in()
             try:
                 while (events := process.events(timeout)) is not None:
                     for event in events:
