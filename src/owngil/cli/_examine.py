@@ -282,9 +282,13 @@ def _advise_end(package: Package, timeout: float, result: Result) -> None:
             result.advice = _ELSEWHERE
         return
     result.advice = _ELSEWHERE
-    if result.verdict == "crashes" and _run(package, 1, timeout).finished:
-        result.notes.append("It works in one worker at a time.")
-        result.advice = "Use it in one worker only, in the main interpreter, or in a process of its own."
+    if result.verdict == "crashes":
+        alone = _run(package, 1, timeout)
+        if alone.finished:
+            result.notes.append("It works in one worker at a time.")
+            result.advice = "Use it in one worker only, in the main interpreter, or in a process of its own."
+        elif alone.stacks:
+            result.stacks = alone.stacks  # two workers that crash at once cut each other's short
 
 
 def _code(result: Result) -> int | None:
