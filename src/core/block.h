@@ -1,4 +1,4 @@
-/* A block of memory that belongs to the process, so that bytes can outlive the interpreter that wrote them. */
+/* A block of memory that any interpreter may read, and that stays as long as somebody refers to it. */
 #ifndef OWNGIL_BLOCK_H
 #define OWNGIL_BLOCK_H
 
@@ -7,13 +7,14 @@
 /* NumPy and Arrow like their data on cache lines. */
 #define OWNGIL_BLOCK_ALIGNMENT 64
 
+/* Where the memory is and whose, the kind of block knows: see lease.h for what an interpreter lends. */
 typedef struct {
     owngil_shared base;
+    void *data;
     size_t size; /* bytes */
-    _Alignas(OWNGIL_BLOCK_ALIGNMENT) char data[];
 } owngil_block;
 
-/* Returns a block of `size` uninitialised bytes, or NULL without memory. Needs no GIL. */
+/* Returns a block of the process's own: `size` uninitialised bytes, which outlive the interpreter that writes them, or NULL without memory. Needs no GIL. */
 owngil_block *owngil_block_new(size_t size);
 
 #endif

@@ -1,5 +1,6 @@
 /* owngil._core.Block: a process-wide block seen from one interpreter, through the buffer protocol. */
 #include "block.h"
+#include "lease.h"
 #include "module.h"
 
 #include <string.h>
@@ -24,17 +25,23 @@ owngil_block_wrap(owngil_state *state, owngil_shared *shared, bool writable)
 }
 
 PyDoc_STRVAR(block_doc,
-"Block(data, /)\n--\n\n"
-"A copy of a contiguous buffer in memory that belongs to the process.\n\n"
+"Block(data, /, lend=False)\n--\n\n"
+"A copy of a contiguous buffer in memory that belongs to the process; or with `lend`, in the main interpreter, that buffer\n"
+"itself, which its object keeps until the last reference to the block is gone.\n\n"
 "The block itself is read-only; the one that a receiver gets may be writable.");
 
 static PyObject *
 block_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     PyObject *data;
-    static char *names[] = {"", NULL};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:Block", names, &data)) {
+    int lend = 0;
+    static char *names[] = {"", "lend", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|p:Block", names, &data, &lend)) {
         return NULL;
+    }
+    if (lend && PyInterpreterState_Get() == PyInterpreterState_Main()) {
+        owngil_block *lent = owngil_lease_new(data);
+        return lent == NULL ? NULL : owngil_block_wrap(owngil_state_of(type), &lent->base, false);
     }
     Py_buffer view;
     if (PyObject_GetBuffer(data, &view, PyBUF_ANY_CONTIGUOUS) < 0) {

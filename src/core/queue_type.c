@@ -1,5 +1,6 @@
 /* owngil._core.Queue and Message: a process-wide queue, and what was put into it, seen from one interpreter. */
 #include "block.h"
+#include "lease.h"
 #include "module.h"
 #include "queue.h"
 
@@ -154,6 +155,7 @@ queue_get(PyObject *self, PyObject *args, PyObject *kwargs)
         Py_END_ALLOW_THREADS
         again = owngil_wait_end(code);
     } while (again > 0);
+    owngil_lease_settle();
     if (again < 0) {
         return NULL;
     }

@@ -1,6 +1,7 @@
 /* owngil._core.Worker: a worker seen from an interpreter, and the functions that workers call about themselves. */
 #include "immortals.h"
 #include "interp.h"
+#include "lease.h"
 #include "module.h"
 #include "runtime.h"
 
@@ -232,6 +233,7 @@ end_kept_workers(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
     Py_BEGIN_ALLOW_THREADS
     owngil_runtime_exit();
+    owngil_lease_end();
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }

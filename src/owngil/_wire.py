@@ -71,10 +71,11 @@ def _explain(error: Exception, obj: object, what: str) -> Exception:
     return kind(f"{what}: {culprit} cannot be pickled: {error}")
 
 
-def dumps(obj: object, what: str) -> Parts:
+def dumps(obj: object, what: str, *, lend: bool = False) -> Parts:
     """Turn `obj` into the parts of a message.
 
-    Each buffer is copied once, into memory of the process.
+    Each buffer is copied once, into memory of the process; or with `lend` the receiver reads the sender's own memory, which
+    stays as it is for as long. Only the main interpreter can lend: others may end before.
 
     Parameters
     ----------
@@ -82,6 +83,8 @@ def dumps(obj: object, what: str) -> Parts:
         Anything picklable; channels too.
     what : str
         What `obj` is, for the error: the start of a sentence.
+    lend : bool
+        Whether buffers are lent.
 
     Raises
     ------
@@ -99,12 +102,12 @@ def dumps(obj: object, what: str) -> Parts:
     except Exception as error:
         raise _explain(error, obj, what) from error
     with file.getbuffer() as stream:
-        return (Block(stream), *map(Block, pickler.buffers), *pickler.queues)
+        return (Block(stream), *(Block(buffer, lend=lend) for buffer in pickler.buffers), *pickler.queues)
 
 
 def dumps_call(fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> Parts:
     """Turn a call into the parts of a message; see `dumps`."""
-    return dumps((fn, args, kwargs), f"{describe_callable(fn)} cannot be sent to a worker")
+    return dumps((fn, args, kwargs), f"{describe_callable(fn)} cannot be sent to a worker", lend=True)
 
 
 def loads(parts: Parts) -> Any:
