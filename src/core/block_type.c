@@ -1,4 +1,5 @@
 /* owngil._core.Block: a process-wide block seen from one interpreter, through the buffer protocol. */
+#include "array_memory.h"
 #include "block.h"
 #include "lease.h"
 #include "module.h"
@@ -64,6 +65,31 @@ block_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return owngil_block_wrap(owngil_state_of(type), &block->base, false);
 }
 
+PyDoc_STRVAR(of_array_doc,
+"of_array(start, data, /)\n--\n\n"
+"Return the block of a contiguous buffer that lies in an array whose memory at the address `start` use_array_memory() gave,\n"
+"without a copy; or None if it does not lie in there.");
+
+static PyObject *
+block_of_array(PyObject *type, PyObject *args)
+{
+    unsigned long long start;
+    PyObject *data;
+    if (!PyArg_ParseTuple(args, "KO:of_array", &start, &data)) {
+        return NULL;
+    }
+    Py_buffer view;
+    if (PyObject_GetBuffer(data, &view, PyBUF_ANY_CONTIGUOUS) < 0) {
+        return NULL;
+    }
+    owngil_block *block = owngil_array_memory_block((void *)(uintptr_t)start, view.buf, (size_t)view.len);
+    PyBuffer_Release(&view);
+    if (block == NULL) {
+        Py_RETURN_NONE;
+    }
+    return owngil_block_wrap(owngil_state_of((PyTypeObject *)type), &block->base, false);
+}
+
 static int
 block_getbuffer(PyObject *op, Py_buffer *view, int flags)
 {
@@ -80,6 +106,7 @@ block_length(PyObject *op)
 
 static PyMethodDef block_methods[] = {
     {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
+    {"of_array", block_of_array, METH_VARARGS | METH_CLASS, of_array_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -5,6 +5,7 @@
  * the import hook has switched off CPython's check whether they support sub-interpreters: what it guards against, C
  * statics shared between interpreters, a private copy does not have.
  */
+#include "array_memory.h"
 #include "module.h"
 
 #include <dlfcn.h>
@@ -156,7 +157,18 @@ create_checked(PyObject *Py_UNUSED(unused), PyObject *args)
     return module;
 }
 
+PyDoc_STRVAR(use_array_memory_doc,
+"use_array_memory(api)\n--\n\n"
+"Let the NumPy whose `_ARRAY_API` this is take the memory of its arrays from where they can be handed over without a copy.");
+
+static PyObject *
+use_array_memory(PyObject *Py_UNUSED(unused), PyObject *api)
+{
+    return owngil_array_memory_install(api) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
 PyMethodDef owngil_extension_functions[] = {
+    {"use_array_memory", use_array_memory, METH_O, use_array_memory_doc},
     {"create_checked", create_checked, METH_VARARGS, create_checked_doc},
     {"create_module", create_module, METH_VARARGS, create_module_doc},
     {"exec_module", exec_module, METH_O, exec_module_doc},

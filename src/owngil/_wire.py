@@ -7,6 +7,7 @@ handed over as what they are, and the receiver's unpickler asks for them by numb
 
 import io
 import pickle
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -71,6 +72,21 @@ def _explain(error: Exception, obj: object, what: str) -> Exception:
     return kind(f"{what}: {culprit} cannot be pickled: {error}")
 
 
+def _block_of(buffer: Any) -> Block:
+    """Return the block of a buffer of this worker: its own memory if that belongs to one of its arrays, else a copy."""
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        with memoryview(buffer) as view:
+            owner = view.obj
+        while isinstance(owner, numpy.ndarray) and owner.base is not None:
+            owner = owner.base
+        if isinstance(owner, numpy.ndarray) and numpy._core.multiarray.get_handler_name(owner) == "owngil":
+            block = Block.of_array(owner.__array_interface__["data"][0], buffer)
+            if block is not None:
+                return block
+    return Block(buffer)
+
+
 def dumps(obj: object, what: str, *, lend: bool = False) -> Parts:
     """Turn `obj` into the parts of a message.
 
@@ -102,7 +118,7 @@ def dumps(obj: object, what: str, *, lend: bool = False) -> Parts:
     except Exception as error:
         raise _explain(error, obj, what) from error
     with file.getbuffer() as stream:
-        return (Block(stream), *(Block(buffer, lend=lend) for buffer in pickler.buffers), *pickler.queues)
+        return (Block(stream), *(Block(buffer, lend=True) if lend else _block_of(buffer) for buffer in pickler.buffers), *pickler.queues)
 
 
 def dumps_call(fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> Parts:

@@ -39,6 +39,9 @@ class LoadedModule(NamedTuple):
 
 loaded_modules: list[LoadedModule] = []
 
+# NumPy's C API, in NumPy 2 and before.
+_NUMPY = ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath")
+
 
 class _SinglePhase:
     """A single-phase module as its init function left it: that function must not run twice.
@@ -135,6 +138,8 @@ def _exec(self: ExtensionFileLoader, module: ModuleType) -> None:
         _core.exec_module(module)
     if module.__name__ == "_ctypes":
         _ctypes_hook.install(module)
+    elif unfinished and module.__name__ in _NUMPY:
+        _core.use_array_memory(module._ARRAY_API)
 
 
 def _create_builtin_checked(spec: ModuleSpec) -> ModuleType | None:
