@@ -22,6 +22,12 @@ static void
 lease_free(owngil_shared *base)
 {
     lease *self = (lease *)base;
+    PyThreadState *running = owngil_compat_current_tstate();
+    if (running != NULL && PyThreadState_GetInterpreter(running) == PyInterpreterState_Main()) {
+        PyBuffer_Release(&self->view);
+        free(self);
+        return;
+    }
     lease *first = atomic_load(&returned);
     do {
         self->next = first;

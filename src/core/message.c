@@ -4,14 +4,21 @@
 
 enum { WAITING, TAKEN, CANCELLED };
 
+void
+owngil_message_clear(owngil_message *self)
+{
+    size_t count = self->count;
+    self->count = 0;
+    for (size_t k = 0; k < count; k++) {
+        owngil_shared_release(self->parts[k]);
+    }
+}
+
 static void
 message_free(owngil_shared *base)
 {
-    owngil_message *self = (owngil_message *)base;
-    for (size_t k = 0; k < self->count; k++) {
-        owngil_shared_release(self->parts[k]);
-    }
-    free(self);
+    owngil_message_clear((owngil_message *)base);
+    free(base);
 }
 
 owngil_message *
@@ -40,7 +47,11 @@ bool
 owngil_message_cancel(owngil_message *self)
 {
     int expected = WAITING;
-    return atomic_compare_exchange_strong(&self->state, &expected, CANCELLED);
+    if (!atomic_compare_exchange_strong(&self->state, &expected, CANCELLED)) {
+        return false;
+    }
+    owngil_message_clear(self);
+    return true;
 }
 
 bool

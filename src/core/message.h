@@ -1,7 +1,8 @@
 /* A message: what one thread hands to another, made of parts that any interpreter may hold.
  *
- * A message is immutable but for its state: waiting in a queue, taken out of it, or cancelled before that. Exactly one
- * of "taken" and "cancelled" ever happens, decided by one compare-and-swap, so that whoever cancels knows.
+ * A message waits in a queue, is taken out of it, or cancelled before that. Exactly one of "taken" and "cancelled" ever
+ * happens, decided by one compare-and-swap, so that whoever cancels knows. Whoever it was has the parts for himself, and
+ * lets go of them: others may hold the message for long, to ask what became of it.
  */
 #ifndef OWNGIL_MESSAGE_H
 #define OWNGIL_MESSAGE_H
@@ -16,7 +17,7 @@ typedef struct owngil_message {
     atomic_int state;
     int kind;                    /* what it is for: sender and receiver agree on the numbers */
     uint64_t id;                 /* what it belongs to */
-    size_t count;
+    size_t count;                /* of parts; 0 once they are gone */
     owngil_shared *parts[];      /* owned */
 } owngil_message;
 
@@ -27,5 +28,8 @@ owngil_message *owngil_message_new(int kind, uint64_t id, size_t count);
 bool owngil_message_take(owngil_message *self);
 bool owngil_message_cancel(owngil_message *self);
 bool owngil_message_is_taken(owngil_message *self);
+
+/* Lets go of the parts. For the one who has taken the message, or cancelled it. */
+void owngil_message_clear(owngil_message *self);
 
 #endif

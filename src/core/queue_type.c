@@ -165,6 +165,7 @@ queue_get(PyObject *self, PyObject *args, PyObject *kwargs)
     PyObject *parts = owngil_message_to_parts(state, message, writable != 0);
     PyObject *result =
         parts == NULL ? NULL : Py_BuildValue("iKN", message->kind, (unsigned long long)message->id, parts);
+    owngil_message_clear(message);
     owngil_shared_release(&message->base);
     return result;
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 import cloudpickle
 
-from owngil import _wire
+from owngil import _arrays, _wire
 from owngil._core import Queue
 
 __all__ = ["Pickler", "Tracer"]
@@ -15,7 +15,8 @@ __all__ = ["Pickler", "Tracer"]
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """Pickles by value what cannot be imported; buffers and queues go beside the pickle, in `buffers` and `queues`."""
 
-    def __init__(self, file: io.BytesIO) -> None:
+    def __init__(self, file: io.BytesIO, lend: bool) -> None:
+        self._lend = lend
         self.buffers: list[pickle.PickleBuffer] = []
         self.queues: list[Queue] = []
         super().__init__(file, protocol=5, buffer_callback=self.buffers.append)
@@ -24,7 +25,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if type(obj) is Queue:
             self.queues.append(obj)
             return _wire.queue_of_message, (len(self.queues) - 1,)
-        return super().reducer_override(obj)
+        if type(obj) is memoryview:
+            return _arrays.reduce_memoryview(obj)
+        reduced = _arrays.reduce_array(obj, self._lend)
+        return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
 
 class Tracer(Pickler):

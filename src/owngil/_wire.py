@@ -7,11 +7,11 @@ handed over as what they are, and the receiver's unpickler asks for them by numb
 
 import io
 import pickle
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
+from owngil._arrays import block_of_result
 from owngil._core import Block, Queue
 
 __all__ = ["Parts", "describe_callable", "dumps", "dumps_call", "loads", "queue_of_message"]
@@ -61,7 +61,7 @@ def describe_callable(fn: object) -> str:
 
 def _explain(error: Exception, obj: object, what: str) -> Exception:
     """Return an error of a fitting class that names the object which stopped pickling, and what it belongs to."""
-    tracer = _cloudpickler().Tracer(io.BytesIO())
+    tracer = _cloudpickler().Tracer(io.BytesIO(), False)
     try:
         tracer.dump(obj)
     except Exception:
@@ -72,26 +72,12 @@ def _explain(error: Exception, obj: object, what: str) -> Exception:
     return kind(f"{what}: {culprit} cannot be pickled: {error}")
 
 
-def _block_of(buffer: Any) -> Block:
-    """Return the block of a buffer of this worker: its own memory if that belongs to one of its arrays, else a copy."""
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        with memoryview(buffer) as view:
-            owner = view.obj
-        while isinstance(owner, numpy.ndarray) and owner.base is not None:
-            owner = owner.base
-        if isinstance(owner, numpy.ndarray) and numpy._core.multiarray.get_handler_name(owner) == "owngil":
-            block = Block.of_array(owner.__array_interface__["data"][0], buffer)
-            if block is not None:
-                return block
-    return Block(buffer)
-
-
 def dumps(obj: object, what: str, *, lend: bool = False) -> Parts:
     """Turn `obj` into the parts of a message.
 
-    Each buffer is copied once, into memory of the process; or with `lend` the receiver reads the sender's own memory, which
-    stays as it is for as long. Only the main interpreter can lend: others may end before.
+    With `lend`, the receiver reads the sender's own buffers, which stay as long as it does; only the main interpreter
+    can lend, because others may end before. Otherwise the memory of NumPy arrays is handed over, and other buffers are
+    copied once.
 
     Parameters
     ----------
@@ -110,15 +96,16 @@ def dumps(obj: object, what: str, *, lend: bool = False) -> Parts:
     if _is_plain(obj):
         return (Block(pickle.dumps(obj, 5)),)
     file = io.BytesIO()
-    pickler = _cloudpickler().Pickler(file)
+    pickler = _cloudpickler().Pickler(file, lend)
     try:
         pickler.dump(obj)
     except MemoryError:
         raise
     except Exception as error:
         raise _explain(error, obj, what) from error
+    blocks = [Block(buffer, lend=True) if lend else block_of_result(buffer) for buffer in pickler.buffers]
     with file.getbuffer() as stream:
-        return (Block(stream), *(Block(buffer, lend=True) if lend else _block_of(buffer) for buffer in pickler.buffers), *pickler.queues)
+        return (Block(stream), *blocks, *pickler.queues)
 
 
 def dumps_call(fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> Parts:

@@ -1,0 +1,126 @@
+"""How NumPy arrays travel without a copy: what pickle's protocol 5 does not do by itself.
+
+NumPy puts the memory of a contiguous array beside the pickle. Here are the others: arrays with gaps or in another
+order, dates (which have no buffers), memory maps, masked arrays; and whose the memory of a worker's result is.
+"""
+
+import pickle
+import sys
+from types import ModuleType
+from typing import Any
+
+from owngil._core import Block
+
+__all__ = ["block_of_result", "reduce_array", "reduce_memoryview"]
+
+_DATES = "mM"
+
+
+class _Span:
+    """The memory from an array's first byte to its last, which NumPy takes for an array of bytes."""
+
+    def __init__(self, array: Any, start: int, size: int) -> None:
+        self.array = array
+        self.__array_interface__ = {
+            "version": 3, "typestr": "|u1", "shape": (size,), "data": (start, not array.flags.writeable)
+        }  # fmt: skip
+
+
+def _extent(array: Any) -> tuple[int, int]:
+    """Return how many bytes an array's first element is behind the lowest one, and how many all of it takes."""
+    below = above = 0
+    for length, stride in zip(array.shape, array.strides, strict=True):
+        if stride < 0:
+            below -= (length - 1) * stride
+        else:
+            above += (length - 1) * stride
+    return below, below + above + array.itemsize
+
+
+def _rebuild(buffer: Any, dtype: Any, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Any:
+    import numpy
+
+    return numpy.ndarray(shape, dtype, buffer, offset, strides)
+
+
+def _rebuild_masked(data: Any, mask: Any, fill_value: Any, hard: bool) -> Any:
+    import numpy
+
+    return numpy.ma.MaskedArray(data, numpy.ma.nomask if mask is None else mask, fill_value=fill_value, hard_mask=hard)
+
+
+def _reduce_plain(numpy: ModuleType, array: Any, lend: bool) -> Any:
+    kind = type(array)
+    if array.dtype.hasobject or array.size == 0 or array.itemsize == 0:
+        return NotImplemented
+    if kind is numpy.ndarray and array.flags.forc and array.dtype.kind not in _DATES:
+        return NotImplemented  # NumPy does the same
+    offset, size = _extent(array)
+    if not lend and size > 2 * array.nbytes:
+        return NotImplemented  # rather a copy than to keep so much
+    start = array.__array_interface__["data"][0] - offset
+    span = numpy.asarray(_Span(array, start, size))
+    return _rebuild, (pickle.PickleBuffer(span), array.dtype, array.shape, array.strides, offset)
+
+
+def reduce_array(obj: object, lend: bool) -> Any:
+    """Return how to pickle an array, or NotImplemented if it is none, or NumPy's own way does.
+
+    Parameters
+    ----------
+    obj : object
+        Anything.
+    lend : bool
+        Whether its memory is lent: then gaps between its elements cost nothing.
+    """
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not isinstance(obj, getattr(numpy, "ndarray", ())):
+        return NotImplemented
+    kind = type(obj)
+    if kind is numpy.ndarray or kind is numpy.memmap:
+        return _reduce_plain(numpy, obj, lend)
+    masked = sys.modules.get("numpy.ma")
+    if masked is not None and kind is masked.MaskedArray:
+        array: Any = obj
+        if array.dtype.hasobject:
+            return NotImplemented
+        mask = None if array.mask is masked.nomask else array.mask
+        return _rebuild_masked, (array.data, mask, array.fill_value, array.hardmask)
+    return NotImplemented
+
+
+def _rebuild_memoryview(buffer: Any, form: str, shape: tuple[int, ...]) -> memoryview:
+    view = memoryview(buffer)
+    return view if view.format == form and view.shape == shape else view.cast("B").cast(form, list(shape))  # type: ignore[call-overload,no-any-return]
+
+
+def reduce_memoryview(view: memoryview) -> Any:
+    """Return how to pickle a memoryview: its memory beside the pickle if it is contiguous, else a copy."""
+    whole = view if view.c_contiguous else memoryview(view.tobytes())
+    return _rebuild_memoryview, (pickle.PickleBuffer(whole), view.format, view.shape)
+
+
+def block_of_result(buffer: pickle.PickleBuffer) -> Block:
+    """Return the block of a worker's buffer: the memory itself if it belongs to one of its arrays, else a copy."""
+    numpy = sys.modules.get("numpy")
+    kind = getattr(numpy, "ndarray", None)
+    if kind is not None:
+        with memoryview(buffer) as view:
+            owner: Any = view.obj
+        while True:
+            if isinstance(owner, _Span):
+                owner = owner.array
+            elif isinstance(owner, kind) and owner.base is not None:
+                owner = owner.base
+            else:
+                break
+        if isinstance(owner, kind) and _handler_name(numpy)(owner) == "owngil":
+            block = Block.of_array(owner.__array_interface__["data"][0], buffer)
+            if block is not None:
+                return block
+    return Block(buffer)
+
+
+def _handler_name(numpy: Any) -> Any:
+    """Return the function that tells where an array's memory is from; NumPy 1 has it elsewhere."""
+    return (numpy._core if hasattr(numpy, "_core") else numpy.core).multiarray.get_handler_name
