@@ -105,6 +105,14 @@ def test_a_part_of_a_workers_array_is_handed_over_as_it_is(it):
     assert row[0] == -1
 
 
+def test_arguments_come_back_as_what_they_are(it):
+    array = np.arange(1000.0)
+    whole, part, column, view = it.call(lambda a: (a, a[10:20], a.reshape(100, 10)[:, 3:9], memoryview(a[5:])), array)
+    assert [address(whole), address(part), address(column)] == [address(array) + k for k in (0, 80, 24)]
+    assert np.asarray(view).__array_interface__["data"][0] == address(array) + 40
+    assert not whole.flags.writeable  # it is the caller's
+
+
 def test_results_outlive_their_worker():
     with owngil.Interpreter() as it:
         array = it.call(np.arange, 100_000)

@@ -6,23 +6,11 @@
 /* Comes before an array's memory. Changed with the GIL of the array's interpreter only. */
 typedef struct {
     size_t size;         /* bytes behind it */
-    struct owner *owner; /* NULL: the array alone */
+    owngil_block *block; /* of all of it: the array refers to it, and whoever it was handed to. NULL: the array's alone */
 } header;
 
 enum { ROOM = 16 }; /* malloc()'s alignment, which NumPy's own memory has too */
 _Static_assert(sizeof(header) <= ROOM, "a header has no room");
-
-/* What many refer to: the array, and blocks that were made of its memory. */
-struct owner {
-    owngil_shared base;
-    header *memory;
-};
-
-/* A part of it. */
-typedef struct {
-    owngil_block block;
-    struct owner *owner;
-} part;
 
 /* As in NumPy's ndarraytypes.h, version 1. */
 typedef struct {
@@ -78,8 +66,8 @@ array_free(void *Py_UNUSED(context), void *data, size_t Py_UNUSED(size))
         return;
     }
     header *self = header_of(data);
-    if (self->owner != NULL) {
-        owngil_shared_release(&self->owner->base);
+    if (self->block != NULL) {
+        owngil_shared_release(&self->block->base);
     }
     else {
         free(self);
@@ -93,7 +81,7 @@ array_realloc(void *context, void *data, size_t size)
         return array_malloc(context, size);
     }
     header *self = header_of(data);
-    if (self->owner == NULL) {
+    if (self->block == NULL) {
         return size <= PTRDIFF_MAX - ROOM ? finish(realloc(self, ROOM + size), size) : NULL;
     }
     void *other = array_malloc(context, size);
@@ -105,42 +93,22 @@ array_realloc(void *context, void *data, size_t size)
 }
 
 static void
-owner_free(owngil_shared *base)
+block_free(owngil_shared *base)
 {
-    struct owner *self = (struct owner *)base;
-    free(self->memory);
-    free(self);
-}
-
-static void
-part_free(owngil_shared *base)
-{
-    owngil_shared_release(&((part *)base)->owner->base);
+    free(header_of(((owngil_block *)base)->data));
     free(base);
 }
 
 owngil_block *
 owngil_array_memory_block(void *start, void *data, size_t size)
 {
-    header *memory = header_of(start);
-    if ((char *)data < (char *)start || size > memory->size || (size_t)((char *)data - (char *)start) > memory->size - size) {
-        return NULL;
+    header *self = header_of(start);
+    if (self->block == NULL && (self->block = malloc(sizeof(*self->block))) != NULL) {
+        owngil_shared_init(&self->block->base, OWNGIL_KIND_BLOCK, block_free);
+        self->block->data = start;
+        self->block->size = self->size;
     }
-    part *self = malloc(sizeof(*self));
-    if (self != NULL && memory->owner == NULL && (memory->owner = malloc(sizeof(*memory->owner))) != NULL) {
-        owngil_shared_init(&memory->owner->base, OWNGIL_KIND_BLOCK, owner_free);
-        memory->owner->memory = memory;
-    }
-    if (self == NULL || memory->owner == NULL) {
-        free(self);
-        return NULL;
-    }
-    owngil_shared_init(&self->block.base, OWNGIL_KIND_BLOCK, part_free);
-    self->block.data = data;
-    self->block.size = size;
-    self->owner = memory->owner;
-    owngil_shared_acquire(&self->owner->base);
-    return &self->block;
+    return self->block != NULL ? owngil_block_part(self->block, data, size) : NULL;
 }
 
 int

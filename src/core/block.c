@@ -31,3 +31,34 @@ owngil_block_new(size_t size)
     self->block.size = size;
     return &self->block;
 }
+
+typedef struct {
+    owngil_block block;
+    owngil_block *whole;
+} part;
+
+static void
+part_free(owngil_shared *base)
+{
+    owngil_shared_release(&((part *)base)->whole->base);
+    free(base);
+}
+
+owngil_block *
+owngil_block_part(owngil_block *whole, void *data, size_t size)
+{
+    uintptr_t offset = (uintptr_t)data - (uintptr_t)whole->data; /* a huge number if it lies before */
+    if (size > whole->size || offset > whole->size - size) {
+        return NULL;
+    }
+    part *self = malloc(sizeof(*self));
+    if (self == NULL) {
+        return NULL;
+    }
+    owngil_shared_init(&self->block.base, OWNGIL_KIND_BLOCK, part_free);
+    self->block.data = data;
+    self->block.size = size;
+    self->whole = whole;
+    owngil_shared_acquire(&whole->base);
+    return &self->block;
+}

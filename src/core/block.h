@@ -14,6 +14,9 @@ typedef struct {
     size_t size; /* bytes */
 } owngil_block;
 
+/* Returns a block of `size` bytes at `data`, which lie in `whole`, or NULL: they do not, or there is no memory. Needs no GIL. */
+owngil_block *owngil_block_part(owngil_block *whole, void *data, size_t size);
+
 /* Returns a block of the process's own: `size` uninitialised bytes, which outlive the interpreter that writes them, or NULL without memory. Needs no GIL. */
 owngil_block *owngil_block_new(size_t size);
 

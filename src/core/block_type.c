@@ -90,6 +90,26 @@ block_of_array(PyObject *type, PyObject *args)
     return owngil_block_wrap(owngil_state_of((PyTypeObject *)type), &block->base, false);
 }
 
+PyDoc_STRVAR(part_doc,
+"part(data, /)\n--\n\n"
+"Return the block of a contiguous buffer that lies in this one, without a copy; or None if it does not lie in there.");
+
+static PyObject *
+block_part(PyObject *self, PyObject *data)
+{
+    Py_buffer view;
+    if (PyObject_GetBuffer(data, &view, PyBUF_ANY_CONTIGUOUS) < 0) {
+        return NULL;
+    }
+    owngil_block *part =
+        owngil_block_part((owngil_block *)((block_object *)self)->shared, view.buf, (size_t)view.len);
+    PyBuffer_Release(&view);
+    if (part == NULL) {
+        Py_RETURN_NONE;
+    }
+    return owngil_block_wrap(owngil_state_of(Py_TYPE(self)), &part->base, false);
+}
+
 static int
 block_getbuffer(PyObject *op, Py_buffer *view, int flags)
 {
@@ -106,6 +126,7 @@ block_length(PyObject *op)
 
 static PyMethodDef block_methods[] = {
     {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
+    {"part", block_part, METH_O, part_doc},
     {"of_array", block_of_array, METH_VARARGS | METH_CLASS, of_array_doc},
     {NULL, NULL, 0, NULL},
 };

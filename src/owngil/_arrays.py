@@ -101,24 +101,32 @@ def reduce_memoryview(view: memoryview) -> Any:
 
 
 def block_of_result(buffer: pickle.PickleBuffer) -> Block:
-    """Return the block of a worker's buffer: the memory itself if it belongs to one of its arrays, else a copy."""
+    """Return the block of a worker's buffer: the memory itself if it is an array's of its own, or was lent to it.
+
+    Other memory is copied, because it goes with the worker.
+    """
+    with memoryview(buffer) as view:
+        owner: Any = view.obj
     numpy = sys.modules.get("numpy")
-    kind = getattr(numpy, "ndarray", None)
-    if kind is not None:
-        with memoryview(buffer) as view:
-            owner: Any = view.obj
-        while True:
-            if isinstance(owner, _Span):
-                owner = owner.array
-            elif isinstance(owner, kind) and owner.base is not None:
-                owner = owner.base
-            else:
-                break
-        if isinstance(owner, kind) and _handler_name(numpy)(owner) == "owngil":
-            block = Block.of_array(owner.__array_interface__["data"][0], buffer)
-            if block is not None:
-                return block
-    return Block(buffer)
+    kind: Any = getattr(numpy, "ndarray", ())
+    block = None
+    while block is None:
+        if isinstance(owner, _Span):
+            owner = owner.array
+        elif isinstance(owner, memoryview):
+            owner = owner.obj
+        elif isinstance(owner, Block):
+            block = owner.part(buffer)
+            break
+        elif not isinstance(owner, kind):
+            break
+        elif owner.base is not None:
+            owner = owner.base
+        else:
+            if _handler_name(numpy)(owner) == "owngil":
+                block = Block.of_array(owner.__array_interface__["data"][0], buffer)
+            break
+    return Block(buffer) if block is None else block
 
 
 def _handler_name(numpy: Any) -> Any:

@@ -29,8 +29,8 @@ class Channel:
 
     Notes
     -----
-    Objects travel as a task's arguments do: what is received is a copy, its buffers are read-only. Whoever waited
-    longest is served first.
+    Objects travel as a task's arguments do: what is received is a copy, but for its buffers, which are read-only
+    views. Whoever waited longest is served first.
 
     Examples
     --------

@@ -38,8 +38,9 @@ class Interpreter:
     Notes
     -----
     Arguments and results are pickled (protocol 5; cloudpickle for what cannot be imported, such as lambdas and what is
-    defined in ``__main__``). Buffers in them, such as arrays, are not pickled but copied once, into memory of the
-    process; the other side gets a view of that, read-only for arguments and writable for results.
+    defined in ``__main__``). Buffers in them, such as arrays, are not copied: arguments are read-only views of the
+    caller's memory, results are writable views of the worker's, which outlives it. In results, memory of no
+    array of the worker's (Arrow's, for one) is copied once; ``bytes`` and ``bytearray`` always are.
 
     Examples
     --------
