@@ -20,6 +20,10 @@ DTYPES = ["?", "i1", "<u2", ">i4", "i8", "f2", "f4", "<f8", ">f8", "c8", "c16", 
           np.dtype({"names": ["x"], "formats": ["f4"], "offsets": [4], "itemsize": 16})]  # fmt: skip
 
 
+# A busy machine is no reason to fail.
+QUIET = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+
+
 @pytest.fixture(scope="module")
 def it():
     with owngil.Interpreter() as it:
@@ -56,7 +60,7 @@ def layouts(draw):
     return array
 
 
-@hypothesis.settings(max_examples=150, deadline=None)
+@hypothesis.settings(QUIET, max_examples=150)
 @given(array=layouts(), nest=st.sampled_from([lambda a: a, lambda a: [a], lambda a: {"k": (1, [a])}]))
 def test_arguments_of_any_layout_are_views(it, array, nest):
     def find(thing):
@@ -78,7 +82,7 @@ def test_arguments_of_any_layout_are_views(it, array, nest):
         ]
 
 
-@hypothesis.settings(max_examples=100, deadline=None)
+@hypothesis.settings(QUIET, max_examples=100)
 @given(array=layouts())
 def test_results_of_any_layout_arrive_writable(it, array):
     def there(array):
