@@ -263,6 +263,8 @@ def test_a_nested_interpreter_outlives_its_worker(ends_cleanly):
         if hasattr(load(), "incref"):
             it.close()
         load().run_string(nested, "print(json.dumps({'a': [1, 2]}), flush=True)")
+        if hasattr(load(), "incref"):
+            load().destroy(nested)
         it.close()
     """)
     assert out == '{"a": [1, 2]}\n'
