@@ -203,6 +203,24 @@ def test_the_sender_may_forget_its_array(it):
     assert it.call(lambda c: [int(c.recv().sum()) for _ in range(20)], channel) == [100_000 * k for k in range(20)]
 
 
+def test_channels_between_workers_hand_memory_over(it):
+    def make(channel):
+        import numpy as np
+
+        array = np.arange(100_000)
+        channel.send([array, array[::2]])
+        return address(array)
+
+    def take(channel):
+        whole, half = channel.recv()
+        return address(whole), address(half), whole.flags.writeable, int(half[-1])
+
+    channel = owngil.Channel()
+    with owngil.Interpreter() as other:
+        place = other.call(make, channel)
+    assert it.call(take, channel) == (place, place, False, 99_998)
+
+
 def test_maps_masks_frames_and_views(it, tmp_path):
     path = tmp_path / "data.npy"
     np.save(path, np.arange(1000))

@@ -9,11 +9,13 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from owngil._core import Block
+from owngil._core import Block, in_main_interpreter
 
-__all__ = ["block_of_result", "reduce_array", "reduce_memoryview"]
+__all__ = ["block_of", "reduce_array", "reduce_memoryview"]
 
 _DATES = "mM"
+# Main outlives all workers, so it lends.
+_LENDS = in_main_interpreter()
 
 
 class _Span:
@@ -49,36 +51,28 @@ def _rebuild_masked(data: Any, mask: Any, fill_value: Any, hard: bool) -> Any:
     return numpy.ma.MaskedArray(data, numpy.ma.nomask if mask is None else mask, fill_value=fill_value, hard_mask=hard)
 
 
-def _reduce_plain(numpy: ModuleType, array: Any, lend: bool) -> Any:
+def _reduce_plain(numpy: ModuleType, array: Any) -> Any:
     kind = type(array)
     if array.dtype.hasobject or array.size == 0 or array.itemsize == 0:
         return NotImplemented
     if kind is numpy.ndarray and array.flags.forc and array.dtype.kind not in _DATES:
         return NotImplemented  # NumPy does the same
     offset, size = _extent(array)
-    if not lend and size > 2 * array.nbytes:
+    if not _LENDS and size > 2 * array.nbytes:
         return NotImplemented  # rather a copy than to keep so much
     start = array.__array_interface__["data"][0] - offset
     span = numpy.asarray(_Span(array, start, size))
     return _rebuild, (pickle.PickleBuffer(span), array.dtype, array.shape, array.strides, offset)
 
 
-def reduce_array(obj: object, lend: bool) -> Any:
-    """Return how to pickle an array, or NotImplemented if it is none, or NumPy's own way does.
-
-    Parameters
-    ----------
-    obj : object
-        Anything.
-    lend : bool
-        Whether its memory is lent: then gaps between its elements cost nothing.
-    """
+def reduce_array(obj: object) -> Any:
+    """Return how to pickle an array, or NotImplemented if it is none, or NumPy's own way does."""
     numpy = sys.modules.get("numpy")
     if numpy is None or not isinstance(obj, getattr(numpy, "ndarray", ())):
         return NotImplemented
     kind = type(obj)
     if kind is numpy.ndarray or kind is numpy.memmap:
-        return _reduce_plain(numpy, obj, lend)
+        return _reduce_plain(numpy, obj)
     masked = sys.modules.get("numpy.ma")
     if masked is not None and kind is masked.MaskedArray:
         array: Any = obj
@@ -100,11 +94,14 @@ def reduce_memoryview(view: memoryview) -> Any:
     return _rebuild_memoryview, (pickle.PickleBuffer(whole), view.format, view.shape)
 
 
-def block_of_result(buffer: pickle.PickleBuffer) -> Block:
-    """Return the block of a worker's buffer: the memory itself if it is an array's of its own, or was lent to it.
+def block_of(buffer: pickle.PickleBuffer) -> Block:
+    """Return the block of a buffer.
 
-    Other memory is copied, because it goes with the worker.
+    Main lends it. A worker hands it over if it is the memory of an array of its own, or was lent to it; else it is a
+    copy, because it goes with the worker.
     """
+    if _LENDS:
+        return Block(buffer, lend=True)
     with memoryview(buffer) as view:
         owner: Any = view.obj
     numpy = sys.modules.get("numpy")

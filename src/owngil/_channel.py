@@ -74,7 +74,7 @@ class Channel:
         TypeError, pickle.PicklingError
             If `obj` cannot be pickled.
         """
-        parts = _wire.dumps(obj, "the object cannot be sent through a channel", lend=True)
+        parts = _wire.dumps(obj, "the object cannot be sent through a channel")
         try:
             self._queue.put(_ITEM, 0, parts, timeout)
         except _core.QueueClosed:

@@ -15,8 +15,7 @@ __all__ = ["Pickler", "Tracer"]
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """Pickles by value what cannot be imported; buffers and queues go beside the pickle, in `buffers` and `queues`."""
 
-    def __init__(self, file: io.BytesIO, lend: bool) -> None:
-        self._lend = lend
+    def __init__(self, file: io.BytesIO) -> None:
         self.buffers: list[pickle.PickleBuffer] = []
         self.queues: list[Queue] = []
         super().__init__(file, protocol=5, buffer_callback=self.buffers.append)
@@ -27,7 +26,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return _wire.queue_of_message, (len(self.queues) - 1,)
         if type(obj) is memoryview:
             return _arrays.reduce_memoryview(obj)
-        reduced = _arrays.reduce_array(obj, self._lend)
+        reduced = _arrays.reduce_array(obj)
         return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from owngil._arrays import block_of_result
+from owngil._arrays import block_of
 from owngil._core import Block, Queue
 
 __all__ = ["Parts", "describe_callable", "dumps", "dumps_call", "loads", "queue_of_message"]
@@ -61,7 +61,7 @@ def describe_callable(fn: object) -> str:
 
 def _explain(error: Exception, obj: object, what: str) -> Exception:
     """Return an error of a fitting class that names the object which stopped pickling, and what it belongs to."""
-    tracer = _cloudpickler().Tracer(io.BytesIO(), False)
+    tracer = _cloudpickler().Tracer(io.BytesIO())
     try:
         tracer.dump(obj)
     except Exception:
@@ -72,12 +72,11 @@ def _explain(error: Exception, obj: object, what: str) -> Exception:
     return kind(f"{what}: {culprit} cannot be pickled: {error}")
 
 
-def dumps(obj: object, what: str, *, lend: bool = False) -> Parts:
+def dumps(obj: object, what: str) -> Parts:
     """Turn `obj` into the parts of a message.
 
-    With `lend`, the receiver reads the sender's own buffers, which stay as long as it does; only the main interpreter
-    can lend, because others may end before. Otherwise the memory of NumPy arrays is handed over, and other buffers are
-    copied once.
+    What main sends, it lends: the receiver reads main's own buffers, which stay as long as it does. A worker may end
+    before; so the memory of its NumPy arrays is handed over, and its other buffers are copied once.
 
     Parameters
     ----------
@@ -85,8 +84,6 @@ def dumps(obj: object, what: str, *, lend: bool = False) -> Parts:
         Anything picklable; channels too.
     what : str
         What `obj` is, for the error: the start of a sentence.
-    lend : bool
-        Whether buffers are lent.
 
     Raises
     ------
@@ -96,21 +93,21 @@ def dumps(obj: object, what: str, *, lend: bool = False) -> Parts:
     if _is_plain(obj):
         return (Block(pickle.dumps(obj, 5)),)
     file = io.BytesIO()
-    pickler = _cloudpickler().Pickler(file, lend)
+    pickler = _cloudpickler().Pickler(file)
     try:
         pickler.dump(obj)
     except MemoryError:
         raise
     except Exception as error:
         raise _explain(error, obj, what) from error
-    blocks = [Block(buffer, lend=True) if lend else block_of_result(buffer) for buffer in pickler.buffers]
+    blocks = [block_of(buffer) for buffer in pickler.buffers]
     with file.getbuffer() as stream:
         return (Block(stream), *blocks, *pickler.queues)
 
 
 def dumps_call(fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> Parts:
     """Turn a call into the parts of a message; see `dumps`."""
-    return dumps((fn, args, kwargs), f"{describe_callable(fn)} cannot be sent to a worker", lend=True)
+    return dumps((fn, args, kwargs), f"{describe_callable(fn)} cannot be sent to a worker")
 
 
 def loads(parts: Parts) -> Any:
