@@ -137,7 +137,7 @@ protection_at(const owngil_edit *edit, ElfW(Addr) place)
 static void
 poke(const owngil_edit *edit, const struct link_map *map, ElfW(Addr) place, void *value)
 {
-    void **target = (void **)(map->l_addr + place);
+    void *target = (void *)(map->l_addr + place); /* not aligned, in text */
     ElfW(Addr) page = place & ~(ElfW(Addr))(edit->page - 1);
     bool constant = page >= (edit->elf.relro & ~(ElfW(Addr))(edit->page - 1))
                     && page < (edit->elf.relro_end & ~(ElfW(Addr))(edit->page - 1));
@@ -189,7 +189,7 @@ redirect(const owngil_edit *edit, const struct link_map *map, owngil_redirection
             for (size_t left = edit->elf.relocation_count[n]; left > 0; left--, relocation++) {
                 if (ELF64_R_SYM(relocation->r_info) == k && is_symbolic((unsigned int)ELF64_R_TYPE(relocation->r_info))
                     && relocation->r_addend == 0 && relocation->r_offset <= edit->elf.memory_end - sizeof(void *)) {
-                    redirection->from = *(void **)(map->l_addr + relocation->r_offset);
+                    memcpy(&redirection->from, (const void *)(map->l_addr + relocation->r_offset), sizeof(void *));
                     poke(edit, map, relocation->r_offset, redirection->to);
                 }
             }
