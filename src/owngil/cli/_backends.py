@@ -10,7 +10,7 @@ lock when Ctrl-C hits them, and then the thread that delivers results waits for 
 import multiprocessing
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -25,19 +25,20 @@ __all__ = ["BACKENDS", "open_backend"]
 type Run = Callable[[Callable[..., Any], Iterable[Any]], Iterator[Any]]
 
 
-def _load_kernels() -> None:
+def _load(modules: Sequence[str]) -> None:
     """Import what the tasks need."""
-    import_module("owngil.cli._fractal")
+    for module in modules:
+        import_module(module)
 
 
 @contextmanager
-def _serial(workers: int) -> Iterator[Run]:
-    _load_kernels()
+def _serial(workers: int, modules: Sequence[str]) -> Iterator[Run]:
+    _load(modules)
     yield lambda fn, items: map(fn, items)
 
 
 @contextmanager
-def _threads(workers: int) -> Iterator[Run]:
+def _threads(workers: int, modules: Sequence[str]) -> Iterator[Run]:
     stop = threading.Event()
     everybody = threading.Barrier(workers + 1)
     with ThreadPoolExecutor(workers, initializer=everybody.wait) as pool:
@@ -52,7 +53,7 @@ def _threads(workers: int) -> Iterator[Run]:
                 yield done.get().result()
 
         for _ in range(workers):
-            pool.submit(_load_kernels)
+            pool.submit(_load, modules)
         everybody.wait()
         try:
             yield run
@@ -62,18 +63,18 @@ def _threads(workers: int) -> Iterator[Run]:
             raise
 
 
-def _start_process(everybody: Any) -> None:
+def _start_process(everybody: Any, modules: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent stops these
-    _load_kernels()
+    _load(modules)
     everybody.wait()
 
 
 @contextmanager
-def _processes(workers: int) -> Iterator[Run]:
+def _processes(workers: int, modules: Sequence[str]) -> Iterator[Run]:
     # Not fork, where it would be the default: the caller may have threads.
     context = multiprocessing.get_context("forkserver")
     everybody = context.Barrier(workers + 1)
-    with context.Pool(workers, _start_process, (everybody,)) as pool:  # leaving it terminates the processes
+    with context.Pool(workers, _start_process, (everybody, modules)) as pool:  # leaving it terminates the processes
         everybody.wait()
 
         def run(fn: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
@@ -95,14 +96,14 @@ def _processes(workers: int) -> Iterator[Run]:
         yield run
 
 
-def _start_interpreter(arrivals: owngil.Channel, start: owngil.Channel) -> None:
-    _load_kernels()
+def _start_interpreter(arrivals: owngil.Channel, start: owngil.Channel, modules: Sequence[str]) -> None:
+    _load(modules)
     arrivals.send(None)
     start.recv()
 
 
 @contextmanager
-def _interpreters(workers: int) -> Iterator[Run]:
+def _interpreters(workers: int, modules: Sequence[str]) -> Iterator[Run]:
     with owngil.Pool(workers) as pool:
         arrivals, start = owngil.Channel(), owngil.Channel()
 
@@ -110,7 +111,7 @@ def _interpreters(workers: int) -> Iterator[Run]:
             if not future.cancelled() and future.exception() is not None:
                 arrivals.close()
 
-        futures = [pool.submit(_start_interpreter, arrivals, start) for _ in range(workers)]
+        futures = [pool.submit(_start_interpreter, arrivals, start, modules) for _ in range(workers)]
         try:
             for future in futures:
                 future.add_done_callback(give_up)
@@ -126,7 +127,7 @@ def _interpreters(workers: int) -> Iterator[Run]:
         yield lambda fn, items: pool.map(fn, items, chunksize=1, ordered=False)
 
 
-BACKENDS: dict[str, Callable[[int], AbstractContextManager[Run]]] = {
+BACKENDS: dict[str, Callable[[int, Sequence[str]], AbstractContextManager[Run]]] = {
     "serial": _serial,
     "threads": _threads,
     "processes": _processes,
@@ -134,6 +135,11 @@ BACKENDS: dict[str, Callable[[int], AbstractContextManager[Run]]] = {
 }
 
 
-def open_backend(name: str, workers: int) -> AbstractContextManager[Run]:
-    """Return the context manager of a backend, one of `BACKENDS`, with so many workers (serial has one)."""
-    return BACKENDS[name](workers)
+def open_backend(
+    name: str, workers: int, modules: Sequence[str] = ("owngil.cli._fractal",)
+) -> AbstractContextManager[Run]:
+    """Return the context manager of a backend, one of `BACKENDS`, with so many workers (serial has one).
+
+    The workers are ready when they have imported `modules`.
+    """
+    return BACKENDS[name](workers, modules)

@@ -205,7 +205,7 @@ def _animate(view: "View", frames: int, output: Path, options: argparse.Namespac
     from owngil.cli._fractal import zoom
 
     tasks = list(enumerate(zoom(view, frames)))
-    with open_backend(options.backend, options.workers) as run:
+    with open_backend(options.backend, options.workers, ("owngil.cli._drawing",)) as run:
         drawn = run(partial(_draw_numbered, draw_frame, kernel=options.kernel, cmap=options.cmap), tasks)
         pictures = dict(_progress_for(options)(drawn, frames, "frames"))
     ordered = [pictures[k] for k in range(frames)]
