@@ -42,7 +42,7 @@ extern PyType_Spec owngil_block_spec, owngil_message_spec, owngil_queue_spec, ow
  * reference to `shared`, even when it fails. */
 PyObject *owngil_block_wrap(owngil_state *state, owngil_shared *shared, bool writable);
 
-/* queue_type.c: a message of the Blocks and Queues in the tuple `parts`, or NULL with the exception set ... */
+/* queue_type.c: a message of the Blocks and handles in the tuple `parts`, or NULL with the exception set ... */
 owngil_message *owngil_message_from_parts(owngil_state *state, int kind, uint64_t id, PyObject *parts);
 
 /* ... and back: a new tuple of wrappers; the message keeps its own references. Both need the GIL. */

@@ -18,6 +18,24 @@ message_of(PyObject *self)
     return (owngil_message *)((owngil_wrapper *)self)->shared;
 }
 
+static bool
+is_part(const owngil_state *state, PyObject *object)
+{
+    return Py_IS_TYPE(object, state->block_type) || Py_IS_TYPE(object, state->queue_type);
+}
+
+/* Takes over the reference to `shared`, even when it fails. */
+static PyObject *
+wrap_part(owngil_state *state, owngil_shared *shared, bool writable)
+{
+    switch (shared->kind) {
+    case OWNGIL_KIND_BLOCK:
+        return owngil_block_wrap(state, shared, writable);
+    default:
+        return owngil_wrap(state->queue_type, shared);
+    }
+}
+
 owngil_message *
 owngil_message_from_parts(owngil_state *state, int kind, uint64_t id, PyObject *parts)
 {
@@ -33,8 +51,8 @@ owngil_message_from_parts(owngil_state *state, int kind, uint64_t id, PyObject *
     }
     for (Py_ssize_t k = 0; k < count; k++) {
         PyObject *part = PyTuple_GET_ITEM(parts, k);
-        if (!Py_IS_TYPE(part, state->block_type) && !Py_IS_TYPE(part, state->queue_type)) {
-            PyErr_Format(PyExc_TypeError, "a part of a message must be a Block or a Queue, not %.200s",
+        if (!is_part(state, part)) {
+            PyErr_Format(PyExc_TypeError, "a part of a message must be a Block or a handle, not %.200s",
                          Py_TYPE(part)->tp_name);
             owngil_shared_release(&message->base);
             return NULL;
@@ -55,8 +73,7 @@ owngil_message_to_parts(owngil_state *state, const owngil_message *message, bool
     for (size_t k = 0; k < message->count; k++) {
         owngil_shared *shared = message->parts[k];
         owngil_shared_acquire(shared);
-        PyObject *part = shared->kind == OWNGIL_KIND_BLOCK ? owngil_block_wrap(state, shared, writable)
-                                                           : owngil_wrap(state->queue_type, shared);
+        PyObject *part = wrap_part(state, shared, writable);
         if (part == NULL) {
             Py_DECREF(parts);
             return NULL;

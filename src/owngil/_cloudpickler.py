@@ -11,19 +11,22 @@ from owngil._core import Queue
 
 __all__ = ["Pickler", "Tracer"]
 
+# The types of the core whose objects belong to the process and pass as what they are.
+_HANDLES = frozenset({Queue})
+
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """Pickles by value what cannot be imported; buffers and queues go beside the pickle, in `buffers` and `queues`."""
+    """Pickles by value what cannot be imported; buffers and handles go beside the pickle, in lists of these names."""
 
     def __init__(self, file: io.BytesIO) -> None:
         self.buffers: list[pickle.PickleBuffer] = []
-        self.queues: list[Queue] = []
+        self.handles: list[_wire.Handle] = []
         super().__init__(file, protocol=5, buffer_callback=self.buffers.append)
 
     def reducer_override(self, obj: object) -> Any:
-        if type(obj) is Queue:
-            self.queues.append(obj)
-            return _wire.queue_of_message, (len(self.queues) - 1,)
+        if type(obj) in _HANDLES:
+            self.handles.append(obj)  # type: ignore[arg-type]
+            return _wire.handle_of_message, (len(self.handles) - 1,)
         if type(obj) is memoryview:
             return _arrays.reduce_memoryview(obj)
         reduced = _arrays.reduce_array(obj)

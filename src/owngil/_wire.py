@@ -1,8 +1,9 @@
 """How objects travel between interpreters: pickle 5, cloudpickle for what cannot be imported, buffers beside it.
 
 An object becomes the parts of a message: a block with the pickle; a block for each buffer that the pickle refers to,
-in order; and the queues that it refers to (the cores of channels), in order. Queues cannot be pickled, so they are
-handed over as what they are, and the receiver's unpickler asks for them by number.
+in order; and the handles that it refers to, in order: objects of the core that belong to the process, such as queues (the
+cores of channels). They cannot be pickled, so they are handed over as what they are, and the receiver's unpickler asks for
+them by number.
 """
 
 import io
@@ -14,17 +15,18 @@ from typing import Any
 from owngil._arrays import block_of
 from owngil._core import Block, Queue
 
-__all__ = ["Parts", "describe_callable", "dumps", "dumps_call", "loads", "queue_of_message"]
+__all__ = ["Parts", "describe_callable", "dumps", "dumps_call", "loads", "handle_of_message"]
 
-type Parts = tuple[Block | Queue, ...]
+type Handle = Queue
+type Parts = tuple[Block | Handle, ...]
 
 _loading = threading.local()
 
 
-def queue_of_message(number: int) -> Queue:
-    """Return the queue `number` of the message that this thread is unpickling."""
-    queue: Queue = _loading.queues[number]
-    return queue
+def handle_of_message(number: int) -> Handle:
+    """Return the handle `number` of the message that this thread is unpickling."""
+    handle: Handle = _loading.handles[number]
+    return handle
 
 
 def _cloudpickler() -> Any:
@@ -102,7 +104,7 @@ def dumps(obj: object, what: str) -> Parts:
         raise _explain(error, obj, what) from error
     blocks = [block_of(buffer) for buffer in pickler.buffers]
     with file.getbuffer() as stream:
-        return (Block(stream), *blocks, *pickler.queues)
+        return (Block(stream), *blocks, *pickler.handles)
 
 
 def dumps_call(fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> Parts:
@@ -114,9 +116,9 @@ def loads(parts: Parts) -> Any:
     """Rebuild the object that `dumps` took apart; what has buffers refers to the memory of the blocks in `parts`."""
     stream, *rest = parts
     buffers = [part for part in rest if type(part) is Block]
-    outer = getattr(_loading, "queues", None)
-    _loading.queues = [part for part in rest if type(part) is Queue]
+    outer = getattr(_loading, "handles", None)
+    _loading.handles = [part for part in rest if type(part) is not Block]
     try:
         return pickle.loads(stream, buffers=buffers)  # type: ignore[arg-type]
     finally:
-        _loading.queues = outer
+        _loading.handles = outer
