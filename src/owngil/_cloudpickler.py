@@ -1,7 +1,9 @@
 """Picklers for what needs more than plain pickle; see `_wire`, which imports this when it must."""
 
 import io
+import marshal
 import pickle
+from types import CodeType, EllipsisType
 from typing import Any
 
 import cloudpickle
@@ -13,6 +15,16 @@ __all__ = ["Pickler", "Tracer"]
 
 # The types of the core whose objects belong to the process and pass as what they are.
 _HANDLES = frozenset({Queue})
+
+
+# What the compiler puts into a code object.
+_CONSTANTS = frozenset({type(None), bool, int, float, complex, str, bytes, EllipsisType, slice})
+
+
+def _is_constant(obj: object) -> bool:
+    if type(obj) is tuple or type(obj) is frozenset:
+        return all(map(_is_constant, obj))
+    return type(obj) in _CONSTANTS or (type(obj) is CodeType and _is_constant(obj.co_consts))
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
@@ -29,6 +41,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return _wire.handle_of_message, (len(self.handles) - 1,)
         if type(obj) is memoryview:
             return _arrays.reduce_memoryview(obj)
+        if type(obj) is CodeType and _is_constant(obj):
+            # Both ends are one Python. And cloudpickle 3.1.3 leaves out the file's name, without which tracebacks have no
+            # source lines.
+            return marshal.loads, (marshal.dumps(obj),)
         reduced = _arrays.reduce_array(obj)
         return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
