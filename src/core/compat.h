@@ -32,6 +32,10 @@
 #  define OWNGIL_HAVE_MODEXPORT 0
 #endif
 
+#if PY_VERSION_HEX < 0x030D0000
+#  define PyLong_AsInt _PyLong_AsInt
+#endif
+
 /* The calling thread's current thread state, or NULL. */
 static inline PyThreadState *
 owngil_compat_current_tstate(void)

@@ -26,6 +26,9 @@ worker_free(owngil_shared *base)
     if (self->setup != NULL) {
         owngil_shared_release(&self->setup->base);
     }
+    if (self->request != NULL) {
+        owngil_shared_release(&self->request->base);
+    }
     owngil_shared_release(&self->tasks->base);
     owngil_shared_release(&self->replies->base);
     owngil_parking_clear(&self->parking);
@@ -41,7 +44,6 @@ worker_free(owngil_shared *base)
 static void
 report(owngil_worker *self, int kind, const char *text)
 {
-    const owngil_deadline never = {.never = true};
     owngil_message *message = owngil_message_new(kind, self->number, text != NULL ? 1 : 0);
     if (message == NULL) {
         return;
@@ -57,7 +59,7 @@ report(owngil_worker *self, int kind, const char *text)
             message->count = 0;
         }
     }
-    (void)owngil_queue_put(self->replies, message, &never);
+    (void)owngil_queue_put(self->replies, message, &owngil_deadline_never);
     owngil_shared_release(&message->base);
 }
 

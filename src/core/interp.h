@@ -15,6 +15,7 @@ enum {
     OWNGIL_REPLY_EXITED = 1, /* the last word of a worker: its interpreter has ended */
     OWNGIL_REPLY_FAILED = 2, /* one Block, UTF-8: why the worker stopped before its time; EXITED follows */
     OWNGIL_REPLY_KEPT = 3,   /* instead of EXITED: threads of its own keep its interpreter alive until exit */
+    OWNGIL_REPLY_RESULT = 4, /* the Python code's, which the core must know: the result of a task */
 };
 
 typedef struct owngil_worker {
@@ -41,6 +42,7 @@ typedef struct owngil_worker {
     struct owngil_worker *next;          /* in the list of those that live; guarded by that one's lock */
     /* Of the worker's thread. */
     unsigned long ident;
+    owngil_message *request;             /* the task that it took last, until it answers; owned */
     owngil_parking parking;
     owngil_heap heap;
     /* Its own lock inside. */

@@ -15,6 +15,9 @@ typedef struct owngil_message {
     owngil_shared base;
     struct owngil_message *next; /* the queue's, guarded by its mutex */
     atomic_int state;
+    struct owngil_waiter *waiter;/* of a task: who waits for its answer; guarded by the mutex of the answers' queue ... */
+    bool answered;               /* ... as are: whether the answer is there, */
+    bool settled;                /* and whether nobody need wait for it any more */
     int kind;                    /* what it is for: sender and receiver agree on the numbers */
     uint64_t id;                 /* what it belongs to */
     size_t count;                /* of parts; 0 once they are gone */

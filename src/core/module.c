@@ -56,10 +56,12 @@ module_exec(PyObject *module)
     }
     state->queue_closed = PyErr_NewExceptionWithDoc(
         "owngil._core.QueueClosed", "The queue takes no more messages, and has none left to give.", NULL, NULL);
-    if (state->queue_closed == NULL || PyModule_AddObjectRef(module, "QueueClosed", state->queue_closed) < 0
+    state->future_names = owngil_message_future_names();
+    if (state->queue_closed == NULL || state->future_names == NULL || PyModule_AddObjectRef(module, "QueueClosed", state->queue_closed) < 0
         || PyModule_AddIntConstant(module, "EXITED", OWNGIL_REPLY_EXITED) < 0
         || PyModule_AddIntConstant(module, "FAILED", OWNGIL_REPLY_FAILED) < 0
         || PyModule_AddIntConstant(module, "KEPT", OWNGIL_REPLY_KEPT) < 0
+        || PyModule_AddIntConstant(module, "RESULT", OWNGIL_REPLY_RESULT) < 0
         || PyModule_AddFunctions(module, owngil_worker_functions) < 0
         || PyModule_AddFunctions(module, owngil_extension_functions) < 0
         || PyModule_AddFunctions(module, owngil_library_functions) < 0) {
@@ -81,6 +83,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->queue_type);
     Py_VISIT(state->worker_type);
     Py_VISIT(state->queue_closed);
+    Py_VISIT(state->future_names);
     return 0;
 }
 
@@ -93,6 +96,7 @@ module_clear(PyObject *module)
     Py_CLEAR(state->queue_type);
     Py_CLEAR(state->worker_type);
     Py_CLEAR(state->queue_closed);
+    Py_CLEAR(state->future_names);
     return 0;
 }
 

@@ -4,6 +4,7 @@
 
 #include "compat.h"
 #include "message.h"
+#include "queue.h"
 #include <stdbool.h>
 
 typedef struct {
@@ -12,6 +13,7 @@ typedef struct {
     PyTypeObject *queue_type;
     PyTypeObject *worker_type;
     PyObject *queue_closed; /* exception class */
+    PyObject *future_names; /* a tuple; see message_type.c */
 } owngil_state;
 
 /* Every wrapper starts like this. */
@@ -42,7 +44,14 @@ extern PyType_Spec owngil_block_spec, owngil_message_spec, owngil_queue_spec, ow
  * reference to `shared`, even when it fails. */
 PyObject *owngil_block_wrap(owngil_state *state, owngil_shared *shared, bool writable);
 
-/* queue_type.c: a message of the Blocks and handles in the tuple `parts`, or NULL with the exception set ... */
+/* queue_type.c: waits for a message, the caller's then, in the calling interpreter; lets go of the GIL if it must. Returns
+ * 0, or -1 with the exception set: `closed`, TimeoutError, or what interrupted. */
+int owngil_queue_wait(owngil_queue *queue, owngil_message **message, const owngil_deadline *deadline, PyObject *closed);
+
+/* message_type.c: the attributes of futures that the core must know. A new reference. */
+PyObject *owngil_message_future_names(void);
+
+/* queue_type.c: a message of the Blocks, handles and bytes in the tuple `parts`, or NULL with the exception set ... */
 owngil_message *owngil_message_from_parts(owngil_state *state, int kind, uint64_t id, PyObject *parts);
 
 /* ... and back: a new tuple of wrappers; the message keeps its own references. Both need the GIL. */

@@ -62,20 +62,27 @@ pop(owngil_queue *self)
 static void
 serve(owngil_waiter *waiter, owngil_code code)
 {
-    waiter->done = true;
     waiter->code = code;
+    waiter->done = true;
     owngil_waiter_wake(waiter);
 }
 
-/* What became of a wait: the word of whoever served the waiter, or else why it woke up unserved. */
+/* Waits in the list. Unlocks. Returns the word of whoever served the waiter, or else why it woke up unserved. */
 static owngil_code
-settle(owngil_waiters *list, owngil_waiter *waiter, owngil_code woken)
+wait_in(owngil_queue *self, owngil_waiters *list, owngil_waiter *waiter, const owngil_deadline *deadline)
 {
-    if (waiter->done) {
-        return waiter->code;
+    owngil_waiters_append(list, waiter);
+    pthread_mutex_unlock(&self->lock);
+    owngil_code code = owngil_waiter_sleep(waiter, deadline);
+    if (code != OWNGIL_OK) {
+        pthread_mutex_lock(&self->lock);
+        if (!waiter->done) {
+            owngil_waiters_remove(list, waiter);
+        }
+        pthread_mutex_unlock(&self->lock);
     }
-    owngil_waiters_remove(list, waiter);
-    return woken == OWNGIL_OK ? OWNGIL_INTERRUPTED : woken;
+    owngil_waiter_clear(waiter);
+    return waiter->done ? waiter->code : code;
 }
 
 /* There is room again: the sender that waits longest delivers. */
@@ -91,35 +98,39 @@ admit_sender(owngil_queue *self)
     }
 }
 
-owngil_code
-owngil_queue_put(owngil_queue *self, owngil_message *message, const owngil_deadline *deadline)
+/* Puts or hands over the message if that takes no waiting; else TIMEOUT. */
+static owngil_code
+offer(owngil_queue *self, owngil_message *message)
 {
-    owngil_code code = OWNGIL_OK;
-    pthread_mutex_lock(&self->lock);
     if (self->closed) {
-        code = OWNGIL_CLOSED;
+        return OWNGIL_CLOSED;
     }
-    else if (self->receivers.length > 0) {
+    if (self->receivers.length > 0) {
         if (owngil_message_take(message)) { /* else it was cancelled before it was sent */
             owngil_waiter *receiver = owngil_waiters_pop(&self->receivers);
             owngil_shared_acquire(&message->base);
             receiver->item = message;
             serve(receiver, OWNGIL_OK);
         }
+        return OWNGIL_OK;
     }
-    else if (self->maxsize == 0 || self->length < self->maxsize) {
+    if (self->maxsize == 0 || self->length < self->maxsize) {
         owngil_shared_acquire(&message->base);
         append(self, message);
+        return OWNGIL_OK;
     }
-    else {
+    return OWNGIL_TIMEOUT;
+}
+
+owngil_code
+owngil_queue_put(owngil_queue *self, owngil_message *message, const owngil_deadline *deadline)
+{
+    pthread_mutex_lock(&self->lock);
+    owngil_code code = offer(self, message);
+    if (code == OWNGIL_TIMEOUT && !owngil_deadline_is_now(deadline)) {
         owngil_waiter waiter;
         owngil_waiter_init(&waiter, message);
-        owngil_waiters_append(&self->senders, &waiter);
-        pthread_mutex_unlock(&self->lock);
-        code = owngil_waiter_sleep(&waiter, deadline);
-        pthread_mutex_lock(&self->lock);
-        code = settle(&self->senders, &waiter, code);
-        owngil_waiter_clear(&waiter);
+        return wait_in(self, &self->senders, &waiter, deadline);
     }
     pthread_mutex_unlock(&self->lock);
     return code;
@@ -128,8 +139,8 @@ owngil_queue_put(owngil_queue *self, owngil_message *message, const owngil_deadl
 owngil_code
 owngil_queue_get(owngil_queue *self, owngil_message **result, const owngil_deadline *deadline)
 {
-    owngil_code code = OWNGIL_OK;
-    owngil_message *message = NULL;
+    owngil_code code;
+    owngil_message *message;
     owngil_message *cancelled = NULL; /* released after unlocking: that may free much */
 
     pthread_mutex_lock(&self->lock);
@@ -141,23 +152,16 @@ owngil_queue_get(owngil_queue *self, owngil_message **result, const owngil_deadl
         message->next = cancelled;
         cancelled = message;
     }
-    if (message == NULL) {
-        if (self->closed) {
-            code = OWNGIL_CLOSED;
-        }
-        else {
-            owngil_waiter waiter;
-            owngil_waiter_init(&waiter, NULL);
-            owngil_waiters_append(&self->receivers, &waiter);
-            pthread_mutex_unlock(&self->lock);
-            code = owngil_waiter_sleep(&waiter, deadline);
-            pthread_mutex_lock(&self->lock);
-            code = settle(&self->receivers, &waiter, code);
-            message = waiter.item;
-            owngil_waiter_clear(&waiter);
-        }
+    if (message != NULL || self->closed || owngil_deadline_is_now(deadline)) {
+        code = message != NULL ? OWNGIL_OK : self->closed ? OWNGIL_CLOSED : OWNGIL_TIMEOUT;
+        pthread_mutex_unlock(&self->lock);
     }
-    pthread_mutex_unlock(&self->lock);
+    else {
+        owngil_waiter waiter;
+        owngil_waiter_init(&waiter, NULL);
+        code = wait_in(self, &self->receivers, &waiter, deadline);
+        message = waiter.item;
+    }
 
     while (cancelled != NULL) {
         owngil_message *next = cancelled->next;
@@ -166,6 +170,74 @@ owngil_queue_get(owngil_queue *self, owngil_message **result, const owngil_deadl
     }
     *result = message;
     return code;
+}
+
+owngil_code
+owngil_queue_answer(owngil_queue *self, owngil_message *task, owngil_message *answer)
+{
+    owngil_code code = OWNGIL_OK;
+    pthread_mutex_lock(&self->lock);
+    if (task->waiter != NULL && self->receivers.length > 0) {
+        owngil_shared_acquire(&answer->base);
+        task->waiter->item = answer;
+        serve(task->waiter, OWNGIL_OK);
+        task->waiter = NULL;
+    }
+    else {
+        code = offer(self, answer);
+    }
+    task->answered = code == OWNGIL_OK;
+    pthread_mutex_unlock(&self->lock);
+    return code;
+}
+
+owngil_code
+owngil_queue_await(owngil_queue *self, owngil_message *task, owngil_message **answer, const owngil_deadline *deadline)
+{
+    owngil_code code = OWNGIL_OK;
+    owngil_waiter waiter;
+    owngil_waiter_init(&waiter, NULL);
+    pthread_mutex_lock(&self->lock);
+    bool waits = !task->settled && task->waiter == NULL;
+    if (waits) {
+        task->waiter = &waiter;
+    }
+    pthread_mutex_unlock(&self->lock);
+    if (waits) {
+        code = owngil_waiter_sleep(&waiter, deadline);
+        if (code != OWNGIL_OK) {
+            pthread_mutex_lock(&self->lock);
+            if (!waiter.done) {
+                task->waiter = NULL;
+            }
+            pthread_mutex_unlock(&self->lock);
+        }
+        code = waiter.done ? waiter.code : code;
+    }
+    *answer = waiter.item;
+    owngil_waiter_clear(&waiter);
+    return code;
+}
+
+void
+owngil_queue_settle(owngil_queue *self, owngil_message *task)
+{
+    pthread_mutex_lock(&self->lock);
+    task->settled = true;
+    if (task->waiter != NULL) {
+        serve(task->waiter, OWNGIL_OK);
+        task->waiter = NULL;
+    }
+    pthread_mutex_unlock(&self->lock);
+}
+
+bool
+owngil_queue_has_answered(owngil_queue *self, const owngil_message *task)
+{
+    pthread_mutex_lock(&self->lock);
+    bool answered = task->answered;
+    pthread_mutex_unlock(&self->lock);
+    return answered;
 }
 
 void

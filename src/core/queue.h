@@ -25,12 +25,33 @@ typedef struct {
 owngil_queue *owngil_queue_new(size_t maxsize);
 
 /* Appends `message` and takes a reference of its own. OK, CLOSED, TIMEOUT or INTERRUPTED; in all but the first the
- * message is not, and never was, in the queue. */
+ * message is not, and never was, in the queue. With owngil_deadline_now it does not wait, so that it may be called with a
+ * GIL held; likewise the next one. */
 owngil_code owngil_queue_put(owngil_queue *self, owngil_message *message, const owngil_deadline *deadline);
 
 /* Takes the first message that nobody cancelled; the caller owns the reference. OK, CLOSED (and empty), TIMEOUT or
  * INTERRUPTED. */
 owngil_code owngil_queue_get(owngil_queue *self, owngil_message **message, const owngil_deadline *deadline);
+
+/* Answers.
+ *
+ * The answer to a task (a message that went through another queue) goes into this queue like anything else; but it is
+ * handed to the thread that waits for just this answer if there is one, and nothing came before it that is not dealt
+ * with yet: that is so while a receiver waits. One wake-up is saved, and the receiver's work.
+ */
+
+/* Puts the answer to `task`, or hands it over. OK or CLOSED. */
+owngil_code owngil_queue_answer(owngil_queue *self, owngil_message *task, owngil_message *answer);
+
+/* Waits for the answer to `task`. OK with *answer, and the caller owns the reference; OK with NULL when another thread
+ * waits for it already or owngil_queue_settle() was called; TIMEOUT or INTERRUPTED. */
+owngil_code owngil_queue_await(owngil_queue *self, owngil_message *task, owngil_message **answer,
+                               const owngil_deadline *deadline);
+
+/* Ends the wait for the answer to `task`, of which there will be none here. */
+void owngil_queue_settle(owngil_queue *self, owngil_message *task);
+
+bool owngil_queue_has_answered(owngil_queue *self, const owngil_message *task);
 
 /* Wakes every waiter with CLOSED. May be called again. */
 void owngil_queue_close(owngil_queue *self);

@@ -1,21 +1,16 @@
-/* owngil._core.Queue and Message: a process-wide queue, and what was put into it, seen from one interpreter. */
+/* owngil._core.Queue: a process-wide queue seen from one interpreter, and how messages are made of Python objects. */
 #include "block.h"
 #include "lease.h"
 #include "module.h"
 #include "queue.h"
 
 #include <stdint.h>
+#include <string.h>
 
 static owngil_queue *
 queue_of(PyObject *self)
 {
     return (owngil_queue *)((owngil_wrapper *)self)->shared;
-}
-
-static owngil_message *
-message_of(PyObject *self)
-{
-    return (owngil_message *)((owngil_wrapper *)self)->shared;
 }
 
 static bool
@@ -51,8 +46,19 @@ owngil_message_from_parts(owngil_state *state, int kind, uint64_t id, PyObject *
     }
     for (Py_ssize_t k = 0; k < count; k++) {
         PyObject *part = PyTuple_GET_ITEM(parts, k);
+        if (PyBytes_CheckExact(part)) {
+            owngil_block *block = owngil_block_new((size_t)PyBytes_GET_SIZE(part));
+            if (block == NULL) {
+                PyErr_NoMemory();
+                owngil_shared_release(&message->base);
+                return NULL;
+            }
+            memcpy(block->data, PyBytes_AS_STRING(part), (size_t)PyBytes_GET_SIZE(part));
+            message->parts[k] = &block->base;
+            continue;
+        }
         if (!is_part(state, part)) {
-            PyErr_Format(PyExc_TypeError, "a part of a message must be a Block or a handle, not %.200s",
+            PyErr_Format(PyExc_TypeError, "a part of a message must be a Block, bytes or a handle, not %.200s",
                          Py_TYPE(part)->tp_name);
             owngil_shared_release(&message->base);
             return NULL;
@@ -107,36 +113,40 @@ queue_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 }
 
 PyDoc_STRVAR(queue_put_doc,
-"put(kind, id, parts, timeout=None)\n--\n\n"
-"Append a message made of blocks and queues, and return it; wait while the queue is full.");
+"put(kind, id, parts, timeout=None, /)\n--\n\n"
+"Append a message made of blocks, handles and bytes (which are copied), and return it; wait while the queue is full.");
 
 static PyObject *
-queue_put(PyObject *self, PyObject *args, PyObject *kwargs)
+queue_put(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
-    int kind;
-    unsigned long long id;
-    PyObject *parts, *timeout = Py_None;
     owngil_deadline deadline;
-    static char *names[] = {"kind", "id", "parts", "timeout", NULL};
     owngil_state *state = owngil_state_of(Py_TYPE(self));
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iKO|O:put", names, &kind, &id, &parts, &timeout)
-        || owngil_deadline_from_object(timeout, &deadline) < 0) {
+    if (count < 3 || count > 4) {
+        PyErr_Format(PyExc_TypeError, "put() takes 3 or 4 arguments, not %zd", count);
         return NULL;
     }
-    owngil_message *message = owngil_message_from_parts(state, kind, (uint64_t)id, parts);
+    int kind = PyLong_AsInt(args[0]);
+    uint64_t id = PyLong_AsUnsignedLongLong(args[1]);
+    if (PyErr_Occurred() || owngil_deadline_from_object(count > 3 ? args[3] : NULL, &deadline) < 0) {
+        return NULL;
+    }
+    owngil_message *message = owngil_message_from_parts(state, kind, id, args[2]);
     if (message == NULL) {
         return NULL;
     }
     owngil_queue *queue = queue_of(self);
-    owngil_code code;
-    int again;
-    do {
-        owngil_wait_begin();
-        Py_BEGIN_ALLOW_THREADS
-        code = owngil_queue_put(queue, message, &deadline);
-        Py_END_ALLOW_THREADS
-        again = owngil_wait_end(code);
-    } while (again > 0);
+    /* Nearly always there is room: then nobody else need get the GIL. */
+    owngil_code code = owngil_queue_put(queue, message, &owngil_deadline_now);
+    int again = 0;
+    if (code == OWNGIL_TIMEOUT && !owngil_deadline_is_now(&deadline)) {
+        do {
+            owngil_wait_begin();
+            Py_BEGIN_ALLOW_THREADS
+            code = owngil_queue_put(queue, message, &deadline);
+            Py_END_ALLOW_THREADS
+            again = owngil_wait_end(code);
+        } while (again > 0);
+    }
     if (again < 0 || code != OWNGIL_OK) {
         owngil_shared_release(&message->base);
         return again < 0 ? NULL : owngil_errors_raise(code, state->queue_closed);
@@ -144,40 +154,49 @@ queue_put(PyObject *self, PyObject *args, PyObject *kwargs)
     return owngil_wrap(state->message_type, &message->base);
 }
 
+int
+owngil_queue_wait(owngil_queue *queue, owngil_message **message, const owngil_deadline *deadline, PyObject *closed)
+{
+    /* What is there already is had without letting go of the GIL, for which others wait. */
+    owngil_code code = owngil_queue_get(queue, message, &owngil_deadline_now);
+    int again = 0;
+    if (code == OWNGIL_TIMEOUT && !owngil_deadline_is_now(deadline)) {
+        do {
+            owngil_wait_begin();
+            Py_BEGIN_ALLOW_THREADS
+            code = owngil_queue_get(queue, message, deadline);
+            Py_END_ALLOW_THREADS
+            again = owngil_wait_end(code);
+        } while (again > 0);
+    }
+    owngil_lease_settle();
+    if (again == 0 && code != OWNGIL_OK) {
+        owngil_errors_raise(code, closed);
+    }
+    return again == 0 && code == OWNGIL_OK ? 0 : -1;
+}
+
 PyDoc_STRVAR(queue_get_doc,
-"get(timeout=None, writable=False)\n--\n\n"
+"get(timeout=None, writable=False, /)\n--\n\n"
 "Wait for a message and return (kind, id, parts).\n\n"
 "`writable` says what the receiver may do to the blocks among the parts.");
 
 static PyObject *
-queue_get(PyObject *self, PyObject *args, PyObject *kwargs)
+queue_get(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
-    PyObject *timeout = Py_None;
-    int writable = 0;
     owngil_deadline deadline;
-    static char *names[] = {"timeout", "writable", NULL};
     owngil_state *state = owngil_state_of(Py_TYPE(self));
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|Op:get", names, &timeout, &writable)
-        || owngil_deadline_from_object(timeout, &deadline) < 0) {
+    if (count > 2) {
+        PyErr_Format(PyExc_TypeError, "get() takes at most 2 arguments, not %zd", count);
         return NULL;
     }
-    owngil_queue *queue = queue_of(self);
+    int writable = count > 1 ? PyObject_IsTrue(args[1]) : 0;
+    if (writable < 0 || owngil_deadline_from_object(count > 0 ? args[0] : NULL, &deadline) < 0) {
+        return NULL;
+    }
     owngil_message *message = NULL;
-    owngil_code code;
-    int again;
-    do {
-        owngil_wait_begin();
-        Py_BEGIN_ALLOW_THREADS
-        code = owngil_queue_get(queue, &message, &deadline);
-        Py_END_ALLOW_THREADS
-        again = owngil_wait_end(code);
-    } while (again > 0);
-    owngil_lease_settle();
-    if (again < 0) {
+    if (owngil_queue_wait(queue_of(self), &message, &deadline, state->queue_closed) < 0) {
         return NULL;
-    }
-    if (code != OWNGIL_OK) {
-        return owngil_errors_raise(code, state->queue_closed);
     }
     PyObject *parts = owngil_message_to_parts(state, message, writable != 0);
     PyObject *result =
@@ -211,8 +230,8 @@ queue_length(PyObject *self)
 }
 
 static PyMethodDef queue_methods[] = {
-    {"put", (PyCFunction)(void (*)(void))queue_put, METH_VARARGS | METH_KEYWORDS, queue_put_doc},
-    {"get", (PyCFunction)(void (*)(void))queue_get, METH_VARARGS | METH_KEYWORDS, queue_get_doc},
+    {"put", (PyCFunction)(void (*)(void))queue_put, METH_FASTCALL, queue_put_doc},
+    {"get", (PyCFunction)(void (*)(void))queue_get, METH_FASTCALL, queue_get_doc},
     {"close", queue_close, METH_NOARGS, queue_close_doc},
     {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
@@ -258,46 +277,4 @@ PyType_Spec owngil_queue_spec = {
     .basicsize = sizeof(owngil_wrapper),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = queue_slots,
-};
-
-PyDoc_STRVAR(message_cancel_doc,
-"cancel()\n--\n\n"
-"True if no receiver has had the message, and none will.");
-
-static PyObject *
-message_cancel(PyObject *self, PyObject *Py_UNUSED(unused))
-{
-    return PyBool_FromLong(owngil_message_cancel(message_of(self)));
-}
-
-static PyObject *
-message_get_taken(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(owngil_message_is_taken(message_of(self)));
-}
-
-static PyMethodDef message_methods[] = {
-    {"cancel", message_cancel, METH_NOARGS, message_cancel_doc},
-    {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
-    {NULL, NULL, 0, NULL},
-};
-
-static PyGetSetDef message_getset[] = {
-    {"taken", message_get_taken, NULL, "Whether a receiver has the message.", NULL},
-    {NULL, NULL, NULL, NULL, NULL},
-};
-
-static PyType_Slot message_slots[] = {
-    {Py_tp_doc, (void *)"A message that was put into a queue."},
-    {Py_tp_dealloc, owngil_wrapper_dealloc},
-    {Py_tp_methods, message_methods},
-    {Py_tp_getset, message_getset},
-    {0, NULL},
-};
-
-PyType_Spec owngil_message_spec = {
-    .name = "owngil._core.Message",
-    .basicsize = sizeof(owngil_wrapper),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = message_slots,
 };

@@ -3,10 +3,13 @@
 #include <assert.h>
 #include <math.h>
 
+const owngil_deadline owngil_deadline_never = {.never = true};
+const owngil_deadline owngil_deadline_now = {.never = false};
+
 int
 owngil_deadline_from_object(PyObject *timeout, owngil_deadline *deadline)
 {
-    *deadline = (owngil_deadline){.never = true};
+    *deadline = owngil_deadline_never;
     if (timeout == NULL || timeout == Py_None) {
         return 0;
     }
@@ -17,6 +20,10 @@ owngil_deadline_from_object(PyObject *timeout, owngil_deadline *deadline)
     if (isnan(seconds) || seconds < 0.0) {
         PyErr_Format(PyExc_ValueError, "timeout must be None or a number of seconds >= 0, not %R", timeout);
         return -1;
+    }
+    if (seconds == 0.0) {
+        *deadline = owngil_deadline_now;
+        return 0;
     }
     if (seconds > 1e9) { /* over thirty years: never, and no overflow below */
         return 0;
@@ -68,14 +75,18 @@ park(owngil_waiter *waiter)
     return go;
 }
 
-static void
+/* Returns false when the wait was interrupted: it may be that which woke the waiter. */
+static bool
 unpark(void)
 {
+    bool undisturbed = true;
     if (parking != NULL) {
         pthread_mutex_lock(&parking->lock);
         parking->waiter = NULL;
+        undisturbed = !parking->interrupted;
         pthread_mutex_unlock(&parking->lock);
     }
+    return undisturbed;
 }
 
 owngil_code
@@ -87,8 +98,7 @@ owngil_waiter_sleep(owngil_waiter *self, const owngil_deadline *deadline)
             deadline->never ? sem_wait(&self->sem) : owngil_compat_sem_wait_until(&self->sem, &deadline->at);
         code = !failed ? OWNGIL_OK : errno == ETIMEDOUT ? OWNGIL_TIMEOUT : OWNGIL_INTERRUPTED;
     }
-    unpark();
-    return code;
+    return unpark() ? code : OWNGIL_INTERRUPTED;
 }
 
 void

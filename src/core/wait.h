@@ -26,14 +26,25 @@ typedef struct {
     struct timespec at;
 } owngil_deadline;
 
+/* Never and immediately. */
+extern const owngil_deadline owngil_deadline_never, owngil_deadline_now;
+
+/* True if there is no time to wait at all. */
+static inline bool
+owngil_deadline_is_now(const owngil_deadline *self)
+{
+    return !self->never && self->at.tv_sec == 0 && self->at.tv_nsec == 0;
+}
+
 /* `timeout` is None (never) or a number of seconds. Returns 0, or -1 with ValueError or TypeError set. Needs the GIL. */
 int owngil_deadline_from_object(PyObject *timeout, owngil_deadline *deadline);
 
 void owngil_waiter_init(owngil_waiter *self, void *item);
 void owngil_waiter_clear(owngil_waiter *self);
 
-/* Sleeps until the waiter is woken, the deadline passes, or a signal arrives: OK, TIMEOUT or INTERRUPTED.
- * The caller then locks the queue and looks at `done`, which alone decides. Needs no GIL. */
+/* Sleeps until the waiter is woken, the deadline passes, or a signal arrives: OK, TIMEOUT or INTERRUPTED. Needs no GIL.
+ * After OK the waiter was served. Else the caller locks the queue and looks at `done`, which alone decides. (Without the
+ * lock after OK, because who serves holds it while waking: the woken thread would often have to sleep once more.) */
 owngil_code owngil_waiter_sleep(owngil_waiter *self, const owngil_deadline *deadline);
 
 /* Wakes the waiter; it may be gone as soon as this returns. Called with the queue's mutex held. */

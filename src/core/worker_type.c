@@ -175,6 +175,64 @@ worker_setup(PyObject *module, PyObject *Py_UNUSED(unused))
     return Py_BuildValue("sKNNN", worker->name, (unsigned long long)worker->number, parts, tasks, replies);
 }
 
+PyDoc_STRVAR(take_task_doc,
+"take_task()\n--\n\n"
+"Wait for the next task of this worker and return (id, parts); QueueClosed when there will be none.");
+
+static PyObject *
+take_task(PyObject *module, PyObject *Py_UNUSED(unused))
+{
+    owngil_state *state = PyModule_GetState(module);
+    owngil_worker *worker = require_current();
+    owngil_message *message = NULL;
+    if (worker == NULL || owngil_queue_wait(worker->tasks, &message, &owngil_deadline_never, state->queue_closed) < 0) {
+        return NULL;
+    }
+    PyObject *parts = owngil_message_to_parts(state, message, false);
+    PyObject *result = parts == NULL ? NULL : Py_BuildValue("KN", (unsigned long long)message->id, parts);
+    owngil_message_clear(message);
+    if (worker->request != NULL) {
+        owngil_shared_release(&worker->request->base);
+    }
+    worker->request = message;
+    return result;
+}
+
+PyDoc_STRVAR(answer_doc,
+"answer(kind, parts, /)\n--\n\n"
+"Send back what became of the task that take_task() returned last.");
+
+static PyObject *
+answer(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    owngil_state *state = PyModule_GetState(module);
+    owngil_worker *worker = require_current();
+    if (worker == NULL) {
+        return NULL;
+    }
+    if (count != 2 || worker->request == NULL) {
+        PyErr_SetString(count != 2 ? PyExc_TypeError : PyExc_RuntimeError,
+                        count != 2 ? "answer() takes a kind and parts" : "there is no task to answer");
+        return NULL;
+    }
+    int kind = PyLong_AsInt(args[0]);
+    if (kind == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    owngil_message *message = owngil_message_from_parts(state, kind, worker->request->id, args[1]);
+    if (message == NULL) {
+        return NULL;
+    }
+    owngil_code code = owngil_queue_answer(worker->replies, worker->request, message);
+    owngil_shared_release(&message->base);
+    owngil_shared_release(&worker->request->base);
+    worker->request = NULL;
+    if (code != OWNGIL_OK) {
+        return owngil_errors_raise(code, state->queue_closed);
+    }
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(run_task_doc,
 "run_task(id, fn, /, *args)\n--\n\n"
 "Call fn(*args) as the task `id` (not 0) of this worker: only in there can Worker.interrupt() hit.");
@@ -345,6 +403,8 @@ PyMethodDef owngil_worker_functions[] = {
     {"take_notes", take_notes, METH_NOARGS, take_notes_doc},
     {"start_worker", start_worker, METH_VARARGS, start_worker_doc},
     {"worker_setup", worker_setup, METH_NOARGS, worker_setup_doc},
+    {"take_task", take_task, METH_NOARGS, take_task_doc},
+    {"answer", (PyCFunction)(void (*)(void))answer, METH_FASTCALL, answer_doc},
     {"run_task", (PyCFunction)(void (*)(void))run_task, METH_FASTCALL, run_task_doc},
     {"before_end", before_end, METH_NOARGS, before_end_doc},
     {"end_kept_workers", end_kept_workers, METH_NOARGS, end_kept_workers_doc},

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, Future
 from itertools import count
+from time import monotonic
 from typing import Any
 
 from owngil import _core, _wire, isolation
@@ -33,7 +34,9 @@ class BrokenPoolError(BrokenExecutor):
 class TaskFuture(Future[Any]):
     """The future of a task that waits in a queue which belongs to no interpreter.
 
-    Whether a worker has taken the task is decided there, so cancel() and running() ask the queue.
+    Whether a worker has taken the task is decided there, so cancel() and running() ask the queue. The first thread that
+    waits in result() may get the worker's answer directly, without the collector; who waits otherwise, does by the
+    condition that all futures have.
     """
 
     def __init__(self, dispatcher: "Dispatcher", task: int) -> None:
@@ -41,6 +44,45 @@ class TaskFuture(Future[Any]):
         self._dispatcher = dispatcher
         self._task = task
         self._message: _core.Message | None = None
+        self._awaited = False
+
+    def result(self, timeout: float | None = None) -> Any:
+        """As Future.result."""
+        message = self._message
+        if message is None or self._state != "PENDING":
+            return super().result(timeout)
+        deadline = None if timeout is None else monotonic() + timeout
+        self._awaited = True
+        # Whoever sets the state looks at `_awaited` afterwards: one of the two sees the other.
+        if threading.get_ident() == self._dispatcher.collector_ident:  # a callback of another future waits for this one
+            self._dispatcher.collect_until(self.done, deadline)
+        elif self._state == "PENDING" and message.await_answer(
+            self._dispatcher.replies, self, _wire.loads, _left(deadline)
+        ):
+            self._dispatcher.forget(self._task)
+        return super().result(_left(deadline))
+
+    def set_result(self, result: Any) -> None:
+        """As Future.set_result."""
+        super().set_result(result)
+        self._settle()
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        """As Future.set_exception."""
+        super().set_exception(exception)
+        self._settle()
+
+    def take_answer(self, kind: int, parts: _wire.Parts) -> None:
+        """Resolve the future here, when there is no collector any more."""
+        self._dispatcher.resolve(kind, self._task, parts)
+
+    def has_answer(self) -> bool:
+        """Return whether the worker has answered: then the future is resolved, or somebody is about to do that."""
+        return self._message is not None and self._message.has_answer(self._dispatcher.replies)
+
+    def _settle(self) -> None:
+        if self._awaited and self._message is not None:
+            self._message.settle(self._dispatcher.replies)
 
     def cancel(self) -> bool:
         """Cancel the task if no worker has taken it, and return whether it is cancelled."""
@@ -48,6 +90,7 @@ class TaskFuture(Future[Any]):
         if message is None or not message.cancel():
             return self.cancelled()
         super().cancel()
+        self._settle()
         self._dispatcher.forget(self._task)
         self.set_running_or_notify_cancel()
         return True
@@ -56,6 +99,10 @@ class TaskFuture(Future[Any]):
         """Return whether a worker has taken the task and not finished it."""
         message = self._message
         return message is not None and message.taken and not self.done()
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - monotonic())
 
 
 _live: set["Dispatcher"] = set()
@@ -90,7 +137,7 @@ class Dispatcher:
         self._initializer = None if initializer is None else (initializer, initargs)
         self._max_tasks = max_tasks
         self._tasks = _core.Queue()
-        self._replies = _core.Queue()
+        self.replies = _core.Queue()
         # Guards what follows. Reentrant: a signal handler or a finalizer may come in at any point.
         self._lock = threading.RLock()
         self._pending: dict[int, TaskFuture] = {}
@@ -98,6 +145,7 @@ class Dispatcher:
         self._task_ids = count(1)
         self._numbers = count()
         self._collector: threading.Thread | None = None
+        self.collector_ident = 0
         self._ended = threading.Event()  # the collector's last act
         self._broken: str | None = None
         self._closed = False
@@ -134,7 +182,7 @@ class Dispatcher:
             return future
 
     def forget(self, task: int) -> None:
-        """Drop a task that was cancelled."""
+        """Drop a task that is cancelled, or has its result."""
         self._pending.pop(task, None)
 
     def start(self) -> int:
@@ -160,7 +208,7 @@ class Dispatcher:
         if not self._abandoned:
             self._tasks.close()
             with contextlib.suppress(_core.QueueClosed):  # the collector has ended already
-                self._replies.put(WAKE, 0, ())
+                self.replies.put(WAKE, 0, ())
 
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
         """As Executor.shutdown."""
@@ -220,7 +268,7 @@ class Dispatcher:
             collector.start()
             self._collector = collector
             _live.add(self)
-        self._workers[number] = _core.start_worker(name, number, bootstrap, setup, self._tasks, self._replies)
+        self._workers[number] = _core.start_worker(name, number, bootstrap, setup, self._tasks, self.replies)
 
     def _on_exit(self, number: int, joinable: bool) -> None:
         """Account for a worker that is gone, and replace it if tasks wait."""
@@ -264,22 +312,29 @@ class Dispatcher:
     # Replies
 
     def _collect(self) -> None:
+        self.collector_ident = threading.get_ident()
         try:
-            while not self._done():
-                try:
-                    self._handle(*self._replies.get(writable=True))
-                except BaseException:  # a future's callback that raises SystemExit, for one: other tasks must go on
-                    sys.excepthook(*sys.exc_info())
+            self.collect_until(self._done, None)
         finally:
             _live.discard(self)
-            self._replies.close()
+            self.replies.close()
             # Nothing is left, unless workers died in ways that nobody thought of.
-            self._fail(list(self._pending.values()), "the worker ended without an answer")
+            waiting = [future for future in self._pending.values() if not future.has_answer()]
+            self._fail(waiting, "the worker ended without an answer")
             self._ended.set()
+
+    def collect_until(self, done: Callable[[], bool], deadline: float | None) -> None:
+        """Do what replies say until `done`; in the collector. Raises TimeoutError."""
+        while not done():
+            reply = self.replies.get(_left(deadline), True)
+            try:
+                self._handle(*reply)
+            except BaseException:  # a future's callback that raises SystemExit, for one: other tasks must go on
+                sys.excepthook(*sys.exc_info())
 
     def _handle(self, kind: int, number: int, parts: _wire.Parts) -> None:
         if kind in (RESULT, ERROR):
-            self._resolve(kind, number, parts)
+            self.resolve(kind, number, parts)
         elif kind in (STDOUT, STDERR):
             _show(sys.stdout if kind == STDOUT else sys.stderr, parts)
         elif kind == READY:
@@ -293,7 +348,8 @@ class Dispatcher:
         elif kind in (EXITED, KEPT):
             self._on_exit(number, kind == EXITED)
 
-    def _resolve(self, kind: int, task: int, parts: _wire.Parts) -> None:
+    def resolve(self, kind: int, task: int, parts: _wire.Parts) -> None:
+        """Give a task's future what its worker has answered."""
         future = self._pending.pop(task)
         failure: BaseException | None = None
         result = None

@@ -6,12 +6,11 @@ From them, with the worker's number: READY, STDOUT, STDERR; and from the core EX
 From the dispatcher to itself:       WAKE.
 """
 
-from owngil._core import EXITED, FAILED, KEPT
+from owngil._core import EXITED, FAILED, KEPT, RESULT
 
 __all__ = ["CALL", "ERROR", "EXITED", "FAILED", "KEPT", "READY", "RESULT", "STDERR", "STDOUT", "WAKE"]
 
 CALL = 16
-RESULT = 17
 ERROR = 18
 READY = 19
 STDOUT = 20

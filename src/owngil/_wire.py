@@ -18,7 +18,7 @@ from owngil._core import Block, Queue
 __all__ = ["Parts", "describe_callable", "dumps", "dumps_call", "loads", "handle_of_message"]
 
 type Handle = Queue
-type Parts = tuple[Block | Handle, ...]
+type Parts = tuple[Block | Handle | bytes, ...]
 
 _loading = threading.local()
 
@@ -93,7 +93,7 @@ def dumps(obj: object, what: str) -> Parts:
         If something in `obj` cannot be pickled.
     """
     if _is_plain(obj):
-        return (Block(pickle.dumps(obj, 5)),)
+        return (pickle.dumps(obj, 5),)
     file = io.BytesIO()
     pickler = _cloudpickler().Pickler(file)
     try:

@@ -77,10 +77,15 @@ def _text_output(output: _Output) -> io.TextIOWrapper:
 
 
 def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        # A task may have put anything there, or closed it: that is no reason to lose its result.
-        with contextlib.suppress(BaseException):
-            stream.flush()
+    # A task may have put anything there, or closed it: that is no reason to lose its result.
+    try:
+        sys.stdout.flush()
+    except BaseException:
+        pass
+    try:
+        sys.stderr.flush()
+    except BaseException:
+        pass
 
 
 def _user_traceback(error: BaseException) -> str:
@@ -128,12 +133,12 @@ def _run(parts: _wire.Parts) -> _wire.Parts:
     return _wire.dumps(result, f"the result of {_wire.describe_callable(fn)} cannot be sent back")
 
 
-def _serve(name: str, tasks: _core.Queue, replies: _core.Queue, max_tasks: int | None) -> None:
+def _serve(name: str, max_tasks: int | None) -> None:
     """Run tasks until the queue is closed and empty, or `max_tasks` are done."""
     done = 0
     while max_tasks is None or done < max_tasks:
         try:
-            _, task, parts = tasks.get()
+            task, parts = _core.take_task()
         except _core.QueueClosed:
             return
         # Interrupts are raised inside run_task() or not at all: what stands here runs undisturbed.
@@ -145,14 +150,14 @@ def _serve(name: str, tasks: _core.Queue, replies: _core.Queue, max_tasks: int |
             kind = ERROR
         del parts  # the task's memory goes with the task
         _flush()
-        replies.put(kind, task, answer)
+        _core.answer(kind, answer)
         del answer
         done += 1
 
 
 def main() -> None:
     """Live as a worker: start up, serve, flush."""
-    name, number, setup, tasks, replies = _core.worker_setup()
+    name, number, setup, _, replies = _core.worker_setup()
     threading.current_thread().name = name
     sys.stdout = _text_output(_Output(replies, STDOUT, number, 1))
     sys.stderr = _text_output(_Output(replies, STDERR, number, 2))
@@ -167,7 +172,7 @@ def main() -> None:
         del fn, args
     del initializer
     replies.put(READY, number, ())
-    _serve(name, tasks, replies, max_tasks)
+    _serve(name, max_tasks)
     _flush()
 
 

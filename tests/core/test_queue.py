@@ -23,7 +23,7 @@ def test_blocks_are_writable_only_for_whom_it_was_asked():
     queue = _core.Queue()
     for writable in (False, True):
         queue.put(0, 0, (_core.Block(b"abc"),))
-        _, _, (block,) = queue.get(writable=writable)
+        _, _, (block,) = queue.get(None, writable)
         assert memoryview(block).readonly is not writable
 
 
@@ -68,8 +68,8 @@ def test_cancelling_races_with_taking():
 
 def test_bad_arguments():
     queue = _core.Queue()
-    with pytest.raises(TypeError, match="Block or a Queue, not bytes"):
-        queue.put(0, 0, (b"abc",))
+    with pytest.raises(TypeError, match="Block, bytes or a handle, not str"):
+        queue.put(0, 0, ("abc",))
     with pytest.raises(TypeError, match="tuple"):
         queue.put(0, 0, [])
     with pytest.raises(ValueError):

@@ -1,0 +1,256 @@
+/* owngil._core.Message: what was put into a queue, seen from one interpreter; and waiting for the answer to it. */
+#include "interp.h"
+#include "lease.h"
+#include "module.h"
+
+static owngil_message *
+message_of(PyObject *self)
+{
+    return (owngil_message *)((owngil_wrapper *)self)->shared;
+}
+
+PyDoc_STRVAR(cancel_doc,
+"cancel()\n--\n\n"
+"True if no receiver has had the message, and none will.");
+
+static PyObject *
+message_cancel(PyObject *self, PyObject *Py_UNUSED(unused))
+{
+    return PyBool_FromLong(owngil_message_cancel(message_of(self)));
+}
+
+static PyObject *
+message_get_taken(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(owngil_message_is_taken(message_of(self)));
+}
+
+/* The attributes of concurrent.futures.Future and threading.Condition that await_answer() uses; unchanged since 3.2. */
+enum { CONDITION, ACQUIRE, RELEASE, WAITERS, CALLBACKS, STATE, RESULT, PENDING, FINISHED, TAKE_ANSWER };
+
+PyObject *
+owngil_message_future_names(void)
+{
+    static const char *const names[] = {
+        [CONDITION] = "_condition", [ACQUIRE] = "acquire",         [RELEASE] = "release", [WAITERS] = "_waiters",
+        [CALLBACKS] = "_done_callbacks", [STATE] = "_state", [RESULT] = "_result", [PENDING] = "PENDING",
+        [FINISHED] = "FINISHED",    [TAKE_ANSWER] = "take_answer",
+    };
+    const Py_ssize_t count = sizeof(names) / sizeof(names[0]);
+    PyObject *tuple = PyTuple_New(count);
+    for (Py_ssize_t k = 0; tuple != NULL && k < count; k++) {
+        PyObject *name = PyUnicode_InternFromString(names[k]);
+        if (name == NULL) {
+            Py_CLEAR(tuple);
+            break;
+        }
+        PyTuple_SET_ITEM(tuple, k, name);
+    }
+    return tuple;
+}
+
+/* Whether the attribute is an empty container: 1, 0, or -1 with an exception. */
+static int
+is_empty(PyObject *object, PyObject *name)
+{
+    PyObject *value = PyObject_GetAttr(object, name);
+    int truth = value != NULL ? PyObject_IsTrue(value) : -1;
+    Py_XDECREF(value);
+    return truth < 0 ? -1 : !truth;
+}
+
+/* With the future's lock held. Returns as set_quietly(). */
+static int
+set_unless_watched(PyObject *names, PyObject *future, PyObject *condition, PyObject *result)
+{
+    PyObject *state = PyObject_GetAttr(future, PyTuple_GET_ITEM(names, STATE));
+    int quiet = state != NULL ? PyObject_RichCompareBool(state, PyTuple_GET_ITEM(names, PENDING), Py_EQ) : -1;
+    Py_XDECREF(state);
+    if (quiet > 0) {
+        quiet = is_empty(future, PyTuple_GET_ITEM(names, WAITERS));
+    }
+    if (quiet > 0) {
+        quiet = is_empty(future, PyTuple_GET_ITEM(names, CALLBACKS));
+    }
+    if (quiet > 0) {
+        quiet = is_empty(condition, PyTuple_GET_ITEM(names, WAITERS));
+    }
+    if (quiet > 0
+        && (PyObject_SetAttr(future, PyTuple_GET_ITEM(names, RESULT), result) < 0
+            || PyObject_SetAttr(future, PyTuple_GET_ITEM(names, STATE), PyTuple_GET_ITEM(names, FINISHED)) < 0)) {
+        quiet = -1;
+    }
+    return quiet;
+}
+
+/* Does what Future.set_result() does, if nobody is to be told of it. No Python code runs in here, so that a signal's handler
+ * cannot leave it half done. Returns 1; 0 if somebody is; -1 with an exception. */
+static int
+set_quietly(PyObject *names, PyObject *future, PyObject *result)
+{
+    int quiet = -1;
+    PyObject *condition = PyObject_GetAttr(future, PyTuple_GET_ITEM(names, CONDITION));
+    PyObject *done = condition != NULL ? PyObject_CallMethodNoArgs(condition, PyTuple_GET_ITEM(names, ACQUIRE)) : NULL;
+    if (done != NULL) {
+        Py_DECREF(done);
+        quiet = set_unless_watched(names, future, condition, result);
+        PyObject *error = PyErr_GetRaisedException();
+        done = PyObject_CallMethodNoArgs(condition, PyTuple_GET_ITEM(names, RELEASE));
+        quiet = done != NULL ? quiet : -1;
+        Py_XDECREF(done);
+        if (error != NULL) {
+            PyErr_SetRaisedException(error);
+        }
+    }
+    Py_XDECREF(condition);
+    return quiet;
+}
+
+/* Gives the future what the answer holds: 1; or 0 if another thread is to do that; -1 with an exception: nothing was done. */
+static int
+settle(owngil_state *state, const owngil_message *answer, PyObject *future, PyObject *loads)
+{
+    if (answer->kind != OWNGIL_REPLY_RESULT) {
+        return 0;
+    }
+    PyObject *parts = owngil_message_to_parts(state, answer, true);
+    PyObject *result = parts != NULL ? PyObject_CallOneArg(loads, parts) : NULL;
+    Py_XDECREF(parts);
+    int settled = result != NULL ? set_quietly(state->future_names, future, result) : -1;
+    Py_XDECREF(result);
+    return settled;
+}
+
+/* Lets the thread that takes answers out of the queue do it; or if that has ended, the future itself. Returns 0 or -1. */
+static int
+hand_on(owngil_state *state, owngil_queue *queue, owngil_message *answer, PyObject *future)
+{
+    PyObject *error = PyErr_GetRaisedException();
+    PyObject *done = Py_None;
+    if (owngil_queue_put(queue, answer, &owngil_deadline_now) == OWNGIL_CLOSED) {
+        PyObject *parts = owngil_message_to_parts(state, answer, true);
+        PyObject *kind = parts != NULL ? PyLong_FromLong(answer->kind) : NULL;
+        PyObject *arguments[] = {future, kind, parts};
+        done = kind != NULL ? PyObject_VectorcallMethod(PyTuple_GET_ITEM(state->future_names, TAKE_ANSWER), arguments,
+                                                        3, NULL)
+                            : NULL;
+        Py_XDECREF(kind);
+        Py_XDECREF(parts);
+        Py_XDECREF(done);
+    }
+    if (error != NULL) {
+        PyErr_SetRaisedException(error);
+    }
+    return done != NULL && error == NULL ? 0 : -1;
+}
+
+PyDoc_STRVAR(await_answer_doc,
+"await_answer(queue, future, loads, timeout, /)\n--\n\n"
+"Wait for the answer to this message, which `queue` is for.\n\n"
+"True: it came here, and `future` has the result, which is what ``loads(parts)`` returned. False: it takes its way through the\n"
+"queue, because it is an error, because somebody else is to be told, or because another thread waits here already.");
+
+static PyObject *
+message_await_answer(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    owngil_state *state = owngil_state_of(Py_TYPE(self));
+    owngil_deadline deadline;
+    if (count != 4 || !Py_IS_TYPE(args[0], state->queue_type)) {
+        PyErr_SetString(PyExc_TypeError, "await_answer() takes a Queue and 3 more arguments");
+        return NULL;
+    }
+    if (owngil_deadline_from_object(args[3], &deadline) < 0) {
+        return NULL;
+    }
+    owngil_queue *queue = (owngil_queue *)((owngil_wrapper *)args[0])->shared;
+    PyObject *future = args[1], *loads = args[2];
+    owngil_message *answer = NULL;
+    owngil_code code;
+    int again;
+    do {
+        owngil_wait_begin();
+        Py_BEGIN_ALLOW_THREADS
+        code = owngil_queue_await(queue, message_of(self), &answer, &deadline);
+        Py_END_ALLOW_THREADS
+        again = owngil_wait_end(code);
+    } while (again > 0);
+    owngil_lease_settle();
+    if (again < 0 || code != OWNGIL_OK) {
+        return again < 0 ? NULL : owngil_errors_raise(code, state->queue_closed);
+    }
+    if (answer == NULL) {
+        Py_RETURN_FALSE;
+    }
+    int settled = settle(state, answer, future, loads);
+    if (settled > 0) {
+        owngil_message_clear(answer);
+    }
+    else {
+        if (settled < 0 && !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+            PyErr_Clear(); /* it will occur again, to whom it concerns */
+            settled = 0;
+        }
+        settled = hand_on(state, queue, answer, future) < 0 ? -1 : settled;
+    }
+    owngil_shared_release(&answer->base);
+    return settled < 0 ? NULL : PyBool_FromLong(settled);
+}
+
+PyDoc_STRVAR(settle_doc,
+"settle(queue, /)\n--\n\n"
+"Let nobody wait any more for the answer to this message.");
+
+static PyObject *
+message_settle(PyObject *self, PyObject *queue)
+{
+    if (!Py_IS_TYPE(queue, owngil_state_of(Py_TYPE(self))->queue_type)) {
+        PyErr_SetString(PyExc_TypeError, "settle() takes a Queue");
+        return NULL;
+    }
+    owngil_queue_settle((owngil_queue *)((owngil_wrapper *)queue)->shared, message_of(self));
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(has_answer_doc,
+"has_answer(queue, /)\n--\n\n"
+"Whether an answer to this message came into the queue, or went to who waited for it.");
+
+static PyObject *
+message_has_answer(PyObject *self, PyObject *queue)
+{
+    if (!Py_IS_TYPE(queue, owngil_state_of(Py_TYPE(self))->queue_type)) {
+        PyErr_SetString(PyExc_TypeError, "has_answer() takes a Queue");
+        return NULL;
+    }
+    return PyBool_FromLong(
+        owngil_queue_has_answered((owngil_queue *)((owngil_wrapper *)queue)->shared, message_of(self)));
+}
+
+static PyMethodDef message_methods[] = {
+    {"cancel", message_cancel, METH_NOARGS, cancel_doc},
+    {"await_answer", (PyCFunction)(void (*)(void))message_await_answer, METH_FASTCALL, await_answer_doc},
+    {"settle", message_settle, METH_O, settle_doc},
+    {"has_answer", message_has_answer, METH_O, has_answer_doc},
+    {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef message_getset[] = {
+    {"taken", message_get_taken, NULL, "Whether a receiver has the message.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot message_slots[] = {
+    {Py_tp_doc, (void *)"A message that was put into a queue."},
+    {Py_tp_dealloc, owngil_wrapper_dealloc},
+    {Py_tp_methods, message_methods},
+    {Py_tp_getset, message_getset},
+    {0, NULL},
+};
+
+PyType_Spec owngil_message_spec = {
+    .name = "owngil._core.Message",
+    .basicsize = sizeof(owngil_wrapper),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = message_slots,
+};
