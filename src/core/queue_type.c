@@ -13,6 +13,9 @@ queue_of(PyObject *self)
     return (owngil_queue *)((owngil_wrapper *)self)->shared;
 }
 
+/* A first part below this size, which is the pickle of something small, is rather copied than wrapped. */
+enum { SMALL = 1024 };
+
 static bool
 is_part(const owngil_state *state, PyObject *object)
 {
@@ -78,8 +81,15 @@ owngil_message_to_parts(owngil_state *state, const owngil_message *message, bool
     }
     for (size_t k = 0; k < message->count; k++) {
         owngil_shared *shared = message->parts[k];
-        owngil_shared_acquire(shared);
-        PyObject *part = wrap_part(state, shared, writable);
+        PyObject *part;
+        if (k == 0 && shared->kind == OWNGIL_KIND_BLOCK && ((owngil_block *)shared)->size < SMALL) {
+            const owngil_block *block = (owngil_block *)shared;
+            part = PyBytes_FromStringAndSize(block->data, (Py_ssize_t)block->size);
+        }
+        else {
+            owngil_shared_acquire(shared);
+            part = wrap_part(state, shared, writable);
+        }
         if (part == NULL) {
             Py_DECREF(parts);
             return NULL;

@@ -1,21 +1,25 @@
 """How objects travel between interpreters: pickle 5, cloudpickle for what cannot be imported, buffers beside it.
 
-An object becomes the parts of a message: a block with the pickle; a block for each buffer that the pickle refers to,
+An object becomes the parts of a message: the pickle, or for a few plain values their shorter form by marshal; a block for each buffer that the pickle refers to,
 in order; and the handles that it refers to, in order: objects of the core that belong to the process, such as queues (the
 cores of channels). They cannot be pickled, so they are handed over as what they are, and the receiver's unpickler asks for
 them by number.
 """
 
 import io
+import marshal
 import pickle
+import sys
 import threading
 from collections.abc import Callable
+from importlib import import_module
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from owngil._arrays import block_of
 from owngil._core import Block, Queue
 
-__all__ = ["Parts", "describe_callable", "dumps", "dumps_call", "loads", "handle_of_message"]
+__all__ = ["Parts", "describe_callable", "dumps", "dumps_call", "dumps_result", "handle_of_message", "loads", "loads_call"]
 
 type Handle = Queue
 type Parts = tuple[Block | Handle | bytes, ...]
@@ -38,6 +42,12 @@ def _cloudpickler() -> Any:
 
 _SCALARS = frozenset({type(None), bool, int, float, complex, str, bytes})
 _LONGEST = 100
+_FUNCTIONS = frozenset({FunctionType, BuiltinFunctionType, type})
+# Below this many bytes a stream arrives as bytes, not as a Block, and may be marshal's: that is faster than pickle, and
+# fit for this, as both ends are one Python. Version 2 does without references within.
+_SMALL = 1000
+_MARSHAL_VERSION = 2
+_PICKLE_MARK = 0x80  # the first byte of each pickle, and of nothing of marshal's
 
 
 def _is_plain(obj: object) -> bool:
@@ -45,6 +55,22 @@ def _is_plain(obj: object) -> bool:
     if type(obj) in _SCALARS:
         return True
     return (type(obj) is tuple or type(obj) is list) and len(obj) <= _LONGEST and all(type(x) in _SCALARS for x in obj)
+
+
+def _dumps_plain(obj: object) -> bytes:
+    stream = marshal.dumps(obj, _MARSHAL_VERSION)
+    return stream if len(stream) <= _SMALL else pickle.dumps(obj, 5)
+
+
+def _is_importable(fn: object) -> bool:
+    """Return whether `fn` is the function or class of its name in its module, and nobody wants it by value."""
+    if type(fn) not in _FUNCTIONS:
+        return False
+    module = sys.modules.get(fn.__module__)
+    if module is None or fn.__module__ == "__main__" or module.__dict__.get(fn.__qualname__) is not fn:  # type: ignore[attr-defined]
+        return False
+    cloudpickle = sys.modules.get("cloudpickle")
+    return cloudpickle is None or not cloudpickle.list_registry_pickle_by_value()
 
 
 def _type_name(obj: object) -> str:
@@ -93,7 +119,7 @@ def dumps(obj: object, what: str) -> Parts:
         If something in `obj` cannot be pickled.
     """
     if _is_plain(obj):
-        return (pickle.dumps(obj, 5),)
+        return (_dumps_plain(obj),)
     file = io.BytesIO()
     pickler = _cloudpickler().Pickler(file)
     try:
@@ -109,12 +135,24 @@ def dumps(obj: object, what: str) -> Parts:
 
 def dumps_call(fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> Parts:
     """Turn a call into the parts of a message; see `dumps`."""
+    if not kwargs and _is_plain(args) and _is_importable(fn):
+        return (_dumps_plain((fn.__module__, fn.__qualname__, args)),)
     return dumps((fn, args, kwargs), f"{describe_callable(fn)} cannot be sent to a worker")
+
+
+def dumps_result(result: object, fn: Callable[..., object]) -> Parts:
+    """Turn what `fn` returned into the parts of a message; see `dumps`."""
+    if _is_plain(result):
+        return (_dumps_plain(result),)
+    return dumps(result, f"the result of {describe_callable(fn)} cannot be sent back")
 
 
 def loads(parts: Parts) -> Any:
     """Rebuild the object that `dumps` took apart; what has buffers refers to the memory of the blocks in `parts`."""
-    stream, *rest = parts
+    stream = parts[0]
+    if type(stream) is bytes and stream[0] != _PICKLE_MARK:
+        return marshal.loads(stream)
+    rest = parts[1:]
     buffers = [part for part in rest if type(part) is Block]
     outer = getattr(_loading, "handles", None)
     _loading.handles = [part for part in rest if type(part) is not Block]
@@ -122,3 +160,14 @@ def loads(parts: Parts) -> Any:
         return pickle.loads(stream, buffers=buffers)  # type: ignore[arg-type]
     finally:
         _loading.handles = outer
+
+
+def loads_call(parts: Parts) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """Rebuild the call that `dumps_call` took apart: a function, arguments and keyword arguments."""
+    call = loads(parts)
+    if type(call[0]) is not str:
+        fn, args, kwargs = call
+        return fn, args, kwargs
+    name, function, args = call
+    module = sys.modules.get(name) or import_module(name)
+    return getattr(module, function), args, {}

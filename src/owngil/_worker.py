@@ -128,9 +128,8 @@ def _dump_error(error: BaseException, worker: str) -> _wire.Parts:
 
 
 def _run(parts: _wire.Parts) -> _wire.Parts:
-    fn, args, kwargs = _wire.loads(parts)
-    result = fn(*args, **kwargs)
-    return _wire.dumps(result, f"the result of {_wire.describe_callable(fn)} cannot be sent back")
+    fn, args, kwargs = _wire.loads_call(parts)
+    return _wire.dumps_result(fn(*args, **kwargs), fn)
 
 
 def _serve(name: str, max_tasks: int | None) -> None:

@@ -22,8 +22,8 @@ def test_messages_keep_kind_id_and_parts():
 def test_blocks_are_writable_only_for_whom_it_was_asked():
     queue = _core.Queue()
     for writable in (False, True):
-        queue.put(0, 0, (_core.Block(b"abc"),))
-        _, _, (block,) = queue.get(None, writable)
+        queue.put(0, 0, (b"what a message begins with is small: bytes", _core.Block(b"abc")))
+        _, _, (_, block) = queue.get(None, writable)
         assert memoryview(block).readonly is not writable
 
 
