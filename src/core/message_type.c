@@ -25,16 +25,16 @@ message_get_taken(PyObject *self, void *Py_UNUSED(closure))
     return PyBool_FromLong(owngil_message_is_taken(message_of(self)));
 }
 
-/* The attributes of concurrent.futures.Future and threading.Condition that await_answer() uses; unchanged since 3.2. */
-enum { CONDITION, ACQUIRE, RELEASE, WAITERS, CALLBACKS, STATE, RESULT, PENDING, FINISHED, TAKE_ANSWER };
+/* Attributes of TaskFuture, interned. The first is the condition that all futures have, once somebody asked for it, else
+ * None; the next are concurrent.futures.Future's, unchanged since 3.2. */
+enum { CONDITION, STATE, RESULT, PENDING, FINISHED, TAKE_ANSWER };
 
 PyObject *
 owngil_message_future_names(void)
 {
     static const char *const names[] = {
-        [CONDITION] = "_condition", [ACQUIRE] = "acquire",         [RELEASE] = "release", [WAITERS] = "_waiters",
-        [CALLBACKS] = "_done_callbacks", [STATE] = "_state", [RESULT] = "_result", [PENDING] = "PENDING",
-        [FINISHED] = "FINISHED",    [TAKE_ANSWER] = "take_answer",
+        [CONDITION] = "_made_condition", [STATE] = "_state",       [RESULT] = "_result",
+        [PENDING] = "PENDING",           [FINISHED] = "FINISHED", [TAKE_ANSWER] = "take_answer",
     };
     const Py_ssize_t count = sizeof(names) / sizeof(names[0]);
     PyObject *tuple = PyTuple_New(count);
@@ -49,60 +49,25 @@ owngil_message_future_names(void)
     return tuple;
 }
 
-/* Whether the attribute is an empty container: 1, 0, or -1 with an exception. */
-static int
-is_empty(PyObject *object, PyObject *name)
-{
-    PyObject *value = PyObject_GetAttr(object, name);
-    int truth = value != NULL ? PyObject_IsTrue(value) : -1;
-    Py_XDECREF(value);
-    return truth < 0 ? -1 : !truth;
-}
-
-/* With the future's lock held. Returns as set_quietly(). */
-static int
-set_unless_watched(PyObject *names, PyObject *future, PyObject *condition, PyObject *result)
-{
-    PyObject *state = PyObject_GetAttr(future, PyTuple_GET_ITEM(names, STATE));
-    int quiet = state != NULL ? PyObject_RichCompareBool(state, PyTuple_GET_ITEM(names, PENDING), Py_EQ) : -1;
-    Py_XDECREF(state);
-    if (quiet > 0) {
-        quiet = is_empty(future, PyTuple_GET_ITEM(names, WAITERS));
-    }
-    if (quiet > 0) {
-        quiet = is_empty(future, PyTuple_GET_ITEM(names, CALLBACKS));
-    }
-    if (quiet > 0) {
-        quiet = is_empty(condition, PyTuple_GET_ITEM(names, WAITERS));
-    }
-    if (quiet > 0
-        && (PyObject_SetAttr(future, PyTuple_GET_ITEM(names, RESULT), result) < 0
-            || PyObject_SetAttr(future, PyTuple_GET_ITEM(names, STATE), PyTuple_GET_ITEM(names, FINISHED)) < 0)) {
-        quiet = -1;
-    }
-    return quiet;
-}
-
-/* Does what Future.set_result() does, if nobody is to be told of it. No Python code runs in here, so that a signal's handler
- * cannot leave it half done. Returns 1; 0 if somebody is; -1 with an exception. */
+/* Does what Future.set_result() does, if nobody is to be told of it: nobody has asked for the future's condition, which
+ * waiting and callbacks need. No other thread comes in between, and no handler of a signal: nothing in here lets go of the
+ * GIL. Returns 1; 0 if somebody is to be told, or the future is resolved; -1 with an exception. */
 static int
 set_quietly(PyObject *names, PyObject *future, PyObject *result)
 {
     int quiet = -1;
+    PyObject *state = PyObject_GetAttr(future, PyTuple_GET_ITEM(names, STATE));
     PyObject *condition = PyObject_GetAttr(future, PyTuple_GET_ITEM(names, CONDITION));
-    PyObject *done = condition != NULL ? PyObject_CallMethodNoArgs(condition, PyTuple_GET_ITEM(names, ACQUIRE)) : NULL;
-    if (done != NULL) {
-        Py_DECREF(done);
-        quiet = set_unless_watched(names, future, condition, result);
-        PyObject *error = PyErr_GetRaisedException();
-        done = PyObject_CallMethodNoArgs(condition, PyTuple_GET_ITEM(names, RELEASE));
-        quiet = done != NULL ? quiet : -1;
-        Py_XDECREF(done);
-        if (error != NULL) {
-            PyErr_SetRaisedException(error);
+    if (state != NULL && condition != NULL) {
+        quiet = condition == Py_None && state == PyTuple_GET_ITEM(names, PENDING);
+        if (quiet
+            && (PyObject_SetAttr(future, PyTuple_GET_ITEM(names, RESULT), result) < 0
+                || PyObject_SetAttr(future, PyTuple_GET_ITEM(names, STATE), PyTuple_GET_ITEM(names, FINISHED)) < 0)) {
+            quiet = -1;
         }
     }
     Py_XDECREF(condition);
+    Py_XDECREF(state);
     return quiet;
 }
 
@@ -225,6 +190,26 @@ message_has_answer(PyObject *self, PyObject *queue)
     return PyBool_FromLong(
         owngil_queue_has_answered((owngil_queue *)((owngil_wrapper *)queue)->shared, message_of(self)));
 }
+
+PyDoc_STRVAR(set_quietly_doc,
+"set_quietly(future, result, /)\n--\n\n"
+"Set the result of a TaskFuture if nobody is to be told of it; return whether that was so.");
+
+static PyObject *
+message_set_quietly(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "set_quietly() takes a future and a result");
+        return NULL;
+    }
+    int quiet = set_quietly(((owngil_state *)PyModule_GetState(module))->future_names, args[0], args[1]);
+    return quiet < 0 ? NULL : PyBool_FromLong(quiet);
+}
+
+PyMethodDef owngil_message_functions[] = {
+    {"set_quietly", (PyCFunction)(void (*)(void))message_set_quietly, METH_FASTCALL, set_quietly_doc},
+    {NULL, NULL, 0, NULL},
+};
 
 static PyMethodDef message_methods[] = {
     {"cancel", message_cancel, METH_NOARGS, cancel_doc},

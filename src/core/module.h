@@ -57,7 +57,7 @@ owngil_message *owngil_message_from_parts(owngil_state *state, int kind, uint64_
 /* ... and back: a new tuple of wrappers; the message keeps its own references. Both need the GIL. */
 PyObject *owngil_message_to_parts(owngil_state *state, const owngil_message *message, bool writable);
 
-/* worker_type.c, extension.c and library.c: functions of the module. */
-extern PyMethodDef owngil_worker_functions[], owngil_extension_functions[], owngil_library_functions[];
+/* message_type.c, worker_type.c, extension.c and library.c: functions of the module. */
+extern PyMethodDef owngil_message_functions[], owngil_worker_functions[], owngil_extension_functions[], owngil_library_functions[];
 
 #endif

@@ -17,18 +17,21 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, Future
 from itertools import count
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from owngil import _core, _wire, isolation
 from owngil._errors import RemoteError, RemoteTraceback
 from owngil._protocol import CALL, ERROR, EXITED, FAILED, KEPT, READY, RESULT, STDERR, STDOUT, WAKE
 from owngil._worker import settings_of_caller
 
-__all__ = ["BrokenPoolError", "Dispatcher", "TaskFuture"]
+__all__ = ["BrokenPoolError", "Dispatcher", "Source", "TaskFuture", "load_error"]
 
 
 class BrokenPoolError(BrokenExecutor):
     """A worker could not start, or its initializer failed; the pool accepts no more tasks."""
+
+
+_making_condition = threading.RLock()
 
 
 class TaskFuture(Future[Any]):
@@ -36,20 +39,40 @@ class TaskFuture(Future[Any]):
 
     Whether a worker has taken the task is decided there, so cancel() and running() ask the queue. The first thread that
     waits in result() may get the worker's answer directly, without the collector; who waits otherwise, does by the
-    condition that all futures have.
+    condition that all futures have. Most need none, and to make one costs more than all else here: it is made when
+    something of concurrent.futures asks for it, and without one a result can be set without telling anybody.
     """
 
-    def __init__(self, dispatcher: "Dispatcher", task: int) -> None:
-        super().__init__()
+    def __init__(
+        self, dispatcher: "Dispatcher", task: int, on_done: "Callable[[TaskFuture], None] | None" = None
+    ) -> None:
+        # All that Future.__init__() sets, but for the condition.
+        self._state = "PENDING"
+        self._result: Any = None
+        self._exception: BaseException | None = None
+        self._waiters: list[Any] = []
+        self._done_callbacks: list[Any] = []
         self._dispatcher = dispatcher
         self._task = task
         self._message: _core.Message | None = None
         self._awaited = False
+        self._on_done = on_done
+        self._made_condition: threading.Condition | None = None
+
+    @property
+    def _condition(self) -> threading.Condition:
+        if self._made_condition is None:
+            with _making_condition:
+                if self._made_condition is None:
+                    self._made_condition = threading.Condition()
+        return self._made_condition
 
     def result(self, timeout: float | None = None) -> Any:
         """As Future.result."""
         message = self._message
-        if message is None or self._state != "PENDING":
+        if self._state != "PENDING" or message is None:
+            if self._state == "FINISHED" and self._exception is None:
+                return self._result
             return super().result(timeout)
         deadline = None if timeout is None else monotonic() + timeout
         self._awaited = True
@@ -60,17 +83,20 @@ class TaskFuture(Future[Any]):
             self._dispatcher.replies, self, _wire.loads, _left(deadline)
         ):
             self._dispatcher.forget(self._task)
+            self._tell()
+            return self._result
         return super().result(_left(deadline))
 
     def set_result(self, result: Any) -> None:
         """As Future.set_result."""
-        super().set_result(result)
-        self._settle()
+        if not _core.set_quietly(self, result):
+            super().set_result(result)
+        self._tell()
 
     def set_exception(self, exception: BaseException | None) -> None:
         """As Future.set_exception."""
         super().set_exception(exception)
-        self._settle()
+        self._tell()
 
     def take_answer(self, kind: int, parts: _wire.Parts) -> None:
         """Resolve the future here, when there is no collector any more."""
@@ -80,9 +106,14 @@ class TaskFuture(Future[Any]):
         """Return whether the worker has answered: then the future is resolved, or somebody is about to do that."""
         return self._message is not None and self._message.has_answer(self._dispatcher.replies)
 
-    def _settle(self) -> None:
+    def _tell(self) -> None:
+        """Tell those who need no condition that the future is resolved."""
         if self._awaited and self._message is not None:
             self._message.settle(self._dispatcher.replies)
+        on_done = self._on_done
+        if on_done is not None:
+            self._on_done = None
+            on_done(self)
 
     def cancel(self) -> bool:
         """Cancel the task if no worker has taken it, and return whether it is cancelled."""
@@ -90,8 +121,8 @@ class TaskFuture(Future[Any]):
         if message is None or not message.cancel():
             return self.cancelled()
         super().cancel()
-        self._settle()
         self._dispatcher.forget(self._task)
+        self._tell()
         self.set_running_or_notify_cancel()
         return True
 
@@ -106,6 +137,16 @@ def _left(deadline: float | None) -> float | None:
 
 
 _live: set["Dispatcher"] = set()
+
+
+class Source(Protocol):
+    """Who submits tasks by and by."""
+
+    def submit_rest(self) -> None:
+        """Submit what is left: the dispatcher is about to close."""
+
+    def cancel(self) -> None:
+        """Submit nothing more."""
 
 
 class Dispatcher:
@@ -142,6 +183,7 @@ class Dispatcher:
         self._lock = threading.RLock()
         self._pending: dict[int, TaskFuture] = {}
         self._workers: dict[int, _core.Worker] = {}
+        self.sources: set[Source] = set()
         self._task_ids = count(1)
         self._numbers = count()
         self._collector: threading.Thread | None = None
@@ -154,15 +196,18 @@ class Dispatcher:
 
     # Tasks
 
-    def submit(self, parts: _wire.Parts) -> TaskFuture:
-        """Queue a call that `_wire.dumps_call` took apart; start a worker when all are busy."""
+    def submit(self, parts: _wire.Parts, on_done: Callable[[TaskFuture], None] | None = None) -> TaskFuture:
+        """Queue a call that `_wire.dumps_call` took apart; start a worker when all are busy.
+
+        `on_done` is called with the future when it is resolved, in whatever thread does that; it must be quick.
+        """
         with self._lock:
             if self._broken is not None:
                 raise BrokenPoolError(self._broken)
             if self._closed or self._tasks.closed:
                 raise RuntimeError("no task can be submitted: the workers are closed")
             task = next(self._task_ids)
-            future = TaskFuture(self, task)
+            future = TaskFuture(self, task, on_done)
             self._pending[task] = future
             try:
                 future._message = self._tasks.put(CALL, task, parts)
@@ -206,17 +251,19 @@ class Dispatcher:
     def close(self) -> None:
         """Take no more tasks; workers end when they have done those in the queue. Never waits."""
         if not self._abandoned:
+            for source in list(self.sources):
+                source.submit_rest()
             self._tasks.close()
             with contextlib.suppress(_core.QueueClosed):  # the collector has ended already
                 self.replies.put(WAKE, 0, ())
 
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
         """As Executor.shutdown."""
-        with self._lock:
-            self._closed = True
         if cancel_futures:
             self._cancel_pending()
         self.close()
+        with self._lock:
+            self._closed = True
         if wait:
             self.join()
 
@@ -243,10 +290,13 @@ class Dispatcher:
         """Forget the workers: this process is a fork, which has none of their threads."""
         self._abandoned = True
         self._workers = {}
+        self.sources = set()
         self._lock = threading.RLock()  # another thread may have held it
         self._broken = "its workers belong to the process that forked this one; make new ones here"
 
     def _cancel_pending(self) -> None:
+        for source in list(self.sources):
+            source.cancel()
         for future in list(self._pending.values()):
             future.cancel()
 
@@ -355,7 +405,7 @@ class Dispatcher:
         result = None
         try:
             if kind == ERROR:
-                failure = _load_error(parts)
+                failure = load_error(_wire.loads(parts))
             else:
                 result = _wire.loads(parts)
         except BaseException as error:
@@ -367,15 +417,15 @@ class Dispatcher:
             future.set_result(result)
 
 
-def _load_error(parts: _wire.Parts) -> BaseException:
-    """Rebuild a task's exception, or stand in for it."""
-    type_name, message, text, pickled, reason = _wire.loads(parts)
+def load_error(failure: _wire.Failure) -> BaseException:
+    """Rebuild an exception of a worker's, or stand in for it."""
+    type_name, message, text, pickled, reason = failure
     error: BaseException | None = None
     if pickled is not None:
         try:
             error = pickle.loads(pickled)
-        except Exception as failure:
-            reason = f"{type(failure).__name__}: {failure}"
+        except Exception as problem:
+            reason = f"{type(problem).__name__}: {problem}"
     if not isinstance(error, BaseException):
         error = RemoteError(type_name, message, reason)
     error.__cause__ = RemoteTraceback(text)
@@ -421,6 +471,8 @@ def _forget_all() -> None:
     for dispatcher in list(_live):
         dispatcher.abandon()
     _live.clear()
+    global _making_condition
+    _making_condition = threading.RLock()
 
 
 atexit.register(_end_all)

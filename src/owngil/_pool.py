@@ -2,17 +2,15 @@
 
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from itertools import count, islice
-from queue import SimpleQueue
+from itertools import count
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from owngil import _wire
 from owngil._dispatch import Dispatcher
-from owngil._worker import call_each
+from owngil._map import MapCalls
 from owngil.isolation import usable_cores
 
 __all__ = ["Pool"]
@@ -116,7 +114,9 @@ class Pool(Executor):
     ) -> Iterator[T]:
         """Return an iterator over ``fn(*items)`` for the items of `iterables` side by side.
 
-        The calls are submitted at once (or `buffersize` of them), not when the iterator is read.
+        Calls are made ahead of the reader, and a call that raises ends the iteration when it is reached. Items of known
+        number (whatever has a length) are taken at once, as the standard library's executors do, and all calls are made
+        whether the iterator is read or not. Items of a generator are taken as results are read: it may be endless.
 
         Parameters
         ----------
@@ -127,11 +127,11 @@ class Pool(Executor):
         timeout : float, optional
             Seconds from this call after which reading raises TimeoutError. Default: never.
         chunksize : int, optional
-            How many items make one task. More means less overhead and less balance. Default: 1, or for long inputs of
-            known length a sixteenth of a worker's share.
+            How many items make one task. More means less overhead and less balance. Default: chunks grow until one takes
+            about 5 ms, and get smaller towards the end; 1 if `buffersize` is given.
         buffersize : int, optional
-            How many chunks may be submitted ahead of those that were read, so that `iterables` may be endless.
-            Default: all.
+            How many chunks may be submitted ahead of those that were read. Default: all that `iterables` have, or 3 for
+            each worker if that is not known.
         ordered : bool, optional
             Whether results come in the order of the items, or as they are done.
         progress : bool, optional
@@ -142,7 +142,8 @@ class Pool(Executor):
         TimeoutError
             While reading, if `timeout` passes first.
         Exception
-            While reading, the first that a call raised. What has not started then is cancelled.
+            While reading, the first that a call raised, after the results of the calls before it. What has not started
+            then is cancelled.
         ValueError
             If `chunksize` or `buffersize` is below 1.
         ImportError
@@ -154,16 +155,12 @@ class Pool(Executor):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be 1 or more, not {value}")
         deadline = None if timeout is None else time.monotonic() + timeout
-        total = _shortest(iterables)
-        if chunksize is None:
-            chunksize = 1 if total is None else max(1, total // (self._max_workers * 16))
-        chunks = _chunks(zip(*iterables, strict=False), chunksize)
-        futures = (self.submit(call_each, fn, chunk) for chunk in chunks)
-        results = (_in_order if ordered else _as_done)(futures, buffersize, deadline)
-        next(results)  # submits
-        values = (value for chunk in results for value in chunk)
+        if buffersize is not None and chunksize is None:
+            chunksize = 1
+        calls = MapCalls(self._dispatcher, self._max_workers, fn, iterables, chunksize, buffersize, ordered)
+        values = calls.results(deadline)
         if progress:
-            return iter(_bar(values, total))
+            return iter(_bar(values, calls.total))
         return values
 
     def interrupt(self) -> None:
@@ -190,68 +187,6 @@ class Pool(Executor):
 
     def __reduce__(self) -> Any:
         raise TypeError("an owngil.Pool stays where it was made; make one in the worker, or pass a Channel")
-
-
-def _shortest(iterables: tuple[Iterable[Any], ...]) -> int | None:
-    """Return how many items there will be, if all say."""
-    try:
-        return min(len(items) for items in iterables)  # type: ignore[arg-type]
-    except TypeError:
-        return None
-
-
-def _chunks(items: Iterator[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
-    while chunk := list(islice(items, size)):
-        yield chunk
-
-
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
-
-
-# Both generators submit what they may before their first, empty result.
-
-
-def _in_order(futures: Iterator[Future[Any]], ahead: int | None, deadline: float | None) -> Iterator[list[Any]]:
-    waiting: deque[Future[Any]] = deque()
-    try:
-        waiting.extend(islice(futures, ahead))
-        yield []
-        while waiting:
-            result = waiting[0].result(_left(deadline))
-            waiting.popleft()
-            waiting.extend(islice(futures, 1))
-            yield result
-            del result
-    finally:
-        for future in waiting:
-            future.cancel()
-
-
-def _as_done(futures: Iterator[Future[Any]], ahead: int | None, deadline: float | None) -> Iterator[list[Any]]:
-    done: SimpleQueue[Future[Any]] = SimpleQueue()
-    waiting: set[Future[Any]] = set()
-
-    def submit(limit: int | None) -> None:
-        for future in islice(futures, limit):
-            waiting.add(future)
-            future.add_done_callback(done.put)
-
-    try:
-        submit(ahead)
-        yield []
-        while waiting:
-            left = _left(deadline)
-            try:
-                future = done.get(timeout=left)
-            except Exception:  # queue.Empty
-                raise TimeoutError from None
-            waiting.discard(future)
-            submit(1)
-            yield future.result()
-    finally:
-        for future in waiting:
-            future.cancel()
 
 
 def _bar(values: Iterator[T], total: int | None) -> Iterable[T]:

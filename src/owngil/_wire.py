@@ -23,6 +23,8 @@ __all__ = ["Parts", "describe_callable", "dumps", "dumps_call", "dumps_result", 
 
 type Handle = Queue
 type Parts = tuple[Block | Handle | bytes, ...]
+# An exception of a worker: its type's name, its text, its traceback as text; pickled, or None and why that is impossible.
+type Failure = tuple[str, str, str, bytes | None, str]
 
 _loading = threading.local()
 
@@ -54,7 +56,7 @@ def _is_plain(obj: object) -> bool:
     """Return whether `obj` is made of built-in values only, so that a worker needs no cloudpickle to send it."""
     if type(obj) in _SCALARS:
         return True
-    return (type(obj) is tuple or type(obj) is list) and len(obj) <= _LONGEST and all(type(x) in _SCALARS for x in obj)
+    return (type(obj) is tuple or type(obj) is list) and len(obj) <= _LONGEST and _SCALARS.issuperset(map(type, obj))
 
 
 def _dumps_plain(obj: object) -> bytes:

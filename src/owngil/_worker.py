@@ -8,7 +8,8 @@ import io
 import sys
 import threading
 from codecs import getincrementaldecoder
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from owngil import _core, _wire, isolation
@@ -17,7 +18,7 @@ from owngil._protocol import ERROR, READY, RESULT, STDERR, STDOUT
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["call_each", "execute_code", "main", "settings_of_caller"]
+__all__ = ["call_chunk", "execute_code", "main", "settings_of_caller"]
 
 
 def settings_of_caller() -> dict[str, Any]:
@@ -110,7 +111,7 @@ def _text(make: Callable[[], str]) -> str:
         return f"(cannot be shown: {type(failure).__qualname__})"
 
 
-def _dump_error(error: BaseException, worker: str) -> _wire.Parts:
+def _describe_error(error: BaseException, worker: str) -> _wire.Failure:
     """Take an exception apart so that something sensible arrives whatever it is made of."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
@@ -124,7 +125,7 @@ def _dump_error(error: BaseException, worker: str) -> _wire.Parts:
     except BaseException as problem:
         failure = problem
         pickled, reason = None, _text(lambda: str(failure))
-    return _wire.dumps((name, message, text, pickled, reason), "an exception cannot be sent back")
+    return name, message, text, pickled, reason
 
 
 def _run(parts: _wire.Parts) -> _wire.Parts:
@@ -145,7 +146,7 @@ def _serve(name: str, max_tasks: int | None) -> None:
             answer = _core.run_task(task, _run, parts)
             kind = RESULT
         except BaseException as error:
-            answer = _dump_error(error, name)
+            answer = _wire.dumps(_describe_error(error, name), "an exception cannot be sent back")
             kind = ERROR
         del parts  # the task's memory goes with the task
         _flush()
@@ -193,6 +194,18 @@ def execute_code(code: str, names: dict[str, object]) -> None:
     exec(compile(source, filename, "exec"), namespace)
 
 
-def call_each(fn: Callable[..., object], items: list[tuple[object, ...]]) -> list[object]:
-    """Call `fn` with each tuple of arguments: a chunk of a map."""
-    return [fn(*args) for args in items]
+def call_chunk(
+    fn: Callable[..., object], columns: tuple[Sequence[Any], ...]
+) -> tuple[float, int, list[object], _wire.Failure | None]:
+    """Call `fn` with an item of each column at a time, until one raises: a chunk of a map.
+
+    Returns the seconds, the number of calls, what they returned, and what the last one raised.
+    """
+    values: list[object] = []
+    failure = None
+    start = perf_counter()
+    try:
+        values.extend(map(fn, *columns))
+    except BaseException as error:
+        failure = _describe_error(error, threading.current_thread().name)
+    return perf_counter() - start, len(columns[0]), values, failure

@@ -1,0 +1,243 @@
+"""What Pool.map does: cuts items into chunks, submits them ahead of the reader, and hands out what becomes of them.
+
+Each chunk is a task. Unless the caller says how large, chunks grow until one takes about `_CHUNK_SECONDS`: a million tiny
+calls then cost little each, and a hundred long ones are spread evenly. Items of known number (a list, a range, an array) are
+submitted as chunks are done, whether or not anybody reads, and all at the latest when the pool closes; those of a generator,
+which may be endless, as results are read.
+"""
+
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from itertools import islice
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import Any
+
+from owngil import _wire
+from owngil._dispatch import Dispatcher, TaskFuture, load_error
+from owngil._worker import call_chunk
+
+__all__ = ["MapCalls"]
+
+_CHUNK_SECONDS = 0.005  # some dozen times what a task costs beside its work
+_GROWTH = 16  # how many times the largest chunk that was measured the next may be
+_AHEAD = 3  # chunks for each worker: one that runs, one for the moment after, one for when nobody submits at that moment
+
+type _Chunk = tuple[Sequence[Any], ...]
+
+
+class _Items:
+    """Items of known number; each chunk is a slice of each column."""
+
+    def __init__(self, columns: Iterable[Any]) -> None:
+        numpy = sys.modules.get("numpy")
+        plain = (range, tuple, getattr(numpy, "ndarray", tuple))  # what is sliced without being read
+        self._columns = [column if type(column) in plain else list(column) for column in columns]
+        self._at = 0
+        self.left = min(map(len, self._columns))
+
+    def take(self, size: int) -> _Chunk | None:
+        if self.left == 0:
+            return None
+        size = min(size, self.left)
+        at = self._at
+        self._at += size
+        self.left -= size
+        return tuple(column[at : at + size] for column in self._columns)
+
+
+class _Stream:
+    """Items of which nobody knows how many there are."""
+
+    left = None
+
+    def __init__(self, columns: Sequence[Iterable[Any]]) -> None:
+        self._only = iter(columns[0]) if len(columns) == 1 else None
+        self._rows = zip(*columns, strict=False)
+
+    def take(self, size: int) -> _Chunk | None:
+        if self._only is not None:
+            return (chunk,) if (chunk := list(islice(self._only, size))) else None
+        return tuple(zip(*chunk, strict=True)) if (chunk := list(islice(self._rows, size))) else None
+
+
+def _has_length(column: object) -> bool:
+    try:
+        len(column)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return True
+
+
+class MapCalls:
+    """One call of Pool.map.
+
+    Parameters
+    ----------
+    dispatcher : Dispatcher
+        Whose workers run the chunks.
+    workers : int
+        How many there may be.
+    fn : callable
+        Called with an item of each column.
+    columns : sequence of iterables
+        Read up to the end of the shortest.
+    chunksize : int or None
+        Items of a chunk; None: found by measuring.
+    buffersize : int or None
+        Chunks that may be submitted and not yet read; None: see the module.
+    ordered : bool
+        Whether results come in the order of the items.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        workers: int,
+        fn: Callable[..., Any],
+        columns: Sequence[Iterable[Any]],
+        chunksize: int | None,
+        buffersize: int | None,
+        ordered: bool,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._workers = workers
+        self._fn = fn
+        known = all(map(_has_length, columns))
+        self._items = _Items(columns) if known else _Stream(columns)
+        self.total = self._items.left
+        self._chunksize = chunksize
+        self._size = 1
+        self._follows_reader = buffersize is not None or not known
+        if buffersize is None and known and chunksize is not None:
+            self._ahead: float = float("inf")  # there is nothing to find out, and nothing to wait for
+        else:
+            self._ahead = buffersize or _AHEAD * workers
+        self._lock = threading.RLock()  # guards what follows; reentrant, as a signal handler may close the pool
+        self._open = 0  # chunks that count against `_ahead`
+        self._ended = False
+        self._waiting: deque[Future[Any]] = deque()  # those that are not read
+        self._done: SimpleQueue[Future[Any]] | None = None if ordered else SimpleQueue()
+        dispatcher.sources.add(self)
+        self._feed()
+
+    # Submitting
+
+    def _next_size(self) -> int:
+        if self._chunksize is not None:
+            return self._chunksize
+        left = self._items.left
+        if left is None:
+            return self._size
+        return max(1, min(self._size, -(-left // (2 * self._workers))))  # the last ones small, for all to end together
+
+    def _submit(self, size: int) -> bool:
+        """Submit the next chunk; return whether there was one."""
+        chunk = self._items.take(size)
+        if chunk is None:
+            self._end()
+            return False
+        future: Future[Any]
+        try:
+            parts = _wire.dumps_call(call_chunk, (self._fn, chunk), {})
+            self._open += 1
+            future = self._dispatcher.submit(parts, self._on_done)
+        except Exception as error:
+            if threading.get_ident() != self._dispatcher.collector_ident:
+                raise
+            future = Future()  # for the reader
+            future.set_exception(error)
+            self._end()
+            if self._done is not None:
+                self._done.put(future)
+        self._waiting.append(future)
+        return not self._ended
+
+    def _feed(self) -> None:
+        with self._lock:
+            while not self._ended and self._open < self._ahead and self._submit(self._next_size()):
+                pass
+
+    def _end(self) -> None:
+        self._ended = True
+        self._dispatcher.sources.discard(self)
+
+    def submit_rest(self) -> None:
+        """Submit what is left, as the pool is about to close. A generator's items stay where they are."""
+        with self._lock:
+            left = self._items.left
+            if left is not None and not self._ended:
+                size = self._chunksize or max(self._next_size(), left // (64 * self._workers))
+                while self._submit(size):
+                    pass
+
+    def cancel(self) -> None:
+        """Submit nothing more, and cancel what has not started."""
+        with self._lock:
+            self._end()
+            waiting = list(self._waiting)
+        for future in waiting:
+            future.cancel()
+
+    # Done
+
+    def _on_done(self, future: TaskFuture) -> None:
+        """Learn from a chunk, and submit more; in whatever thread resolved it."""
+        if future._state == "FINISHED" and future._exception is None:
+            seconds, count = future._result[:2]
+            wanted = int(_CHUNK_SECONDS * count / max(seconds, 1e-9))
+            self._size = max(1, min(wanted, max(_GROWTH * count, self._size)))
+        if not self._follows_reader:
+            with self._lock:
+                self._open -= 1
+            self._feed()
+        if self._done is not None:
+            self._done.put(future)
+
+    def _next_done(self, left: float | None) -> Future[Any] | None:
+        """Return the next chunk to be read, done or not; None after the last."""
+        if not self._waiting:
+            self._feed()
+        with self._lock:
+            if not self._waiting:
+                return None
+            if self._done is None:
+                return self._waiting[0]
+        try:
+            return self._done.get(timeout=left)
+        except Empty:
+            raise TimeoutError from None
+
+    def _forget(self, future: Future[Any]) -> None:
+        with self._lock:
+            self._waiting.remove(future)  # in order, it is the first
+            if self._follows_reader:
+                self._open -= 1
+
+    def results(self, deadline: float | None) -> Iterator[Any]:
+        """Give what the calls return, one by one; the first exception ends it all.
+
+        Parameters
+        ----------
+        deadline : float or None
+            When to raise TimeoutError, by time.monotonic().
+        """
+        try:
+            while (future := self._next_done(_left(deadline))) is not None:
+                _, _, values, failure = future.result(_left(deadline))
+                self._forget(future)
+                del future
+                self._feed()
+                yield from values
+                if failure is not None:
+                    raise load_error(failure)
+                del values
+        finally:
+            self.cancel()
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - monotonic())
