@@ -36,6 +36,17 @@
 #  define PyLong_AsInt _PyLong_AsInt
 #endif
 
+/* Lets a processor that waits in a loop do so at its ease. */
+static inline void
+owngil_compat_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("yield");
+#endif
+}
+
 /* The calling thread's current thread state, or NULL. */
 static inline PyThreadState *
 owngil_compat_current_tstate(void)

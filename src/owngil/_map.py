@@ -20,7 +20,7 @@ from owngil import _wire
 from owngil._dispatch import Dispatcher, TaskFuture, load_error
 from owngil._worker import call_chunk
 
-__all__ = ["MapCalls"]
+__all__ = ["MapCalls", "size_after"]
 
 _CHUNK_SECONDS = 0.005  # some dozen times what a task costs beside its work
 _GROWTH = 16  # how many times the largest chunk that was measured the next may be
@@ -72,6 +72,12 @@ def _has_length(column: object) -> bool:
     return True
 
 
+def size_after(size: int, seconds: float, count: int) -> int:
+    """Return the size of the next chunk, when the last was to be `size`, and one of `count` calls took `seconds`."""
+    wanted = int(_CHUNK_SECONDS * count / max(seconds, 1e-9))
+    return max(1, min(wanted, max(_GROWTH * count, size)))
+
+
 class MapCalls:
     """One call of Pool.map.
 
@@ -121,8 +127,13 @@ class MapCalls:
         self._ended = False
         self._waiting: deque[Future[Any]] = deque()  # those that are not read
         self._done: SimpleQueue[Future[Any]] | None = None if ordered else SimpleQueue()
-        dispatcher.sources.add(self)
-        self._feed()
+        if self._ahead < float("inf") and not self._follows_reader:
+            dispatcher.sources.add(self)  # it goes on when nobody reads
+        try:
+            self._feed()
+        except BaseException:  # of an iterable's, or an item that cannot be pickled
+            self.cancel()
+            raise
 
     # Submitting
 
@@ -188,8 +199,7 @@ class MapCalls:
         """Learn from a chunk, and submit more; in whatever thread resolved it."""
         if future._state == "FINISHED" and future._exception is None:
             seconds, count = future._result[:2]
-            wanted = int(_CHUNK_SECONDS * count / max(seconds, 1e-9))
-            self._size = max(1, min(wanted, max(_GROWTH * count, self._size)))
+            self._size = size_after(self._size, seconds, count)
         if not self._follows_reader:
             with self._lock:
                 self._open -= 1

@@ -1,0 +1,196 @@
+"""Futures of tasks: whoever waits for a result gets it, whichever way the answer takes."""
+
+import signal
+import threading
+from concurrent.futures import ALL_COMPLETED, CancelledError, Future, as_completed, wait
+
+import pytest
+
+import owngil
+from owngil._dispatch import Dispatcher, TaskFuture
+
+
+class Unruly:
+    """Its copies cannot be had at the first try, but at the second."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __reduce__(self):
+        return _rebuild, (self.error,)
+
+
+_tries = []
+
+
+def _rebuild(error):
+    _tries.append(error)
+    if len(_tries) == 1:
+        raise error
+    return "rebuilt"
+
+
+def _gate():
+    return owngil.Channel()
+
+
+def test_the_futures_know_all_attributes_of_this_python(pool):
+    theirs, ours = vars(Future()), vars(pool.submit(abs, 1))
+    assert {name: ours[name] for name in theirs if name not in ("_condition", "_state", "_result")} == {
+        name: theirs[name] for name in theirs if name not in ("_condition", "_state", "_result")
+    }
+    assert theirs.keys() - ours.keys() == {"_condition"}
+    assert isinstance(TaskFuture(Dispatcher(1, str), 1)._condition, type(theirs["_condition"]))
+
+
+def test_a_result_that_is_awaited_needs_no_condition(pool):
+    for _ in range(100):
+        future = pool.submit(abs, -1)
+        assert future.result() == 1
+        if future._made_condition is None:  # else the answer met the collector at work, with the start of a worker
+            break
+    else:
+        pytest.fail("all had one")
+    assert (future.done(), future.running(), future.cancelled(), future.exception()) == (True, False, False, None)
+    assert future.result(0) == 1
+
+
+def test_what_is_printed_comes_before_the_result(pool, capsys):
+    for k in range(200):
+        pool.submit(print, k).result()
+        assert capsys.readouterr().out == f"{k}\n"
+
+
+@pytest.mark.parametrize("waiters", [1, 4])
+def test_many_threads_wait_for_one_result(pool, waiters):
+    gate = _gate()
+    future = pool.submit(lambda gate: gate.recv(), gate)
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(future.result())) for _ in range(waiters)]
+    for thread in threads:
+        thread.start()
+    gate.send("opened")
+    for thread in threads:
+        thread.join()
+    assert results == ["opened"] * waiters
+
+
+def test_waiting_in_all_ways_at_once(pool):
+    for _ in range(20):
+        gate, called, results = _gate(), [], []
+        futures = [pool.submit(lambda gate: gate.recv(), gate) for _ in range(4)]
+        futures[1].add_done_callback(called.append)
+        threads = [
+            threading.Thread(target=lambda future=future: results.append(future.result()))
+            for future in [*futures, *futures]
+        ]
+        for thread in threads:
+            thread.start()
+        for k in range(4):
+            gate.send(k)
+        assert {future.result() for future in as_completed(futures)} == set(range(4))
+        assert wait(futures, return_when=ALL_COMPLETED).not_done == set()
+        for thread in threads:
+            thread.join()
+        assert sorted(results) == [0, 0, 1, 1, 2, 2, 3, 3]
+        assert called == [futures[1]]
+
+
+def test_timeouts(pool):
+    gate = _gate()
+    future = pool.submit(lambda gate: gate.recv(), gate)
+    for timeout in (0, 0.01, -1):
+        with pytest.raises(TimeoutError):
+            future.result(timeout)
+    gate.send(5)
+    assert future.result(30) == 5
+
+
+def test_cancelling_wakes_who_waits():
+    with owngil.Pool(1) as pool:
+        gate = _gate()
+        running = pool.submit(lambda gate: gate.recv(), gate)
+        waiting = pool.submit(abs, 1)
+        begun, errors = threading.Event(), []
+
+        def wait_for_it():
+            begun.set()
+            try:
+                waiting.result()
+            except CancelledError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=wait_for_it)
+        thread.start()
+        begun.wait()
+        assert waiting.cancel()
+        thread.join()
+        assert len(errors) == 1
+        gate.send(1)
+        running.result()
+
+
+def test_a_callback_may_wait_for_another_task():
+    with owngil.Pool(1) as pool:
+        results = Future()
+
+        def callback(future):
+            results.set_result(future.result() + pool.submit(abs, -5).result(30))
+
+        pool.submit(abs, -2).add_done_callback(callback)
+        assert results.result(30) == 7
+
+
+def test_an_exception_while_rebuilding_is_the_tasks(pool):
+    _tries.clear()
+    future = pool.submit(Unruly, LookupError("first"))
+    # The first try is the waiting thread's, the next one the collector's, which counts.
+    assert future.result() == "rebuilt"
+
+
+def test_ctrl_c_while_rebuilding_loses_nothing(pool):
+    _tries.clear()
+    future = pool.submit(Unruly, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        future.result()
+    assert future.result() == "rebuilt"
+    assert pool.submit(abs, -1).result() == 1
+
+
+def test_signals_while_waiting_lose_nothing(pool):
+    class Alarm(Exception):
+        pass
+
+    def ring(number, frame):
+        raise Alarm
+
+    former = signal.signal(signal.SIGALRM, ring)
+    rings = 0
+    try:
+        for k in range(300):
+            future = pool.submit(pow, k, 1)
+            try:
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, 0.00001 * (k % 30 + 1))
+                    value = future.result()
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            except Alarm:
+                rings += 1
+                value = future.result()
+            assert value == k
+    finally:
+        signal.signal(signal.SIGALRM, former)
+    assert rings > 0
+
+
+def test_results_are_there_when_the_pool_is_closed():
+    for _ in range(10):
+        pool = owngil.Pool(1)
+        future = pool.submit(abs, -1)
+        results = []
+        thread = threading.Thread(target=lambda: results.append(future.result()))  # noqa: B023
+        thread.start()
+        pool.shutdown(wait=True)
+        thread.join()
+        assert results == [1]

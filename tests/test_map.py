@@ -1,0 +1,171 @@
+"""Pool.map: sizes of chunks, how far it goes ahead, order, errors and the end."""
+
+import threading
+from concurrent.futures import CancelledError
+from itertools import count
+
+import numpy as np
+import pytest
+
+import owngil
+from owngil import _map
+
+
+def _tasks(pool):
+    """How many tasks the pool has had, by its numbers."""
+    return next(pool._dispatcher._task_ids)
+
+
+def test_tiny_calls_share_tasks(pool):
+    before = _tasks(pool)
+    assert sum(pool.map(abs, range(100_000))) == sum(range(100_000))
+    assert _tasks(pool) - before < 5000
+
+
+def test_long_calls_are_tasks_of_their_own(pool, monkeypatch):
+    monkeypatch.setattr(_map, "_CHUNK_SECONDS", 0)  # all are long then
+    before = _tasks(pool)
+    assert list(pool.map(abs, range(100))) == list(range(100))
+    assert _tasks(pool) - before == 101
+
+
+@pytest.mark.parametrize(
+    ("now", "seconds", "calls", "then"),
+    [
+        (1, 0.1, 1, 1),  # long calls
+        (1, 0.0005, 1, 10),
+        (1, 0.0, 1, 16),  # one call says little
+        (256, 0.00001, 1, 256),  # an old one
+        (160, 0.0001, 10, 500),
+        (500, 0.05, 500, 50),  # they take longer now
+    ],
+)
+def test_chunks_grow_and_shrink_with_the_time_that_calls_take(now, seconds, calls, then):
+    assert _map.size_after(now, seconds, calls) == pytest.approx(then, abs=1)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_an_endless_generator_is_not_read_ahead_for_ever(pool, ordered, monkeypatch):
+    monkeypatch.setattr(_map, "_CHUNK_SECONDS", 0)  # chunks of one
+    taken = []
+
+    def items():
+        for k in count():
+            taken.append(k)
+            yield k
+
+    results = pool.map(lambda x: x, items(), ordered=ordered)
+    assert len(taken) == 6
+    first = [next(results) for _ in range(500)]
+    assert len(taken) == 506
+    results.close()
+    if ordered:
+        assert first == list(range(500))
+    read = len(taken)
+    assert pool.submit(abs, 1).result() == 1
+    assert len(taken) == read
+
+
+def test_calls_are_made_though_nobody_reads():
+    channel = owngil.Channel()
+    with owngil.Pool(2) as pool:
+        pool.map(channel.send, range(500))
+    channel.close()
+    assert sorted(channel) == list(range(500))
+
+
+def test_results_can_be_read_when_the_pool_is_closed():
+    with owngil.Pool(2) as pool:
+        results = pool.map(abs, range(2000))
+        unordered = pool.map(abs, range(2000), ordered=False)
+    assert list(results) == list(range(2000))
+    assert sorted(unordered) == list(range(2000))
+
+
+def test_a_generator_that_was_not_read_in_time_says_so():
+    with owngil.Pool(2) as pool:
+        results = pool.map(abs, (k for k in range(100)))
+    with pytest.raises(RuntimeError, match="closed"):
+        list(results)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_results_before_an_error_are_had(ordered):
+    with owngil.Pool(1) as pool:
+        results = pool.map(lambda x: 10 // x, [5, 2, 0, 1], chunksize=4, ordered=ordered)
+        assert [next(results), next(results)] == [2, 5]
+        with pytest.raises(ZeroDivisionError) as caught:
+            next(results)
+        assert "10 // x" in str(caught.value.__cause__)
+        with pytest.raises(StopIteration):
+            next(results)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_items_that_cannot_be_pickled_fail_when_they_are_reached(pool, ordered):
+    items = [*range(500), threading.Lock()]
+    seen = []
+    with pytest.raises(TypeError, match="lock"):
+        for value in pool.map(lambda x: x, items, ordered=ordered):
+            seen.append(value)
+    assert sorted(set(seen)) == sorted(seen)
+    assert not ordered or seen == list(range(len(seen)))
+    assert not pool._dispatcher.sources
+
+
+def test_errors_of_the_iterable_arrive(pool):
+    def items(number):
+        yield from range(number)
+        raise LookupError("no more")
+
+    with pytest.raises(LookupError):
+        pool.map(abs, items(3))
+    with pytest.raises(LookupError):
+        list(pool.map(abs, items(1000)))
+    assert not pool._dispatcher.sources
+
+
+def test_columns(pool):
+    assert list(pool.map(pow, [2, 3, 4], (1, 2, 3, 4), range(100, 90, -1))) == [2, 9, 64]
+    assert list(pool.map(pow, iter([2, 3, 4]), [1, 2])) == [2, 9]
+    assert list(pool.map(lambda a, b: a + b, "abc", {"d": 1, "e": 2})) == ["ad", "be"]
+    assert list(pool.map(abs, [])) == []
+
+
+def test_arrays_are_cut_and_not_copied(pool):
+    array = np.arange(3000.0).reshape(1000, 3)
+    rows = list(pool.map(lambda row: (row.sum(), row.flags.writeable), array, chunksize=100))
+    np.testing.assert_array_equal([total for total, _ in rows], array.sum(axis=1))
+    assert not any(writable for _, writable in rows)
+
+
+def test_lists_may_change_meanwhile(pool):
+    items = list(range(1000))
+    results = pool.map(abs, items)
+    items.clear()
+    assert list(results) == list(range(1000))
+
+
+def test_cancelling_a_pool_ends_its_maps():
+    gate = owngil.Channel()
+    pool = owngil.Pool(1)
+    results = pool.map(lambda k, gate: gate.recv(), range(1000), [gate] * 1000)
+    pool.shutdown(wait=False, cancel_futures=True)
+    gate.close()
+    pool.shutdown()
+    with pytest.raises((owngil.ChannelClosed, CancelledError)):
+        list(results)
+
+
+def test_maps_of_several_threads(pool):
+    results = {}
+
+    def run(k):
+        results[k] = list(pool.map(lambda x, k=k: x * k, range(300)))
+
+    threads = [threading.Thread(target=run, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == {k: [x * k for x in range(300)] for k in range(4)}
