@@ -36,7 +36,8 @@ def test_long_calls_are_tasks_of_their_own(pool, monkeypatch):
         (1, 0.0005, 1, 10),
         (1, 0.0, 1, 16),  # one call says little
         (256, 0.00001, 1, 256),  # an old one
-        (160, 0.0001, 10, 500),
+        (16, 0.0001, 10, 160),
+        (160, 0.0001, 100, 1600),
         (500, 0.05, 500, 50),  # they take longer now
     ],
 )
