@@ -2,6 +2,8 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 
 typedef struct {
     owngil_block block;
@@ -29,7 +31,53 @@ owngil_block_new(size_t size)
     owngil_shared_init(&self->block.base, OWNGIL_KIND_BLOCK, block_free);
     self->block.data = self->bytes;
     self->block.size = size;
+    self->block.is_writable = false;
     return &self->block;
+}
+
+enum {
+    MAP = 1 << 20,        /* from this size on pages of their own: malloc() may clear what it has had before, and keep it */
+    HUGE_PAGES = 1 << 22, /* as NumPy's own arrays */
+};
+
+static void
+mapping_free(owngil_shared *base)
+{
+    owngil_block *self = (owngil_block *)base;
+    munmap(self->data, self->size);
+    free(self);
+}
+
+owngil_block *
+owngil_block_new_zeros(size_t size)
+{
+    owngil_block *self;
+    if (size < MAP) {
+        self = owngil_block_new(size);
+        if (self != NULL) {
+            memset(self->data, 0, size);
+            self->is_writable = true;
+        }
+        return self;
+    }
+    self = malloc(sizeof(*self));
+    if (self == NULL || size > PTRDIFF_MAX) {
+        free(self);
+        return NULL;
+    }
+    void *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED) {
+        free(self);
+        return NULL;
+    }
+    if (size >= HUGE_PAGES) {
+        madvise(data, size, MADV_HUGEPAGE); /* a wish */
+    }
+    owngil_shared_init(&self->base, OWNGIL_KIND_BLOCK, mapping_free);
+    self->data = data;
+    self->size = size;
+    self->is_writable = true;
+    return self;
 }
 
 typedef struct {
@@ -58,6 +106,7 @@ owngil_block_part(owngil_block *whole, void *data, size_t size)
     owngil_shared_init(&self->block.base, OWNGIL_KIND_BLOCK, part_free);
     self->block.data = data;
     self->block.size = size;
+    self->block.is_writable = whole->is_writable;
     self->whole = whole;
     owngil_shared_acquire(&whole->base);
     return &self->block;
