@@ -11,9 +11,10 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from owngil._chunks import LARGE
 from owngil._core import Block, in_main_interpreter
 
-__all__ = ["block_of", "is_shared", "reduce_array", "reduce_memoryview"]
+__all__ = ["block_of", "is_shared", "reduce_array", "reduce_buffer"]
 
 _DATES = "mM"
 # Main outlives all workers, so it lends.
@@ -106,10 +107,28 @@ def _rebuild_memoryview(buffer: Any, form: str, shape: tuple[int, ...]) -> memor
     return view if view.format == form and view.shape == shape else view.cast("B").cast(form, list(shape))  # type: ignore[call-overload,no-any-return]
 
 
-def reduce_memoryview(view: memoryview) -> Any:
+def _reduce_memoryview(view: memoryview) -> Any:
     """Return how to pickle a memoryview: its memory beside the pickle if it is contiguous, else a copy."""
     whole = view if view.c_contiguous else memoryview(view.tobytes())
     return _rebuild_memoryview, (pickle.PickleBuffer(whole), view.format, view.shape)
+
+
+def _rebuild_builtin_array(typecode: str, buffer: Any) -> Any:
+    import array
+
+    result = array.array(typecode)
+    result.frombytes(buffer)
+    return result
+
+
+def reduce_buffer(obj: Any) -> Any:
+    """Return how to pickle a memoryview or a large array.array, or NotImplemented if it is neither."""
+    if type(obj) is memoryview:
+        return _reduce_memoryview(obj)
+    arrays = sys.modules.get("array")
+    if arrays is not None and type(obj) is arrays.array and len(obj) * obj.itemsize >= LARGE:
+        return _rebuild_builtin_array, (obj.typecode, pickle.PickleBuffer(obj))
+    return NotImplemented
 
 
 def _owner_of(thing: Any) -> Any:

@@ -6,13 +6,13 @@ cores of channels). They cannot be pickled, so they are handed over as what they
 them by number.
 """
 
-import io
 import pickle
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from owngil._arrays import block_of
+from owngil._chunks import LARGE, Chunks
 from owngil._core import Block, Queue
 
 __all__ = ["Parts", "describe_callable", "dumps", "dumps_call", "loads", "handle_of_message"]
@@ -38,13 +38,19 @@ def _cloudpickler() -> Any:
 
 _SCALARS = frozenset({type(None), bool, int, float, complex, str, bytes})
 _LONGEST = 100
+# Those that plain pickle sends as well when they are large.
+_RAW = frozenset({bytes, bytearray})
 
 
 def _is_plain(obj: object) -> bool:
     """Return whether `obj` is made of built-in values only, so that a worker needs no cloudpickle to send it."""
     if type(obj) in _SCALARS:
-        return True
-    return (type(obj) is tuple or type(obj) is list) and len(obj) <= _LONGEST and all(type(x) in _SCALARS for x in obj)
+        return type(obj) is not bytes or len(obj) < LARGE
+    return (
+        (type(obj) is tuple or type(obj) is list)
+        and len(obj) <= _LONGEST
+        and all(type(x) in _SCALARS and (type(x) is not bytes or len(x) < LARGE) for x in obj)
+    )
 
 
 def _type_name(obj: object) -> str:
@@ -63,7 +69,7 @@ def describe_callable(fn: object) -> str:
 
 def _explain(error: Exception, obj: object, what: str) -> Exception:
     """Return an error of a fitting class that names the object which stopped pickling, and what it belongs to."""
-    tracer = _cloudpickler().Tracer(io.BytesIO())
+    tracer = _cloudpickler().Tracer(Chunks())
     try:
         tracer.dump(obj)
     except Exception:
@@ -94,17 +100,20 @@ def dumps(obj: object, what: str) -> Parts:
     """
     if _is_plain(obj):
         return (Block(pickle.dumps(obj, 5)),)
-    file = io.BytesIO()
-    pickler = _cloudpickler().Pickler(file)
+    chunks = Chunks()
+    if type(obj) in _RAW:
+        pickle.dump(obj, chunks, 5)
+        stream, buffers = chunks.pack([])
+        return (Block(stream), *map(block_of, buffers))
+    pickler = _cloudpickler().Pickler(chunks)
     try:
         pickler.dump(obj)
     except MemoryError:
         raise
     except Exception as error:
         raise _explain(error, obj, what) from error
-    blocks = [block_of(buffer) for buffer in pickler.buffers]
-    with file.getbuffer() as stream:
-        return (Block(stream), *blocks, *pickler.handles)
+    stream, buffers = chunks.pack(pickler.buffers)
+    return (Block(stream), *[block_of(buffer) for buffer in buffers], *pickler.handles)
 
 
 def dumps_call(fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> Parts:
