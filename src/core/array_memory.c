@@ -40,6 +40,7 @@ finish(header *self, size_t size)
     if (self == NULL) {
         return NULL;
     }
+    owngil_block_advise(self, ROOM + size);
     *self = (header){.size = size};
     return (char *)self + ROOM;
 }

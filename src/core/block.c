@@ -1,5 +1,6 @@
 #include "block.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,28 @@ typedef struct {
     owngil_block block;
     _Alignas(OWNGIL_BLOCK_ALIGNMENT) char bytes[];
 } own_block;
+
+enum { HUGE = 1 << 22, PAGE = 4096 }; /* NumPy's */
+
+static bool advises = true;
+
+void
+owngil_block_configure(void)
+{
+    const char *wish = getenv("NUMPY_MADVISE_HUGEPAGE");
+    advises = wish == NULL || strcmp(wish, "0") != 0;
+}
+
+void
+owngil_block_advise(void *data, size_t size)
+{
+    if (advises && size >= HUGE) {
+        uintptr_t first = ((uintptr_t)data + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
+        int error = errno;
+        madvise((void *)first, size - (first - (uintptr_t)data), MADV_HUGEPAGE); /* may fail: it is a wish */
+        errno = error;
+    }
+}
 
 static void
 block_free(owngil_shared *base)
@@ -28,6 +51,7 @@ owngil_block_new(size_t size)
     if (self == NULL) {
         return NULL;
     }
+    owngil_block_advise(self, total);
     owngil_shared_init(&self->block.base, OWNGIL_KIND_BLOCK, block_free);
     self->block.data = self->bytes;
     self->block.size = size;
@@ -35,10 +59,8 @@ owngil_block_new(size_t size)
     return &self->block;
 }
 
-enum {
-    MAP = 1 << 20,        /* from this size on pages of their own: malloc() may clear what it has had before, and keep it */
-    HUGE_PAGES = 1 << 22, /* as NumPy's own arrays */
-};
+/* From this size on, zeros have pages of their own: malloc() may have to clear memory that it has had before. */
+enum { MAP = 1 << 20 };
 
 static void
 mapping_free(owngil_shared *base)
@@ -70,9 +92,7 @@ owngil_block_new_zeros(size_t size)
         free(self);
         return NULL;
     }
-    if (size >= HUGE_PAGES) {
-        madvise(data, size, MADV_HUGEPAGE); /* a wish */
-    }
+    owngil_block_advise(data, size);
     owngil_shared_init(&self->base, OWNGIL_KIND_BLOCK, mapping_free);
     self->data = data;
     self->size = size;

@@ -28,4 +28,11 @@ owngil_block *owngil_block_new(size_t size);
  * written. Needs no GIL. */
 owngil_block *owngil_block_new_zeros(size_t size);
 
+/* Asks for huge pages for the memory if it is large, as NumPy does for its own arrays: it is touched several times as
+ * fast. For memory that is new. Needs no GIL. */
+void owngil_block_advise(void *data, size_t size);
+
+/* Reads NUMPY_MADVISE_HUGEPAGE, which forbids it if it is 0. For the main interpreter, before there are blocks. */
+void owngil_block_configure(void);
+
 #endif
