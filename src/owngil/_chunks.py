@@ -87,19 +87,20 @@ class _Reader:
                 self._chunk = None
         return done
 
-    def read(self, size: int) -> Buffer:
+    def read(self, size: int) -> bytes:
         if self._chunk is None or self._place == len(self._chunk):
             self._next()
         if self._chunk is not None and size <= len(self._chunk) - self._place:
             start = self._place
             self._place += size
-            return memoryview(self._chunk)[start : self._place]
+            with memoryview(self._chunk) as view:
+                return bytes(view[start : self._place])
         data = bytearray(size)
-        return data[: self.readinto(data)]
+        return bytes(data[: self.readinto(data)])
 
     def readline(self) -> bytes:
         """Return the rest of a line; protocol 5 has none, but unpicklers ask for the method."""
         line = bytearray()
-        while not line.endswith(b"\n") and (byte := bytes(self.read(1))):
+        while not line.endswith(b"\n") and (byte := self.read(1)):
             line += byte
         return bytes(line)
