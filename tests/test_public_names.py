@@ -17,9 +17,13 @@ def test_exactly_these_names_are_public():
         "Pool",
         "RemoteError",
         "RemoteTraceback",
+        "empty",
+        "full",
         "map",
         "run",
+        "share",
         "to_interpreter",
+        "zeros",
     ]
     assert all(getattr(owngil, name).__doc__ for name in owngil.__all__)
 

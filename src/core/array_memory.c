@@ -40,6 +40,7 @@ finish(header *self, size_t size)
     if (self == NULL) {
         return NULL;
     }
+    owngil_block_advise(self, ROOM + size);
     *self = (header){.size = size};
     return (char *)self + ROOM;
 }
@@ -107,6 +108,7 @@ owngil_array_memory_block(void *start, void *data, size_t size)
         owngil_shared_init(&self->block->base, OWNGIL_KIND_BLOCK, block_free);
         self->block->data = start;
         self->block->size = self->size;
+        self->block->is_writable = false;
     }
     return self->block != NULL ? owngil_block_part(self->block, data, size) : NULL;
 }

@@ -12,7 +12,7 @@ enum { COPY_WITHOUT_GIL = 1 << 18 };
 typedef struct {
     PyObject_HEAD
     owngil_shared *shared;
-    bool writable; /* of this view; the memory has no owner among the interpreters */
+    bool writable; /* of this view; the memory may have no owner among the interpreters */
 } block_object;
 
 PyObject *
@@ -20,9 +20,23 @@ owngil_block_wrap(owngil_state *state, owngil_shared *shared, bool writable)
 {
     PyObject *self = owngil_wrap(state->block_type, shared);
     if (self != NULL) {
-        ((block_object *)self)->writable = writable;
+        ((block_object *)self)->writable = writable || ((owngil_block *)shared)->is_writable;
     }
     return self;
+}
+
+/* memcpy(), of much without the GIL. Needs the GIL; both memories must stay meanwhile. */
+static void
+copy(void *target, const void *source, size_t size)
+{
+    if (size >= COPY_WITHOUT_GIL) {
+        Py_BEGIN_ALLOW_THREADS
+        memcpy(target, source, size);
+        Py_END_ALLOW_THREADS
+    }
+    else if (size > 0) {
+        memcpy(target, source, size);
+    }
 }
 
 PyDoc_STRVAR(block_doc,
@@ -53,16 +67,27 @@ block_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         PyBuffer_Release(&view);
         return PyErr_NoMemory();
     }
-    if (view.len >= COPY_WITHOUT_GIL) {
-        Py_BEGIN_ALLOW_THREADS
-        memcpy(block->data, view.buf, (size_t)view.len);
-        Py_END_ALLOW_THREADS
-    }
-    else if (view.len > 0) {
-        memcpy(block->data, view.buf, (size_t)view.len);
-    }
+    copy(block->data, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
     return owngil_block_wrap(owngil_state_of(type), &block->base, false);
+}
+
+PyDoc_STRVAR(zeros_doc,
+"zeros(size, /)\n--\n\n"
+"Return a block of so many zeros that every interpreter may write: a shared array's memory.");
+
+static PyObject *
+block_zeros(PyObject *type, PyObject *size)
+{
+    size_t count = PyLong_AsSize_t(size);
+    if (count == (size_t)-1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    owngil_block *block = owngil_block_new_zeros(count);
+    if (block == NULL) {
+        return PyErr_NoMemory();
+    }
+    return owngil_block_wrap(owngil_state_of((PyTypeObject *)type), &block->base, true);
 }
 
 PyDoc_STRVAR(of_array_doc,
@@ -88,6 +113,30 @@ block_of_array(PyObject *type, PyObject *args)
         Py_RETURN_NONE;
     }
     return owngil_block_wrap(owngil_state_of((PyTypeObject *)type), &block->base, false);
+}
+
+PyDoc_STRVAR(copy_to_doc,
+"copy_to(start, target, /)\n--\n\n"
+"Copy what the block has from `start` on into a writable buffer, as much as fits, and return how many bytes that were.\n\n"
+"Nobody else may have the buffer yet: a long copy lets go of the GIL.");
+
+static PyObject *
+block_copy_to(PyObject *self, PyObject *args)
+{
+    Py_ssize_t start;
+    Py_buffer target;
+    owngil_block *block = (owngil_block *)((block_object *)self)->shared;
+    if (!PyArg_ParseTuple(args, "nw*:copy_to", &start, &target)) {
+        return NULL;
+    }
+    size_t count = 0;
+    if (start >= 0 && (size_t)start < block->size) {
+        size_t left = block->size - (size_t)start;
+        count = left < (size_t)target.len ? left : (size_t)target.len;
+        copy(target.buf, (char *)block->data + start, count);
+    }
+    PyBuffer_Release(&target);
+    return PyLong_FromSize_t(count);
 }
 
 PyDoc_STRVAR(part_doc,
@@ -127,8 +176,21 @@ block_length(PyObject *op)
 static PyMethodDef block_methods[] = {
     {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
     {"part", block_part, METH_O, part_doc},
+    {"copy_to", block_copy_to, METH_VARARGS, copy_to_doc},
+    {"zeros", block_zeros, METH_O | METH_CLASS, zeros_doc},
     {"of_array", block_of_array, METH_VARARGS | METH_CLASS, of_array_doc},
     {NULL, NULL, 0, NULL},
+};
+
+static PyObject *
+block_get_shared(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(((owngil_block *)((block_object *)self)->shared)->is_writable);
+}
+
+static PyGetSetDef block_getset[] = {
+    {"shared", block_get_shared, NULL, "Whether every interpreter may write.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyType_Slot block_slots[] = {
@@ -136,6 +198,7 @@ static PyType_Slot block_slots[] = {
     {Py_tp_new, block_new},
     {Py_tp_dealloc, owngil_wrapper_dealloc},
     {Py_tp_methods, block_methods},
+    {Py_tp_getset, block_getset},
     {Py_bf_getbuffer, block_getbuffer},
     {Py_sq_length, block_length},
     {0, NULL},

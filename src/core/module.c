@@ -5,6 +5,7 @@
 #include "module.h"
 
 #include "arenas.h"
+#include "block.h"
 #include "heap.h"
 #include "interp.h"
 
@@ -71,6 +72,7 @@ module_exec(PyObject *module)
     if (PyInterpreterState_Get() == PyInterpreterState_Main()) {
         owngil_arenas_watch();
         owngil_heap_install();
+        owngil_block_configure();
     }
     return 0;
 }

@@ -22,6 +22,7 @@ else:
     from owngil._errors import ChannelClosed, IsolationError, RemoteError, RemoteTraceback
     from owngil._interpreter import Interpreter
     from owngil._pool import Pool
+    from owngil._shared_arrays import empty, full, share, zeros
 
 __version__ = "0.1.0"
 
@@ -34,7 +35,11 @@ __all__ = [
     "Pool",
     "RemoteError",
     "RemoteTraceback",
+    "empty",
+    "full",
     "map",
     "run",
+    "share",
     "to_interpreter",
+    "zeros",
 ]

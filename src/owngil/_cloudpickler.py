@@ -1,6 +1,5 @@
 """Picklers for what needs more than plain pickle; see `_wire`, which imports this when it must."""
 
-import io
 import marshal
 import pickle
 from types import CodeType, EllipsisType
@@ -8,14 +7,10 @@ from typing import Any
 
 import cloudpickle
 
-from owngil import _arrays, _wire
-from owngil._core import Queue
+from owngil._chunks import Chunks
+from owngil._pickler import Handle, reduce_beside
 
 __all__ = ["Pickler", "Tracer"]
-
-# The types of the core whose objects belong to the process and pass as what they are.
-_HANDLES = frozenset({Queue})
-
 
 # What the compiler puts into a code object.
 _CONSTANTS = frozenset({type(None), bool, int, float, complex, str, bytes, EllipsisType, slice})
@@ -30,22 +25,17 @@ def _is_constant(obj: object) -> bool:
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """Pickles by value what cannot be imported; buffers and handles go beside the pickle, in lists of these names."""
 
-    def __init__(self, file: io.BytesIO) -> None:
+    def __init__(self, file: Chunks) -> None:
         self.buffers: list[pickle.PickleBuffer] = []
-        self.handles: list[_wire.Handle] = []
+        self.handles: list[Handle] = []
         super().__init__(file, protocol=5, buffer_callback=self.buffers.append)
 
     def reducer_override(self, obj: object) -> Any:
-        if type(obj) in _HANDLES:
-            self.handles.append(obj)  # type: ignore[arg-type]
-            return _wire.handle_of_message, (len(self.handles) - 1,)
-        if type(obj) is memoryview:
-            return _arrays.reduce_memoryview(obj)
         if type(obj) is CodeType and _is_constant(obj):
             # Both ends are one Python. And cloudpickle 3.1.3 leaves out the file's name, without which tracebacks have no
             # source lines.
             return marshal.loads, (marshal.dumps(obj),)
-        reduced = _arrays.reduce_array(obj)
+        reduced = reduce_beside(obj, self.handles)
         return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
 

@@ -20,9 +20,13 @@ _PLACES = {
     "Pool": "_pool",
     "RemoteError": "_errors",
     "RemoteTraceback": "_errors",
+    "empty": "_shared_arrays",
+    "full": "_shared_arrays",
     "map": "_default",
     "run": "_default",
+    "share": "_shared_arrays",
     "to_interpreter": "_default",
+    "zeros": "_shared_arrays",
 }
 
 

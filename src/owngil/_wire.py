@@ -1,38 +1,29 @@
 """How objects travel between interpreters: pickle 5, cloudpickle for what cannot be imported, buffers beside it.
 
-An object becomes the parts of a message: the pickle, or for a few plain values their shorter form by marshal; a block for each buffer that the pickle refers to,
-in order; and the handles that it refers to, in order: objects of the core that belong to the process, such as queues (the
-cores of channels). They cannot be pickled, so they are handed over as what they are, and the receiver's unpickler asks for
-them by number.
+An object becomes the parts of a message: the pickle, or for a few plain values their shorter form by marshal; a block for
+each buffer that the pickle refers to, in order; and the handles that it refers to, in order: objects of the core that belong
+to the process, such as queues (the cores of channels). They cannot be pickled, so they are handed over as what they are, and
+the receiver's unpickler asks for them by number.
 """
 
-import io
 import marshal
 import pickle
 import sys
-import threading
 from collections.abc import Callable
 from importlib import import_module
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from owngil._arrays import block_of
-from owngil._core import Block, Queue
+from owngil._chunks import LARGE, Chunks
+from owngil._core import Block
+from owngil._pickler import Handle, Pickler, is_importable, loading
 
-__all__ = ["Parts", "describe_callable", "dumps", "dumps_call", "dumps_result", "handle_of_message", "loads", "loads_call"]
+__all__ = ["Parts", "describe_callable", "dumps", "dumps_call", "dumps_result", "loads", "loads_call"]
 
-type Handle = Queue
 type Parts = tuple[Block | Handle | bytes, ...]
 # An exception of a worker: its type's name, its text, its traceback as text; pickled, or None and why that is impossible.
 type Failure = tuple[str, str, str, bytes | None, str]
-
-_loading = threading.local()
-
-
-def handle_of_message(number: int) -> Handle:
-    """Return the handle `number` of the message that this thread is unpickling."""
-    handle: Handle = _loading.handles[number]
-    return handle
 
 
 def _cloudpickler() -> Any:
@@ -44,6 +35,8 @@ def _cloudpickler() -> Any:
 
 _SCALARS = frozenset({type(None), bool, int, float, complex, str, bytes})
 _LONGEST = 100
+# Large ones go another way, where they are not copied as often.
+_SIZED = frozenset({bytes, str})
 _FUNCTIONS = frozenset({FunctionType, BuiltinFunctionType, type})
 # Below this many bytes a stream arrives as bytes, not as a Block, and may be marshal's: that is faster than pickle, and
 # fit for this, as both ends are one Python. Version 2 does without references within.
@@ -55,24 +48,16 @@ _PICKLE_MARK = 0x80  # the first byte of each pickle, and of nothing of marshal'
 def _is_plain(obj: object) -> bool:
     """Return whether `obj` is made of built-in values only, so that a worker needs no cloudpickle to send it."""
     if type(obj) in _SCALARS:
-        return True
-    return (type(obj) is tuple or type(obj) is list) and len(obj) <= _LONGEST and _SCALARS.issuperset(map(type, obj))
+        return type(obj) not in _SIZED or len(obj) < LARGE  # type: ignore[arg-type]
+    if (type(obj) is not tuple and type(obj) is not list) or len(obj) > _LONGEST:
+        return False
+    kinds = set(map(type, obj))
+    return kinds <= _SCALARS and (kinds.isdisjoint(_SIZED) or all(type(x) not in _SIZED or len(x) < LARGE for x in obj))
 
 
 def _dumps_plain(obj: object) -> bytes:
     stream = marshal.dumps(obj, _MARSHAL_VERSION)
     return stream if len(stream) <= _SMALL else pickle.dumps(obj, 5)
-
-
-def _is_importable(fn: object) -> bool:
-    """Return whether `fn` is the function or class of its name in its module, and nobody wants it by value."""
-    if type(fn) not in _FUNCTIONS:
-        return False
-    module = sys.modules.get(fn.__module__)
-    if module is None or fn.__module__ == "__main__" or module.__dict__.get(fn.__qualname__) is not fn:  # type: ignore[attr-defined]
-        return False
-    cloudpickle = sys.modules.get("cloudpickle")
-    return cloudpickle is None or not cloudpickle.list_registry_pickle_by_value()
 
 
 def _type_name(obj: object) -> str:
@@ -91,7 +76,7 @@ def describe_callable(fn: object) -> str:
 
 def _explain(error: Exception, obj: object, what: str) -> Exception:
     """Return an error of a fitting class that names the object which stopped pickling, and what it belongs to."""
-    tracer = _cloudpickler().Tracer(io.BytesIO())
+    tracer = _cloudpickler().Tracer(Chunks())
     try:
         tracer.dump(obj)
     except Exception:
@@ -100,6 +85,24 @@ def _explain(error: Exception, obj: object, what: str) -> Exception:
         culprit = "an object"
     kind = TypeError if type(error) is TypeError else pickle.PicklingError
     return kind(f"{what}: {culprit} cannot be pickled: {error}")
+
+
+def _pickle(pickler_type: Any, obj: object) -> Parts:
+    chunks = Chunks()
+    pickler = pickler_type(chunks)
+    pickler.dump(obj)
+    stream, buffers = chunks.pack(pickler.buffers)
+    return (stream, *map(block_of, buffers), *pickler.handles)
+
+
+def _pickle_plainly(obj: object) -> Parts | None:
+    """Return None if it takes cloudpickle, or cannot be done at all."""
+    try:
+        return _pickle(Pickler, obj)
+    except MemoryError:
+        raise
+    except Exception:
+        return None
 
 
 def dumps(obj: object, what: str) -> Parts:
@@ -122,22 +125,20 @@ def dumps(obj: object, what: str) -> Parts:
     """
     if _is_plain(obj):
         return (_dumps_plain(obj),)
-    file = io.BytesIO()
-    pickler = _cloudpickler().Pickler(file)
-    try:
-        pickler.dump(obj)
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise _explain(error, obj, what) from error
-    blocks = [block_of(buffer) for buffer in pickler.buffers]
-    with file.getbuffer() as stream:
-        return (Block(stream), *blocks, *pickler.handles)
+    parts = _pickle_plainly(obj)
+    if parts is None:
+        try:
+            parts = _pickle(_cloudpickler().Pickler, obj)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise _explain(error, obj, what) from error
+    return parts
 
 
 def dumps_call(fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> Parts:
     """Turn a call into the parts of a message; see `dumps`."""
-    if not kwargs and _is_plain(args) and _is_importable(fn):
+    if not kwargs and _is_plain(args) and type(fn) in _FUNCTIONS and is_importable(fn):
         return (_dumps_plain((fn.__module__, fn.__qualname__, args)),)
     return dumps((fn, args, kwargs), f"{describe_callable(fn)} cannot be sent to a worker")
 
@@ -156,12 +157,12 @@ def loads(parts: Parts) -> Any:
         return marshal.loads(stream)
     rest = parts[1:]
     buffers = [part for part in rest if type(part) is Block]
-    outer = getattr(_loading, "handles", None)
-    _loading.handles = [part for part in rest if type(part) is not Block]
+    outer = getattr(loading, "handles", None)
+    loading.handles = [part for part in rest if type(part) is not Block]
     try:
         return pickle.loads(stream, buffers=buffers)  # type: ignore[arg-type]
     finally:
-        _loading.handles = outer
+        loading.handles = outer
 
 
 def loads_call(parts: Parts) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:

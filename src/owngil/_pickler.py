@@ -1,0 +1,74 @@
+"""Pickling with plain pickle: what is built of values and of what can be imported, and what goes beside the pickle.
+
+The rest needs cloudpickle, in `_cloudpickler`: functions and classes that go by value. Workers do without it, and its many
+imports, as long as they can.
+"""
+
+import pickle
+import sys
+import threading
+from types import BuiltinFunctionType, FunctionType
+from typing import Any, TypeVar
+
+from owngil._arrays import reduce_array, reduce_buffer
+from owngil._chunks import Chunks
+from owngil._core import Queue
+
+__all__ = ["Handle", "NeedsCloudpickleError", "Pickler", "handle_of_message", "is_importable", "loading", "reduce_beside"]
+
+type Handle = Queue
+_BY_NAME = (FunctionType, BuiltinFunctionType, type)
+# The types of the core whose objects belong to the process and pass as what they are.
+_HANDLES = frozenset({Queue})
+
+# `handles`: those of the message that this thread is unpickling.
+loading = threading.local()
+
+
+def handle_of_message(number: int) -> Handle:
+    """Return the handle `number` of the message that this thread is unpickling."""
+    handle: Handle = loading.handles[number]
+    return handle
+
+
+def is_importable(obj: object) -> bool:
+    """Return whether the function or class `obj` is what its module has under its name, and nobody wants it by value."""
+    name: str = obj.__module__
+    module = sys.modules.get(name)
+    if module is None or name == "__main__" or module.__dict__.get(obj.__qualname__) is not obj:  # type: ignore[attr-defined]
+        return False
+    cloudpickle = sys.modules.get("cloudpickle")
+    return cloudpickle is None or not cloudpickle.list_registry_pickle_by_value()
+
+
+def reduce_beside(obj: object, handles: list[Handle]) -> Any:
+    """Return how to pickle what goes beside the pickle, as handles (which are appended) or buffers, or NotImplemented."""
+    if type(obj) in _HANDLES:
+        handles.append(obj)  # type: ignore[arg-type]
+        return handle_of_message, (len(handles) - 1,)
+    reduced = reduce_array(obj)
+    return reduce_buffer(obj) if reduced is NotImplemented else reduced
+
+
+class NeedsCloudpickleError(pickle.PicklingError):
+    """Plain pickle cannot do it, or would send by name what must go by value."""
+
+
+class Pickler(pickle.Pickler):
+    """Plain pickle; buffers and handles go beside the pickle, in lists of these names."""
+
+    def __init__(self, file: Chunks) -> None:
+        self.buffers: list[pickle.PickleBuffer] = []
+        self.handles: list[Handle] = []
+        super().__init__(file, protocol=5, buffer_callback=self.buffers.append)
+
+    def reducer_override(self, obj: object) -> Any:
+        """See pickle.Pickler; it is not asked for built-in values."""
+        if isinstance(obj, _BY_NAME):
+            # What a method of a built-in type is bound to, pickle looks at by itself.
+            if not is_importable(obj) and not (type(obj) is BuiltinFunctionType and obj.__self__ is not None):
+                raise NeedsCloudpickleError
+            return NotImplemented
+        if type(obj) is TypeVar:
+            raise NeedsCloudpickleError
+        return reduce_beside(obj, self.handles)
