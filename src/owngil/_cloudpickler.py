@@ -9,12 +9,12 @@ from typing import Any
 import cloudpickle
 
 from owngil import _arrays, _wire
-from owngil._core import Queue
+from owngil._core import Barrier, BoundedSemaphore, Counter, Event, Lock, Queue, Semaphore
 
 __all__ = ["Pickler", "Tracer"]
 
 # The types of the core whose objects belong to the process and pass as what they are.
-_HANDLES = frozenset({Queue})
+_HANDLES = frozenset({Queue, Lock, Semaphore, BoundedSemaphore, Event, Barrier, Counter})
 
 
 # What the compiler puts into a code object.

@@ -17,11 +17,11 @@ from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from owngil._arrays import block_of
-from owngil._core import Block, Queue
+from owngil._core import Barrier, Block, BoundedSemaphore, Counter, Event, Lock, Queue, Semaphore
 
 __all__ = ["Parts", "describe_callable", "dumps", "dumps_call", "dumps_result", "handle_of_message", "loads", "loads_call"]
 
-type Handle = Queue
+type Handle = Queue | Lock | Semaphore | BoundedSemaphore | Event | Barrier | Counter
 type Parts = tuple[Block | Handle | bytes, ...]
 # An exception of a worker: its type's name, its text, its traceback as text; pickled, or None and why that is impossible.
 type Failure = tuple[str, str, str, bytes | None, str]
