@@ -50,10 +50,10 @@ def test_every_example_is_tested():
 def test_docstring_examples(pytestconfig):
     """The examples in the public docstrings, in a process of their own: they leave workers behind."""
     code = """
-import doctest, sys, owngil, owngil._channel, owngil._default, owngil._interpreter, owngil._pool
+import doctest, sys, owngil, owngil._channel, owngil._default, owngil._interpreter, owngil._pool, owngil._sync
 results = [
     doctest.testmod(module, extraglobs={"owngil": owngil})
-    for module in (owngil._channel, owngil._default, owngil._interpreter, owngil._pool)
+    for module in (owngil, owngil._channel, owngil._default, owngil._interpreter, owngil._pool, owngil._sync)
 ]
 sys.exit(any(r.failed for r in results) or not all(r.attempted for r in results))
 """
