@@ -57,7 +57,7 @@ owngil_semaphore_call_acquire(PyObject *self, PyObject *const *args, Py_ssize_t 
     if (blocking < 0) {
         return NULL;
     }
-    owngil_deadline deadline = {.never = true};
+    owngil_deadline deadline = owngil_deadline_never;
     if (values[1] != Py_None) {
         double seconds = forever ? PyFloat_AsDouble(values[1]) : 0.0;
         if (seconds == -1.0 && PyErr_Occurred()) {
@@ -76,7 +76,7 @@ owngil_semaphore_call_acquire(PyObject *self, PyObject *const *args, Py_ssize_t 
     if (owngil_semaphore_try_acquire(semaphore)) {
         Py_RETURN_TRUE;
     }
-    int got = blocking ? wait_for_permit(semaphore, &deadline) : 0;
+    int got = blocking && !owngil_deadline_is_now(&deadline) ? wait_for_permit(semaphore, &deadline) : 0;
     return got < 0 ? NULL : PyBool_FromLong(got);
 }
 
@@ -84,8 +84,7 @@ PyObject *
 owngil_semaphore_enter(PyObject *self, PyObject *Py_UNUSED(unused))
 {
     owngil_semaphore *semaphore = semaphore_of(self);
-    const owngil_deadline never = {.never = true};
-    if (!owngil_semaphore_try_acquire(semaphore) && wait_for_permit(semaphore, &never) < 0) {
+    if (!owngil_semaphore_try_acquire(semaphore) && wait_for_permit(semaphore, &owngil_deadline_never) < 0) {
         return NULL;
     }
     Py_RETURN_TRUE;

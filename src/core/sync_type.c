@@ -48,7 +48,7 @@ owngil_sync_deadline(PyObject *timeout, owngil_deadline *deadline)
             return -1;
         }
         if (seconds < 0.0) {
-            *deadline = (owngil_deadline){.never = false};
+            *deadline = owngil_deadline_now;
             return 0;
         }
     }
@@ -155,6 +155,9 @@ event_wait(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *kw
     }
     if (atomic_load(&event->set)) {
         Py_RETURN_TRUE;
+    }
+    if (owngil_deadline_is_now(&deadline)) {
+        Py_RETURN_FALSE;
     }
     do {
         owngil_wait_begin();
