@@ -9,14 +9,20 @@ import owngil
 
 def test_exactly_these_names_are_public():
     assert owngil.__all__ == [
+        "Barrier",
+        "BoundedSemaphore",
         "BrokenPoolError",
         "Channel",
         "ChannelClosed",
+        "Counter",
+        "Event",
         "Interpreter",
         "IsolationError",
+        "Lock",
         "Pool",
         "RemoteError",
         "RemoteTraceback",
+        "Semaphore",
         "empty",
         "full",
         "map",

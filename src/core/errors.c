@@ -14,6 +14,7 @@ owngil_errors_raise(owngil_code code, PyObject *closed)
         PyErr_NoMemory();
         break;
     case OWNGIL_OK:
+    case OWNGIL_BROKEN: /* a barrier's own business */
     case OWNGIL_INTERRUPTED:
         PyErr_Format(PyExc_SystemError, "code %d is no error", (int)code);
         break;

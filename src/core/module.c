@@ -38,6 +38,23 @@ owngil_wrapper_reduce(PyObject *self, PyObject *Py_UNUSED(unused))
     return NULL;
 }
 
+PyObject *
+owngil_wrapper_richcompare(PyObject *self, PyObject *other, int op)
+{
+    if (!Py_IS_TYPE(other, Py_TYPE(self)) || (op != Py_EQ && op != Py_NE)) {
+        Py_RETURN_NOTIMPLEMENTED;
+    }
+    bool same = ((owngil_wrapper *)self)->shared == ((owngil_wrapper *)other)->shared;
+    return PyBool_FromLong(same == (op == Py_EQ));
+}
+
+Py_hash_t
+owngil_wrapper_hash(PyObject *self)
+{
+    Py_hash_t hash = (Py_hash_t)((uintptr_t)((owngil_wrapper *)self)->shared >> 4);
+    return hash == -1 ? -2 : hash;
+}
+
 static int
 add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
 {
@@ -54,6 +71,15 @@ module_exec(PyObject *module)
         || add_type(module, &owngil_queue_spec, &state->queue_type) < 0
         || add_type(module, &owngil_worker_spec, &state->worker_type) < 0) {
         return -1;
+    }
+    PyType_Spec *sync_specs[OWNGIL_SYNC_TYPES] = {
+        &owngil_lock_spec,  &owngil_semaphore_spec, &owngil_bounded_semaphore_spec,
+        &owngil_event_spec, &owngil_barrier_spec,   &owngil_counter_spec,
+    };
+    for (size_t k = 0; k < OWNGIL_SYNC_TYPES; k++) {
+        if (add_type(module, sync_specs[k], &state->sync_types[k]) < 0) {
+            return -1;
+        }
     }
     state->queue_closed = PyErr_NewExceptionWithDoc(
         "owngil._core.QueueClosed", "The queue takes no more messages, and has none left to give.", NULL, NULL);
@@ -85,6 +111,9 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->message_type);
     Py_VISIT(state->queue_type);
     Py_VISIT(state->worker_type);
+    for (size_t k = 0; k < OWNGIL_SYNC_TYPES; k++) {
+        Py_VISIT(state->sync_types[k]);
+    }
     Py_VISIT(state->queue_closed);
     Py_VISIT(state->future_names);
     return 0;
@@ -98,6 +127,9 @@ module_clear(PyObject *module)
     Py_CLEAR(state->message_type);
     Py_CLEAR(state->queue_type);
     Py_CLEAR(state->worker_type);
+    for (size_t k = 0; k < OWNGIL_SYNC_TYPES; k++) {
+        Py_CLEAR(state->sync_types[k]);
+    }
     Py_CLEAR(state->queue_closed);
     Py_CLEAR(state->future_names);
     return 0;

@@ -7,11 +7,14 @@
 #include "queue.h"
 #include <stdbool.h>
 
+enum { OWNGIL_SYNC_TYPES = OWNGIL_KIND_COUNTER - OWNGIL_KIND_LOCK + 1 };
+
 typedef struct {
     PyTypeObject *block_type;
     PyTypeObject *message_type;
     PyTypeObject *queue_type;
     PyTypeObject *worker_type;
+    PyTypeObject *sync_types[OWNGIL_SYNC_TYPES]; /* by kind, from OWNGIL_KIND_LOCK on */
     PyObject *queue_closed; /* exception class */
     PyObject *future_names; /* a tuple; see message_type.c */
 } owngil_state;
@@ -22,7 +25,7 @@ typedef struct {
     owngil_shared *shared; /* owned; never NULL once the wrapper is made */
 } owngil_wrapper;
 
-/* The state of the module that made the type; `type` is one of the four above. */
+/* The state of the module that made the type; `type` is one of those above. */
 static inline owngil_state *
 owngil_state_of(PyTypeObject *type)
 {
@@ -38,7 +41,15 @@ void owngil_wrapper_dealloc(PyObject *self);
 /* __reduce__ of the wrappers: what belongs to this process cannot be written down. */
 PyObject *owngil_wrapper_reduce(PyObject *self, PyObject *unused);
 
+/* Equal wrappers are those of one shared object: wrappers come and go, the object stays. */
+PyObject *owngil_wrapper_richcompare(PyObject *self, PyObject *other, int op);
+Py_hash_t owngil_wrapper_hash(PyObject *self);
+
 extern PyType_Spec owngil_block_spec, owngil_message_spec, owngil_queue_spec, owngil_worker_spec;
+
+/* lock_type.c, semaphore_type.c, sync_type.c and counter_type.c. */
+extern PyType_Spec owngil_lock_spec, owngil_semaphore_spec, owngil_bounded_semaphore_spec, owngil_event_spec,
+    owngil_barrier_spec, owngil_counter_spec;
 
 /* block_type.c: a block that the interpreter `state` belongs to may read, and write if `writable`; takes over the
  * reference to `shared`, even when it fails. */

@@ -19,7 +19,15 @@ enum { SMALL = 1024 };
 static bool
 is_part(const owngil_state *state, PyObject *object)
 {
-    return Py_IS_TYPE(object, state->block_type) || Py_IS_TYPE(object, state->queue_type);
+    if (Py_IS_TYPE(object, state->block_type) || Py_IS_TYPE(object, state->queue_type)) {
+        return true;
+    }
+    for (size_t k = 0; k < OWNGIL_SYNC_TYPES; k++) {
+        if (Py_IS_TYPE(object, state->sync_types[k])) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Takes over the reference to `shared`, even when it fails. */
@@ -29,6 +37,13 @@ wrap_part(owngil_state *state, owngil_shared *shared, bool writable)
     switch (shared->kind) {
     case OWNGIL_KIND_BLOCK:
         return owngil_block_wrap(state, shared, writable);
+    case OWNGIL_KIND_LOCK:
+    case OWNGIL_KIND_SEMAPHORE:
+    case OWNGIL_KIND_BOUNDED_SEMAPHORE:
+    case OWNGIL_KIND_EVENT:
+    case OWNGIL_KIND_BARRIER:
+    case OWNGIL_KIND_COUNTER:
+        return owngil_wrap(state->sync_types[shared->kind - OWNGIL_KIND_LOCK], shared);
     default:
         return owngil_wrap(state->queue_type, shared);
     }

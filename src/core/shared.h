@@ -1,4 +1,4 @@
-/* The header of everything that belongs to the process and not to an interpreter: blocks, messages, queues, workers.
+/* The header of everything that belongs to the process and not to an interpreter: blocks, messages, queues, workers, locks.
  *
  * Such an object holds no Python object. It lives as long as somebody holds a reference: a Python wrapper in some
  * interpreter, a message that carries it, or C code. References are taken and given back without any GIL.
@@ -16,6 +16,13 @@ typedef enum {
     OWNGIL_KIND_MESSAGE,
     OWNGIL_KIND_QUEUE,
     OWNGIL_KIND_WORKER,
+    /* What threads synchronize with, in the order of owngil_state's sync_types. */
+    OWNGIL_KIND_LOCK,
+    OWNGIL_KIND_SEMAPHORE,
+    OWNGIL_KIND_BOUNDED_SEMAPHORE,
+    OWNGIL_KIND_EVENT,
+    OWNGIL_KIND_BARRIER,
+    OWNGIL_KIND_COUNTER,
 } owngil_kind;
 
 struct owngil_shared {

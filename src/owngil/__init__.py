@@ -23,18 +23,25 @@ else:
     from owngil._interpreter import Interpreter
     from owngil._pool import Pool
     from owngil._shared_arrays import empty, full, share, zeros
+    from owngil._sync import Barrier, BoundedSemaphore, Counter, Event, Lock, Semaphore
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Barrier",
+    "BoundedSemaphore",
     "BrokenPoolError",
     "Channel",
     "ChannelClosed",
+    "Counter",
+    "Event",
     "Interpreter",
     "IsolationError",
+    "Lock",
     "Pool",
     "RemoteError",
     "RemoteTraceback",
+    "Semaphore",
     "empty",
     "full",
     "map",

@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 
 from owngil._arrays import reduce_array, reduce_buffer
 from owngil._chunks import Chunks
-from owngil._core import Queue
+from owngil._core import Barrier, BoundedSemaphore, Counter, Event, Lock, Queue, Semaphore
 
 __all__ = ["Handle", "NeedsCloudpickleError", "Pickler", "handle_of_message", "is_importable", "loading", "reduce_beside"]
 
-type Handle = Queue
+type Handle = Queue | Lock | Semaphore | BoundedSemaphore | Event | Barrier | Counter
 _BY_NAME = (FunctionType, BuiltinFunctionType, type)
 # The types of the core whose objects belong to the process and pass as what they are.
-_HANDLES = frozenset({Queue})
+_HANDLES = frozenset({Queue, Lock, Semaphore, BoundedSemaphore, Event, Barrier, Counter})
 
 # `handles`: those of the message that this thread is unpickling.
 loading = threading.local()

@@ -12,14 +12,20 @@ __all__ = ["import_public", "prepare_worker"]
 
 # Where the public names are, for workers; owngil/__init__.py imports them from there in the main interpreter.
 _PLACES = {
+    "Barrier": "_sync",
+    "BoundedSemaphore": "_sync",
     "BrokenPoolError": "_dispatch",
     "Channel": "_channel",
     "ChannelClosed": "_errors",
+    "Counter": "_sync",
+    "Event": "_sync",
     "Interpreter": "_interpreter",
     "IsolationError": "_errors",
+    "Lock": "_sync",
     "Pool": "_pool",
     "RemoteError": "_errors",
     "RemoteTraceback": "_errors",
+    "Semaphore": "_sync",
     "empty": "_shared_arrays",
     "full": "_shared_arrays",
     "map": "_default",

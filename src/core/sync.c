@@ -1,0 +1,134 @@
+#include "sync.h"
+
+#include <stdlib.h>
+
+void
+owngil_waiter_serve(owngil_waiter *self, owngil_code code)
+{
+    self->done = true;
+    self->code = code;
+    owngil_waiter_wake(self);
+}
+
+void
+owngil_waiters_serve_all(owngil_waiters *list, owngil_code code)
+{
+    owngil_waiter *waiter;
+    while ((waiter = owngil_waiters_pop(list)) != NULL) {
+        owngil_waiter_serve(waiter, code);
+    }
+}
+
+owngil_code
+owngil_waiters_wait(owngil_waiters *list, pthread_mutex_t *lock, const owngil_deadline *deadline)
+{
+    owngil_waiter waiter;
+    owngil_waiter_init(&waiter, NULL);
+    owngil_waiters_append(list, &waiter);
+    pthread_mutex_unlock(lock);
+    owngil_code code = owngil_waiter_sleep(&waiter, deadline);
+    pthread_mutex_lock(lock);
+    if (waiter.done) {
+        code = waiter.code;
+    }
+    else {
+        owngil_waiters_remove(list, &waiter);
+        code = code == OWNGIL_OK ? OWNGIL_INTERRUPTED : code; /* woken by Worker.interrupt() */
+    }
+    owngil_waiter_clear(&waiter);
+    return code;
+}
+
+size_t
+owngil_waiters_count(owngil_waiters *list, pthread_mutex_t *lock)
+{
+    pthread_mutex_lock(lock);
+    size_t count = list->length;
+    pthread_mutex_unlock(lock);
+    return count;
+}
+
+static void
+event_free(owngil_shared *base)
+{
+    pthread_mutex_destroy(&((owngil_event *)base)->lock);
+    free(base);
+}
+
+owngil_event *
+owngil_event_new(void)
+{
+    owngil_event *self = calloc(1, sizeof(*self));
+    if (self == NULL) {
+        return NULL;
+    }
+    owngil_shared_init(&self->base, OWNGIL_KIND_EVENT, event_free);
+    pthread_mutex_init(&self->lock, NULL);
+    atomic_init(&self->set, false);
+    return self;
+}
+
+void
+owngil_event_set(owngil_event *self)
+{
+    pthread_mutex_lock(&self->lock);
+    atomic_store(&self->set, true);
+    owngil_waiters_serve_all(&self->waiters, OWNGIL_OK);
+    pthread_mutex_unlock(&self->lock);
+}
+
+void
+owngil_event_clear(owngil_event *self)
+{
+    pthread_mutex_lock(&self->lock);
+    atomic_store(&self->set, false);
+    pthread_mutex_unlock(&self->lock);
+}
+
+owngil_code
+owngil_event_wait(owngil_event *self, const owngil_deadline *deadline)
+{
+    owngil_code code = OWNGIL_OK;
+    pthread_mutex_lock(&self->lock);
+    if (!atomic_load(&self->set)) {
+        code = owngil_waiters_wait(&self->waiters, &self->lock, deadline);
+    }
+    pthread_mutex_unlock(&self->lock);
+    return code;
+}
+
+size_t
+owngil_event_waiting(owngil_event *self)
+{
+    return owngil_waiters_count(&self->waiters, &self->lock);
+}
+
+static void
+counter_free(owngil_shared *base)
+{
+    free(base);
+}
+
+owngil_counter *
+owngil_counter_new(int64_t value)
+{
+    owngil_counter *self = calloc(1, sizeof(*self));
+    if (self == NULL) {
+        return NULL;
+    }
+    owngil_shared_init(&self->base, OWNGIL_KIND_COUNTER, counter_free);
+    atomic_init(&self->value, value);
+    return self;
+}
+
+bool
+owngil_counter_add(owngil_counter *self, int64_t n, int64_t *value)
+{
+    int64_t before = atomic_load_explicit(&self->value, memory_order_relaxed);
+    do {
+        if (__builtin_add_overflow(before, n, value)) {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak(&self->value, &before, *value));
+    return true;
+}

@@ -1,0 +1,55 @@
+/* What threads of any interpreters synchronize with: events and counters here, semaphore.h and barrier.h.
+ *
+ * All of it belongs to the process and outlives the interpreter that made or holds it. Nothing needs a GIL or touches a
+ * Python object; what does not wait may as well be called with a GIL held, for no lock is held longer than a moment.
+ */
+#ifndef OWNGIL_SYNC_H
+#define OWNGIL_SYNC_H
+
+#include "shared.h"
+#include "wait.h"
+#include <pthread.h>
+#include <stdint.h>
+
+typedef struct {
+    owngil_shared base;
+    atomic_bool set;
+    pthread_mutex_t lock;   /* guards the list, and `set` when it changes; a leaf */
+    owngil_waiters waiters;
+} owngil_event;
+
+/* Returns a new event with one reference, or NULL without memory. */
+owngil_event *owngil_event_new(void);
+
+void owngil_event_set(owngil_event *self);
+void owngil_event_clear(owngil_event *self);
+
+/* OK, TIMEOUT or INTERRUPTED. Who waits when the event is set has waited enough, even if it is cleared at once. */
+owngil_code owngil_event_wait(owngil_event *self, const owngil_deadline *deadline);
+
+size_t owngil_event_waiting(owngil_event *self);
+
+typedef struct {
+    owngil_shared base;
+    _Atomic int64_t value;
+} owngil_counter;
+
+/* Returns a new counter with one reference, or NULL without memory. */
+owngil_counter *owngil_counter_new(int64_t value);
+
+/* Adds `n`, and stores the sum in *value. Returns false, and changes nothing, when it does not fit. */
+bool owngil_counter_add(owngil_counter *self, int64_t n, int64_t *value);
+
+/* For lists of waiters that the mutex `lock` guards, which is held: */
+
+/* Tells a waiter, which is out of its list, to return `code`. */
+void owngil_waiter_serve(owngil_waiter *self, owngil_code code);
+void owngil_waiters_serve_all(owngil_waiters *list, owngil_code code);
+
+/* Waits at the end of the list until served: the server's code, TIMEOUT or INTERRUPTED. Unlocks meanwhile. */
+owngil_code owngil_waiters_wait(owngil_waiters *list, pthread_mutex_t *lock, const owngil_deadline *deadline);
+
+/* For a lock that is not held. */
+size_t owngil_waiters_count(owngil_waiters *list, pthread_mutex_t *lock);
+
+#endif
