@@ -68,7 +68,7 @@ def test_cancelling_races_with_taking():
 
 def test_bad_arguments():
     queue = _core.Queue()
-    with pytest.raises(TypeError, match="Block or a Queue, not bytes"):
+    with pytest.raises(TypeError, match="Block or a handle, not bytes"):
         queue.put(0, 0, (b"abc",))
     with pytest.raises(TypeError, match="tuple"):
         queue.put(0, 0, [])
