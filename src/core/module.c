@@ -51,7 +51,9 @@ module_exec(PyObject *module)
     if (add_type(module, &owngil_block_spec, &state->block_type) < 0
         || add_type(module, &owngil_message_spec, &state->message_type) < 0
         || add_type(module, &owngil_queue_spec, &state->queue_type) < 0
-        || add_type(module, &owngil_worker_spec, &state->worker_type) < 0) {
+        || add_type(module, &owngil_worker_spec, &state->worker_type) < 0
+        || add_type(module, &owngil_transfer_spec, &state->transfer_type) < 0
+        || add_type(module, &owngil_wakeup_spec, &state->wakeup_type) < 0) {
         return -1;
     }
     state->queue_closed = PyErr_NewExceptionWithDoc(
@@ -80,6 +82,8 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->message_type);
     Py_VISIT(state->queue_type);
     Py_VISIT(state->worker_type);
+    Py_VISIT(state->transfer_type);
+    Py_VISIT(state->wakeup_type);
     Py_VISIT(state->queue_closed);
     return 0;
 }
@@ -92,6 +96,8 @@ module_clear(PyObject *module)
     Py_CLEAR(state->message_type);
     Py_CLEAR(state->queue_type);
     Py_CLEAR(state->worker_type);
+    Py_CLEAR(state->transfer_type);
+    Py_CLEAR(state->wakeup_type);
     Py_CLEAR(state->queue_closed);
     return 0;
 }

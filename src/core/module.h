@@ -11,6 +11,8 @@ typedef struct {
     PyTypeObject *message_type;
     PyTypeObject *queue_type;
     PyTypeObject *worker_type;
+    PyTypeObject *transfer_type;
+    PyTypeObject *wakeup_type;
     PyObject *queue_closed; /* exception class */
 } owngil_state;
 
@@ -20,7 +22,7 @@ typedef struct {
     owngil_shared *shared; /* owned; never NULL once the wrapper is made */
 } owngil_wrapper;
 
-/* The state of the module that made the type; `type` is one of the four above. */
+/* The state of the module that made the type; `type` is one of the types above. */
 static inline owngil_state *
 owngil_state_of(PyTypeObject *type)
 {
@@ -37,6 +39,7 @@ void owngil_wrapper_dealloc(PyObject *self);
 PyObject *owngil_wrapper_reduce(PyObject *self, PyObject *unused);
 
 extern PyType_Spec owngil_block_spec, owngil_message_spec, owngil_queue_spec, owngil_worker_spec;
+extern PyType_Spec owngil_transfer_spec, owngil_wakeup_spec;
 
 /* block_type.c: a block that the interpreter `state` belongs to may read, and write if `writable`; takes over the
  * reference to `shared`, even when it fails. */
@@ -47,6 +50,11 @@ owngil_message *owngil_message_from_parts(owngil_state *state, int kind, uint64_
 
 /* ... and back: a new tuple of wrappers; the message keeps its own references. Both need the GIL. */
 PyObject *owngil_message_to_parts(owngil_state *state, const owngil_message *message, bool writable);
+
+/* transfer_type.c: methods of the Queue `self` that return a Transfer. Need the GIL, and the first lets go of it. */
+PyObject *owngil_queue_receive(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *owngil_queue_begin_receive(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *owngil_queue_begin_send(PyObject *self, PyObject *const *args, Py_ssize_t count);
 
 /* worker_type.c, extension.c and library.c: functions of the module. */
 extern PyMethodDef owngil_worker_functions[], owngil_extension_functions[], owngil_library_functions[];

@@ -30,18 +30,21 @@ owngil_queue_new(size_t maxsize)
 
 /* The lock is held in all of these. */
 
+/* Takes over the reference to `message`. `before` and `after` are neighbours, NULL at the ends. */
+static void
+link_between(owngil_queue *self, owngil_message *before, owngil_message *message, owngil_message *after)
+{
+    *(before != NULL ? &before->next : &self->head) = message;
+    message->next = after;
+    self->tail = after == NULL ? message : self->tail;
+    self->length++;
+}
+
 static void
 append(owngil_queue *self, owngil_message *message)
 {
-    message->next = NULL;
-    if (self->tail != NULL) {
-        self->tail->next = message;
-    }
-    else {
-        self->head = message;
-    }
-    self->tail = message;
-    self->length++;
+    message->place = ++self->places;
+    link_between(self, self->tail, message, NULL);
 }
 
 static owngil_message *
@@ -78,11 +81,11 @@ settle(owngil_waiters *list, owngil_waiter *waiter, owngil_code woken)
     return woken == OWNGIL_OK ? OWNGIL_INTERRUPTED : woken;
 }
 
-/* There is room again: the sender that waits longest delivers. */
+/* If there is room again (one message more than that may have been put back), the sender that waits longest delivers. */
 static void
 admit_sender(owngil_queue *self)
 {
-    owngil_waiter *sender = owngil_waiters_pop(&self->senders);
+    owngil_waiter *sender = self->length < self->maxsize ? owngil_waiters_pop(&self->senders) : NULL;
     if (sender != NULL) {
         owngil_message *message = sender->item;
         owngil_shared_acquire(&message->base);
@@ -91,20 +94,28 @@ admit_sender(owngil_queue *self)
     }
 }
 
-owngil_code
-owngil_queue_put(owngil_queue *self, owngil_message *message, const owngil_deadline *deadline)
+/* A receiver is waiting: gives the one that waits longest the message, and a reference to it. */
+static void
+hand_over(owngil_queue *self, owngil_message *message)
 {
-    owngil_code code = OWNGIL_OK;
-    pthread_mutex_lock(&self->lock);
+    owngil_waiter *receiver = owngil_waiters_pop(&self->receivers);
+    receiver->item = message;
+    serve(receiver, OWNGIL_OK);
+}
+
+/* Puts the message if that needs no waiting. False if it does. */
+static bool
+put_now(owngil_queue *self, owngil_message *message, owngil_code *code)
+{
+    *code = OWNGIL_OK;
     if (self->closed) {
-        code = OWNGIL_CLOSED;
+        *code = OWNGIL_CLOSED;
     }
     else if (self->receivers.length > 0) {
         if (owngil_message_take(message)) { /* else it was cancelled before it was sent */
-            owngil_waiter *receiver = owngil_waiters_pop(&self->receivers);
+            message->place = ++self->places;
             owngil_shared_acquire(&message->base);
-            receiver->item = message;
-            serve(receiver, OWNGIL_OK);
+            hand_over(self, message);
         }
     }
     else if (self->maxsize == 0 || self->length < self->maxsize) {
@@ -112,6 +123,49 @@ owngil_queue_put(owngil_queue *self, owngil_message *message, const owngil_deadl
         append(self, message);
     }
     else {
+        return false;
+    }
+    return true;
+}
+
+/* Gets the first message if there is one, and a reference to it; true with CLOSED if there will be none, false if one may
+ * come. The cancelled ones before it are put into a list for free_all(), as freeing may take long. */
+static bool
+get_now(owngil_queue *self, owngil_message **result, owngil_message **cancelled, owngil_code *code)
+{
+    owngil_message *message;
+    while ((message = pop(self)) != NULL) {
+        admit_sender(self);
+        if (owngil_message_take(message)) {
+            *result = message;
+            *code = OWNGIL_OK;
+            return true;
+        }
+        message->next = *cancelled;
+        *cancelled = message;
+    }
+    *code = OWNGIL_CLOSED;
+    return self->closed;
+}
+
+/* From here on the lock is not held. */
+
+static void
+free_all(owngil_message *list)
+{
+    while (list != NULL) {
+        owngil_message *next = list->next;
+        owngil_shared_release(&list->base);
+        list = next;
+    }
+}
+
+owngil_code
+owngil_queue_put(owngil_queue *self, owngil_message *message, const owngil_deadline *deadline)
+{
+    owngil_code code;
+    pthread_mutex_lock(&self->lock);
+    if (!put_now(self, message, &code)) {
         owngil_waiter waiter;
         owngil_waiter_init(&waiter, message);
         owngil_waiters_append(&self->senders, &waiter);
@@ -128,44 +182,118 @@ owngil_queue_put(owngil_queue *self, owngil_message *message, const owngil_deadl
 owngil_code
 owngil_queue_get(owngil_queue *self, owngil_message **result, const owngil_deadline *deadline)
 {
-    owngil_code code = OWNGIL_OK;
-    owngil_message *message = NULL;
-    owngil_message *cancelled = NULL; /* released after unlocking: that may free much */
+    owngil_code code;
+    owngil_message *cancelled = NULL;
 
+    *result = NULL;
     pthread_mutex_lock(&self->lock);
-    while ((message = pop(self)) != NULL) {
-        admit_sender(self);
-        if (owngil_message_take(message)) {
-            break;
-        }
-        message->next = cancelled;
-        cancelled = message;
-    }
-    if (message == NULL) {
-        if (self->closed) {
-            code = OWNGIL_CLOSED;
-        }
-        else {
-            owngil_waiter waiter;
-            owngil_waiter_init(&waiter, NULL);
-            owngil_waiters_append(&self->receivers, &waiter);
-            pthread_mutex_unlock(&self->lock);
-            code = owngil_waiter_sleep(&waiter, deadline);
-            pthread_mutex_lock(&self->lock);
-            code = settle(&self->receivers, &waiter, code);
-            message = waiter.item;
-            owngil_waiter_clear(&waiter);
-        }
+    if (!get_now(self, result, &cancelled, &code)) {
+        owngil_waiter waiter;
+        owngil_waiter_init(&waiter, NULL);
+        owngil_waiters_append(&self->receivers, &waiter);
+        pthread_mutex_unlock(&self->lock);
+        code = owngil_waiter_sleep(&waiter, deadline);
+        pthread_mutex_lock(&self->lock);
+        code = settle(&self->receivers, &waiter, code);
+        *result = waiter.item;
+        owngil_waiter_clear(&waiter);
     }
     pthread_mutex_unlock(&self->lock);
-
-    while (cancelled != NULL) {
-        owngil_message *next = cancelled->next;
-        owngil_shared_release(&cancelled->base);
-        cancelled = next;
-    }
-    *result = message;
+    free_all(cancelled);
     return code;
+}
+
+void
+owngil_queue_begin_put(owngil_queue *self, owngil_waiter *waiter)
+{
+    pthread_mutex_lock(&self->lock);
+    waiter->done = put_now(self, waiter->item, &waiter->code);
+    if (!waiter->done) {
+        owngil_waiters_append(&self->senders, waiter);
+    }
+    pthread_mutex_unlock(&self->lock);
+}
+
+void
+owngil_queue_begin_get(owngil_queue *self, owngil_waiter *waiter)
+{
+    owngil_message *message = NULL, *cancelled = NULL;
+    pthread_mutex_lock(&self->lock);
+    waiter->done = get_now(self, &message, &cancelled, &waiter->code);
+    waiter->item = message;
+    if (!waiter->done) {
+        owngil_waiters_append(&self->receivers, waiter);
+    }
+    pthread_mutex_unlock(&self->lock);
+    free_all(cancelled);
+}
+
+bool
+owngil_queue_is_served(owngil_queue *self, owngil_waiter *waiter, owngil_code *code)
+{
+    pthread_mutex_lock(&self->lock);
+    bool done = waiter->done;
+    *code = waiter->code;
+    pthread_mutex_unlock(&self->lock);
+    return done;
+}
+
+bool
+owngil_queue_withdraw(owngil_queue *self, owngil_waiter *waiter, bool sends)
+{
+    pthread_mutex_lock(&self->lock);
+    bool waits = !waiter->done;
+    if (waits) {
+        owngil_waiters_remove(sends ? &self->senders : &self->receivers, waiter);
+        waiter->done = true;
+        waiter->code = OWNGIL_TIMEOUT;
+    }
+    pthread_mutex_unlock(&self->lock);
+    return waits;
+}
+
+void
+owngil_queue_put_back(owngil_queue *self, owngil_message *message)
+{
+    pthread_mutex_lock(&self->lock);
+    if (self->receivers.length > 0) { /* then the queue is empty */
+        hand_over(self, message);
+    }
+    else {
+        owngil_message_untake(message);
+        owngil_message *before = NULL, *after = self->head;
+        while (after != NULL && after->place < message->place) {
+            before = after;
+            after = after->next;
+        }
+        link_between(self, before, message, after);
+    }
+    pthread_mutex_unlock(&self->lock);
+}
+
+bool
+owngil_queue_take_back(owngil_queue *self, owngil_message *message)
+{
+    if (!owngil_message_cancel(message)) { /* not under the lock: this lets go of its parts */
+        return false;
+    }
+    pthread_mutex_lock(&self->lock);
+    owngil_message *before = NULL, *at = self->head;
+    while (at != NULL && at != message) {
+        before = at;
+        at = at->next;
+    }
+    if (at != NULL) { /* else a receiver has passed over it */
+        *(before != NULL ? &before->next : &self->head) = at->next;
+        self->tail = self->tail == at ? before : self->tail;
+        self->length--;
+        admit_sender(self);
+    }
+    pthread_mutex_unlock(&self->lock);
+    if (at != NULL) {
+        owngil_shared_release(&at->base);
+    }
+    return true;
 }
 
 void

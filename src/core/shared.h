@@ -16,6 +16,8 @@ typedef enum {
     OWNGIL_KIND_MESSAGE,
     OWNGIL_KIND_QUEUE,
     OWNGIL_KIND_WORKER,
+    OWNGIL_KIND_WAKEUP,
+    OWNGIL_KIND_TRANSFER,
 } owngil_kind;
 
 struct owngil_shared {
