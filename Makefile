@@ -6,7 +6,7 @@ export PYTHON
 export OWNGIL_CRATES ?= $(wildcard .venvs/crates)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all asan bench ecosystem lint format clean
+.PHONY: help demo test test-all asan tsan bench ecosystem lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test-all: ## run the tests on Python 3.12, 3.13, 3.14 and 3.15
 
 asan: ## run the loader's tests with the address and undefined behaviour sanitizers
 	@tools/asan .venvs/asan $(PYTEST_ARGS)
+
+tsan: ## run the core's tests with the thread sanitizer
+	@tools/tsan .venvs/tsan $(PYTEST_ARGS)
 
 bench: ## measure the picture's speed-up in this run (benchmarks/results)
 	@tools/make-venv $(VENV) cli

@@ -59,3 +59,9 @@ owngil_message_is_taken(owngil_message *self)
 {
     return atomic_load(&self->state) == TAKEN;
 }
+
+void
+owngil_message_untake(owngil_message *self)
+{
+    atomic_store(&self->state, WAITING);
+}

@@ -1,7 +1,7 @@
 /* A message: what one thread hands to another, made of parts that any interpreter may hold.
  *
- * A message waits in a queue, is taken out of it, or cancelled before that. Exactly one of "taken" and "cancelled" ever
- * happens, decided by one compare-and-swap, so that whoever cancels knows. Whoever it was has the parts for himself, and
+ * A message waits in a queue, is taken out of it, or cancelled before that. Exactly one of "taken" and "cancelled"
+ * happens in the end, decided by one compare-and-swap, so that whoever cancels knows. Whoever it was has the parts for himself, and
  * lets go of them: others may hold the message for long, to ask what became of it.
  */
 #ifndef OWNGIL_MESSAGE_H
@@ -14,6 +14,7 @@
 typedef struct owngil_message {
     owngil_shared base;
     struct owngil_message *next; /* the queue's, guarded by its mutex */
+    uint64_t place;              /* in the order in which messages came to the queue; likewise */
     atomic_int state;
     struct owngil_waiter *waiter;/* of a task: who waits for its answer; guarded by the mutex of the answers' queue ... */
     bool answered;               /* ... as are: whether the answer is there, */
@@ -31,6 +32,9 @@ owngil_message *owngil_message_new(int kind, uint64_t id, size_t count);
 bool owngil_message_take(owngil_message *self);
 bool owngil_message_cancel(owngil_message *self);
 bool owngil_message_is_taken(owngil_message *self);
+
+/* For the one who has taken the message and, with its parts still there, has it no longer: another may. */
+void owngil_message_untake(owngil_message *self);
 
 /* Lets go of the parts. For the one who has taken the message, or cancelled it. */
 void owngil_message_clear(owngil_message *self);

@@ -69,7 +69,9 @@ module_exec(PyObject *module)
     if (add_type(module, &owngil_block_spec, &state->block_type) < 0
         || add_type(module, &owngil_message_spec, &state->message_type) < 0
         || add_type(module, &owngil_queue_spec, &state->queue_type) < 0
-        || add_type(module, &owngil_worker_spec, &state->worker_type) < 0) {
+        || add_type(module, &owngil_worker_spec, &state->worker_type) < 0
+        || add_type(module, &owngil_transfer_spec, &state->transfer_type) < 0
+        || add_type(module, &owngil_wakeup_spec, &state->wakeup_type) < 0) {
         return -1;
     }
     PyType_Spec *sync_specs[OWNGIL_SYNC_TYPES] = {
@@ -114,6 +116,8 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     for (size_t k = 0; k < OWNGIL_SYNC_TYPES; k++) {
         Py_VISIT(state->sync_types[k]);
     }
+    Py_VISIT(state->transfer_type);
+    Py_VISIT(state->wakeup_type);
     Py_VISIT(state->queue_closed);
     Py_VISIT(state->future_names);
     return 0;
@@ -130,6 +134,8 @@ module_clear(PyObject *module)
     for (size_t k = 0; k < OWNGIL_SYNC_TYPES; k++) {
         Py_CLEAR(state->sync_types[k]);
     }
+    Py_CLEAR(state->transfer_type);
+    Py_CLEAR(state->wakeup_type);
     Py_CLEAR(state->queue_closed);
     Py_CLEAR(state->future_names);
     return 0;

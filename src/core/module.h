@@ -15,6 +15,8 @@ typedef struct {
     PyTypeObject *queue_type;
     PyTypeObject *worker_type;
     PyTypeObject *sync_types[OWNGIL_SYNC_TYPES]; /* by kind, from OWNGIL_KIND_LOCK on */
+    PyTypeObject *transfer_type;
+    PyTypeObject *wakeup_type;
     PyObject *queue_closed; /* exception class */
     PyObject *future_names; /* a tuple; see message_type.c */
 } owngil_state;
@@ -25,7 +27,7 @@ typedef struct {
     owngil_shared *shared; /* owned; never NULL once the wrapper is made */
 } owngil_wrapper;
 
-/* The state of the module that made the type; `type` is one of those above. */
+/* The state of the module that made the type; `type` is one of the types above. */
 static inline owngil_state *
 owngil_state_of(PyTypeObject *type)
 {
@@ -46,6 +48,7 @@ PyObject *owngil_wrapper_richcompare(PyObject *self, PyObject *other, int op);
 Py_hash_t owngil_wrapper_hash(PyObject *self);
 
 extern PyType_Spec owngil_block_spec, owngil_message_spec, owngil_queue_spec, owngil_worker_spec;
+extern PyType_Spec owngil_transfer_spec, owngil_wakeup_spec;
 
 /* lock_type.c, semaphore_type.c, sync_type.c and counter_type.c. */
 extern PyType_Spec owngil_lock_spec, owngil_semaphore_spec, owngil_bounded_semaphore_spec, owngil_event_spec,
@@ -68,7 +71,13 @@ owngil_message *owngil_message_from_parts(owngil_state *state, int kind, uint64_
 /* ... and back: a new tuple of wrappers; the message keeps its own references. Both need the GIL. */
 PyObject *owngil_message_to_parts(owngil_state *state, const owngil_message *message, bool writable);
 
+/* transfer_type.c: methods of the Queue `self` that return a Transfer. Need the GIL, and the first lets go of it. */
+PyObject *owngil_queue_receive(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *owngil_queue_begin_receive(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *owngil_queue_begin_send(PyObject *self, PyObject *const *args, Py_ssize_t count);
+
 /* message_type.c, worker_type.c, extension.c and library.c: functions of the module. */
-extern PyMethodDef owngil_message_functions[], owngil_worker_functions[], owngil_extension_functions[], owngil_library_functions[];
+extern PyMethodDef owngil_message_functions[], owngil_worker_functions[], owngil_extension_functions[],
+    owngil_library_functions[];
 
 #endif

@@ -30,18 +30,21 @@ owngil_queue_new(size_t maxsize)
 
 /* The lock is held in all of these. */
 
+/* Takes over the reference to `message`. `before` and `after` are neighbours, NULL at the ends. */
+static void
+link_between(owngil_queue *self, owngil_message *before, owngil_message *message, owngil_message *after)
+{
+    *(before != NULL ? &before->next : &self->head) = message;
+    message->next = after;
+    self->tail = after == NULL ? message : self->tail;
+    self->length++;
+}
+
 static void
 append(owngil_queue *self, owngil_message *message)
 {
-    message->next = NULL;
-    if (self->tail != NULL) {
-        self->tail->next = message;
-    }
-    else {
-        self->head = message;
-    }
-    self->tail = message;
-    self->length++;
+    message->place = ++self->places;
+    link_between(self, self->tail, message, NULL);
 }
 
 static owngil_message *
@@ -67,6 +70,73 @@ serve(owngil_waiter *waiter, owngil_code code)
     owngil_waiter_wake(waiter);
 }
 
+/* If there is room again (one message more than that may have been put back), the sender that waits longest delivers. */
+static void
+admit_sender(owngil_queue *self)
+{
+    owngil_waiter *sender = self->length < self->maxsize ? owngil_waiters_pop(&self->senders) : NULL;
+    if (sender != NULL) {
+        owngil_message *message = sender->item;
+        owngil_shared_acquire(&message->base);
+        append(self, message);
+        serve(sender, OWNGIL_OK);
+    }
+}
+
+/* A receiver is waiting: gives the one that waits longest the message, and a reference to it. */
+static void
+hand_over(owngil_queue *self, owngil_message *message)
+{
+    owngil_waiter *receiver = owngil_waiters_pop(&self->receivers);
+    receiver->item = message;
+    serve(receiver, OWNGIL_OK);
+}
+
+/* Puts the message if that needs no waiting. False if it does. */
+static bool
+put_now(owngil_queue *self, owngil_message *message, owngil_code *code)
+{
+    *code = OWNGIL_OK;
+    if (self->closed) {
+        *code = OWNGIL_CLOSED;
+    }
+    else if (self->receivers.length > 0) {
+        if (owngil_message_take(message)) { /* else it was cancelled before it was sent */
+            message->place = ++self->places;
+            owngil_shared_acquire(&message->base);
+            hand_over(self, message);
+        }
+    }
+    else if (self->maxsize == 0 || self->length < self->maxsize) {
+        owngil_shared_acquire(&message->base);
+        append(self, message);
+    }
+    else {
+        return false;
+    }
+    return true;
+}
+
+/* Gets the first message if there is one, and a reference to it; true with CLOSED if there will be none, false if one may
+ * come. The cancelled ones before it are put into a list for free_all(), as freeing may take long. */
+static bool
+get_now(owngil_queue *self, owngil_message **result, owngil_message **cancelled, owngil_code *code)
+{
+    owngil_message *message;
+    while ((message = pop(self)) != NULL) {
+        admit_sender(self);
+        if (owngil_message_take(message)) {
+            *result = message;
+            *code = OWNGIL_OK;
+            return true;
+        }
+        message->next = *cancelled;
+        *cancelled = message;
+    }
+    *code = OWNGIL_CLOSED;
+    return self->closed;
+}
+
 /* Waits in the list. Unlocks. Returns the word of whoever served the waiter, or else why it woke up unserved. */
 static owngil_code
 wait_in(owngil_queue *self, owngil_waiters *list, owngil_waiter *waiter, const owngil_deadline *deadline)
@@ -85,91 +155,147 @@ wait_in(owngil_queue *self, owngil_waiters *list, owngil_waiter *waiter, const o
     return waiter->done ? waiter->code : code;
 }
 
-/* There is room again: the sender that waits longest delivers. */
-static void
-admit_sender(owngil_queue *self)
-{
-    owngil_waiter *sender = owngil_waiters_pop(&self->senders);
-    if (sender != NULL) {
-        owngil_message *message = sender->item;
-        owngil_shared_acquire(&message->base);
-        append(self, message);
-        serve(sender, OWNGIL_OK);
-    }
-}
+/* From here on the lock is not held. */
 
-/* Puts or hands over the message if that takes no waiting; else TIMEOUT. */
-static owngil_code
-offer(owngil_queue *self, owngil_message *message)
+static void
+free_all(owngil_message *list)
 {
-    if (self->closed) {
-        return OWNGIL_CLOSED;
+    while (list != NULL) {
+        owngil_message *next = list->next;
+        owngil_shared_release(&list->base);
+        list = next;
     }
-    if (self->receivers.length > 0) {
-        if (owngil_message_take(message)) { /* else it was cancelled before it was sent */
-            owngil_waiter *receiver = owngil_waiters_pop(&self->receivers);
-            owngil_shared_acquire(&message->base);
-            receiver->item = message;
-            serve(receiver, OWNGIL_OK);
-        }
-        return OWNGIL_OK;
-    }
-    if (self->maxsize == 0 || self->length < self->maxsize) {
-        owngil_shared_acquire(&message->base);
-        append(self, message);
-        return OWNGIL_OK;
-    }
-    return OWNGIL_TIMEOUT;
 }
 
 owngil_code
 owngil_queue_put(owngil_queue *self, owngil_message *message, const owngil_deadline *deadline)
 {
+    owngil_code code;
     pthread_mutex_lock(&self->lock);
-    owngil_code code = offer(self, message);
-    if (code == OWNGIL_TIMEOUT && !owngil_deadline_is_now(deadline)) {
+    bool done = put_now(self, message, &code);
+    if (!done && !owngil_deadline_is_now(deadline)) {
         owngil_waiter waiter;
         owngil_waiter_init(&waiter, message);
         return wait_in(self, &self->senders, &waiter, deadline);
     }
     pthread_mutex_unlock(&self->lock);
-    return code;
+    return done ? code : OWNGIL_TIMEOUT;
 }
 
 owngil_code
 owngil_queue_get(owngil_queue *self, owngil_message **result, const owngil_deadline *deadline)
 {
     owngil_code code;
-    owngil_message *message;
-    owngil_message *cancelled = NULL; /* released after unlocking: that may free much */
+    owngil_message *cancelled = NULL;
 
+    *result = NULL;
     pthread_mutex_lock(&self->lock);
-    while ((message = pop(self)) != NULL) {
-        admit_sender(self);
-        if (owngil_message_take(message)) {
-            break;
-        }
-        message->next = cancelled;
-        cancelled = message;
-    }
-    if (message != NULL || self->closed || owngil_deadline_is_now(deadline)) {
-        code = message != NULL ? OWNGIL_OK : self->closed ? OWNGIL_CLOSED : OWNGIL_TIMEOUT;
+    bool done = get_now(self, result, &cancelled, &code);
+    if (done || owngil_deadline_is_now(deadline)) {
+        code = done ? code : OWNGIL_TIMEOUT;
         pthread_mutex_unlock(&self->lock);
     }
     else {
         owngil_waiter waiter;
         owngil_waiter_init(&waiter, NULL);
         code = wait_in(self, &self->receivers, &waiter, deadline);
-        message = waiter.item;
+        *result = waiter.item;
     }
-
-    while (cancelled != NULL) {
-        owngil_message *next = cancelled->next;
-        owngil_shared_release(&cancelled->base);
-        cancelled = next;
-    }
-    *result = message;
+    free_all(cancelled);
     return code;
+}
+
+void
+owngil_queue_begin_put(owngil_queue *self, owngil_waiter *waiter)
+{
+    pthread_mutex_lock(&self->lock);
+    waiter->done = put_now(self, waiter->item, &waiter->code);
+    if (!waiter->done) {
+        owngil_waiters_append(&self->senders, waiter);
+    }
+    pthread_mutex_unlock(&self->lock);
+}
+
+void
+owngil_queue_begin_get(owngil_queue *self, owngil_waiter *waiter)
+{
+    owngil_message *message = NULL, *cancelled = NULL;
+    pthread_mutex_lock(&self->lock);
+    waiter->done = get_now(self, &message, &cancelled, &waiter->code);
+    waiter->item = message;
+    if (!waiter->done) {
+        owngil_waiters_append(&self->receivers, waiter);
+    }
+    pthread_mutex_unlock(&self->lock);
+    free_all(cancelled);
+}
+
+bool
+owngil_queue_is_served(owngil_queue *self, owngil_waiter *waiter, owngil_code *code)
+{
+    pthread_mutex_lock(&self->lock);
+    bool done = waiter->done;
+    *code = waiter->code;
+    pthread_mutex_unlock(&self->lock);
+    return done;
+}
+
+bool
+owngil_queue_withdraw(owngil_queue *self, owngil_waiter *waiter, bool sends)
+{
+    pthread_mutex_lock(&self->lock);
+    bool waits = !waiter->done;
+    if (waits) {
+        owngil_waiters_remove(sends ? &self->senders : &self->receivers, waiter);
+        waiter->done = true;
+        waiter->code = OWNGIL_TIMEOUT;
+    }
+    pthread_mutex_unlock(&self->lock);
+    return waits;
+}
+
+void
+owngil_queue_put_back(owngil_queue *self, owngil_message *message)
+{
+    pthread_mutex_lock(&self->lock);
+    if (self->receivers.length > 0) { /* then the queue is empty */
+        hand_over(self, message);
+    }
+    else {
+        owngil_message_untake(message);
+        owngil_message *before = NULL, *after = self->head;
+        while (after != NULL && after->place < message->place) {
+            before = after;
+            after = after->next;
+        }
+        link_between(self, before, message, after);
+    }
+    pthread_mutex_unlock(&self->lock);
+}
+
+bool
+owngil_queue_take_back(owngil_queue *self, owngil_message *message)
+{
+    if (!owngil_message_cancel(message)) { /* not under the lock: this lets go of its parts */
+        return false;
+    }
+    pthread_mutex_lock(&self->lock);
+    owngil_message *before = NULL, *at = self->head;
+    while (at != NULL && at != message) {
+        before = at;
+        at = at->next;
+    }
+    if (at != NULL) { /* else a receiver has passed over it */
+        *(before != NULL ? &before->next : &self->head) = at->next;
+        self->tail = self->tail == at ? before : self->tail;
+        self->length--;
+        admit_sender(self);
+    }
+    pthread_mutex_unlock(&self->lock);
+    if (at != NULL) {
+        owngil_shared_release(&at->base);
+    }
+    return true;
 }
 
 owngil_code
@@ -184,7 +310,7 @@ owngil_queue_answer(owngil_queue *self, owngil_message *task, owngil_message *an
         task->waiter = NULL;
     }
     else {
-        code = offer(self, answer);
+        (void)put_now(self, answer, &code); /* which an unbounded queue always can */
     }
     task->answered = code == OWNGIL_OK;
     pthread_mutex_unlock(&self->lock);

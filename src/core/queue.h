@@ -1,7 +1,8 @@
 /* A process-wide queue of messages: many senders, many receivers, any interpreter.
  *
  * First in, first out; waiting receivers are served in the order they came, and so are waiting senders. A closed
- * queue takes no more messages and hands out those it has. Nothing here needs a GIL or touches a Python object.
+ * queue takes no more messages and hands out those it has. Nothing here needs a GIL or touches a Python object; every function
+ * locks the queue.
  */
 #ifndef OWNGIL_QUEUE_H
 #define OWNGIL_QUEUE_H
@@ -16,6 +17,7 @@ typedef struct {
     owngil_message *head, *tail;
     size_t length;
     size_t maxsize;          /* 0: unbounded */
+    uint64_t places;         /* messages that came so far */
     bool closed;
     owngil_waiters receivers;/* each waits for `item` to be filled with a message */
     owngil_waiters senders;  /* each waits for its `item` to be taken into the queue */
@@ -52,6 +54,23 @@ owngil_code owngil_queue_await(owngil_queue *self, owngil_message *task, owngil_
 void owngil_queue_settle(owngil_queue *self, owngil_message *task);
 
 bool owngil_queue_has_answered(owngil_queue *self, const owngil_message *task);
+/* For those who do not sleep: does at once what can be done, or appends the waiter, which is served in its turn. `item` is
+ * the message to be put (which gets a reference of the queue's own), or becomes the one that was got (the waiter's). */
+void owngil_queue_begin_put(owngil_queue *self, owngil_waiter *waiter);
+void owngil_queue_begin_get(owngil_queue *self, owngil_waiter *waiter);
+
+/* Whether the waiter is served, and then with what. */
+bool owngil_queue_is_served(owngil_queue *self, owngil_waiter *waiter, owngil_code *code);
+
+/* Takes the waiter out, and returns true; or false if it is served. */
+bool owngil_queue_withdraw(owngil_queue *self, owngil_waiter *waiter, bool sends);
+
+/* Gives back a message that was got, parts and all, and the reference to it: it is the next receiver's, or takes its
+ * former place, even in a queue that is full or closed. */
+void owngil_queue_put_back(owngil_queue *self, owngil_message *message);
+
+/* Cancels a message that was put, and makes room; false if a receiver has it. */
+bool owngil_queue_take_back(owngil_queue *self, owngil_message *message);
 
 /* Wakes every waiter with CLOSED. May be called again. */
 void owngil_queue_close(owngil_queue *self);

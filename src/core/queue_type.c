@@ -231,6 +231,18 @@ queue_get(PyObject *self, PyObject *const *args, Py_ssize_t count)
     return result;
 }
 
+PyDoc_STRVAR(queue_receive_doc,
+"receive(timeout=None, /)\n--\n\n"
+"Wait for a message and return a Transfer that has it.");
+
+PyDoc_STRVAR(queue_begin_receive_doc,
+"begin_receive(wakeup, key, /)\n--\n\n"
+"Return a Transfer that has a message or will have one: then `wakeup` tells `key` when it is done.");
+
+PyDoc_STRVAR(queue_begin_send_doc,
+"begin_send(wakeup, key, parts, /)\n--\n\n"
+"Send a message made of blocks and queues as soon as there is room, and return a Transfer; see begin_receive.");
+
 PyDoc_STRVAR(queue_close_doc,
 "close()\n--\n\n"
 "Take no more messages; whoever waits is woken with QueueClosed.");
@@ -257,6 +269,9 @@ queue_length(PyObject *self)
 static PyMethodDef queue_methods[] = {
     {"put", (PyCFunction)(void (*)(void))queue_put, METH_FASTCALL, queue_put_doc},
     {"get", (PyCFunction)(void (*)(void))queue_get, METH_FASTCALL, queue_get_doc},
+    {"receive", (PyCFunction)(void (*)(void))owngil_queue_receive, METH_FASTCALL, queue_receive_doc},
+    {"begin_receive", (PyCFunction)(void (*)(void))owngil_queue_begin_receive, METH_FASTCALL, queue_begin_receive_doc},
+    {"begin_send", (PyCFunction)(void (*)(void))owngil_queue_begin_send, METH_FASTCALL, queue_begin_send_doc},
     {"close", queue_close, METH_NOARGS, queue_close_doc},
     {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},

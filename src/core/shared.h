@@ -23,6 +23,8 @@ typedef enum {
     OWNGIL_KIND_EVENT,
     OWNGIL_KIND_BARRIER,
     OWNGIL_KIND_COUNTER,
+    OWNGIL_KIND_WAKEUP,
+    OWNGIL_KIND_TRANSFER,
 } owngil_kind;
 
 struct owngil_shared {

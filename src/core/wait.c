@@ -1,5 +1,7 @@
 #include "wait.h"
 
+#include "wakeup.h"
+
 #include <assert.h>
 #include <math.h>
 
@@ -45,7 +47,8 @@ owngil_deadline_from_object(PyObject *timeout, owngil_deadline *deadline)
 void
 owngil_waiter_init(owngil_waiter *self, void *item)
 {
-    self->next = NULL;
+    self->next = self->previous = NULL;
+    self->wakeup = NULL;
     self->done = false;
     self->code = OWNGIL_OK;
     self->item = item;
@@ -135,11 +138,15 @@ owngil_parking_init(owngil_parking *self)
     self->blocking = false;
     self->interrupted = false;
     self->waiter = NULL;
+    self->wakeup = NULL;
 }
 
 void
 owngil_parking_clear(owngil_parking *self)
 {
+    if (self->wakeup != NULL) {
+        owngil_shared_release(&self->wakeup->base);
+    }
     pthread_mutex_destroy(&self->lock);
 }
 
@@ -147,6 +154,36 @@ void
 owngil_parking_adopt(owngil_parking *self)
 {
     parking = self;
+}
+
+/* Puts `wakeup` and a reference to it in the place of what is there. */
+static void
+replace_wakeup(owngil_parking *self, owngil_wakeup *wakeup)
+{
+    pthread_mutex_lock(&self->lock);
+    owngil_wakeup *former = self->wakeup;
+    self->wakeup = wakeup;
+    pthread_mutex_unlock(&self->lock);
+    if (former != NULL) {
+        owngil_shared_release(&former->base);
+    }
+}
+
+void
+owngil_parking_watch(owngil_wakeup *wakeup)
+{
+    if (parking != NULL && parking->wakeup != wakeup) { /* only this thread changes it */
+        owngil_shared_acquire(&wakeup->base);
+        replace_wakeup(parking, wakeup);
+    }
+}
+
+void
+owngil_parking_forget(const owngil_wakeup *wakeup)
+{
+    if (parking != NULL && parking->wakeup == wakeup) {
+        replace_wakeup(parking, NULL);
+    }
 }
 
 bool
@@ -159,6 +196,9 @@ owngil_parking_interrupt(owngil_parking *self)
         if (self->waiter != NULL) {
             sem_post(&self->waiter->sem);
         }
+    }
+    else if (self->wakeup != NULL) {
+        owngil_wakeup_nudge(self->wakeup);
     }
     pthread_mutex_unlock(&self->lock);
     return blocking;
@@ -202,13 +242,19 @@ owngil_wait_end(owngil_code code)
 void
 owngil_waiter_wake(owngil_waiter *self)
 {
-    sem_post(&self->sem);
+    if (self->wakeup != NULL) {
+        owngil_wakeup_ring(self->wakeup, self);
+    }
+    else {
+        sem_post(&self->sem);
+    }
 }
 
 void
 owngil_waiters_append(owngil_waiters *list, owngil_waiter *waiter)
 {
     waiter->next = NULL;
+    waiter->previous = list->tail;
     if (list->tail != NULL) {
         list->tail->next = waiter;
     }
@@ -224,11 +270,7 @@ owngil_waiters_pop(owngil_waiters *list)
 {
     owngil_waiter *first = list->head;
     if (first != NULL) {
-        list->head = first->next;
-        if (list->head == NULL) {
-            list->tail = NULL;
-        }
-        list->length--;
+        owngil_waiters_remove(list, first);
     }
     return first;
 }
@@ -236,22 +278,8 @@ owngil_waiters_pop(owngil_waiters *list)
 void
 owngil_waiters_remove(owngil_waiters *list, owngil_waiter *waiter)
 {
-    owngil_waiter *previous = NULL;
-    for (owngil_waiter *at = list->head; at != NULL; previous = at, at = at->next) {
-        if (at != waiter) {
-            continue;
-        }
-        if (previous != NULL) {
-            previous->next = at->next;
-        }
-        else {
-            list->head = at->next;
-        }
-        if (list->tail == at) {
-            list->tail = previous;
-        }
-        list->length--;
-        return;
-    }
-    assert(!"the waiter is not in this list");
+    assert(list->length > 0);
+    *(waiter->previous != NULL ? &waiter->previous->next : &list->head) = waiter->next;
+    *(waiter->next != NULL ? &waiter->next->previous : &list->tail) = waiter->previous;
+    list->length--;
 }

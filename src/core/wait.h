@@ -3,7 +3,8 @@
  * A waiter is one thread's place in some queue: it lives on that thread's stack, linked in a list that the queue's
  * mutex guards, and sleeps on a semaphore of its own. Together these are a condition variable with two properties
  * that pthread_cond_t lacks: a signal handler ends the wait (sem_wait returns EINTR, pthread_cond_wait does not), and
- * whoever wakes a waiter says which one, first come first served.
+ * whoever wakes a waiter says which one, first come first served. (Waiters of coroutines stand in the same lists, but
+ * nobody sleeps: see wakeup.h.)
  */
 #ifndef OWNGIL_WAIT_H
 #define OWNGIL_WAIT_H
@@ -13,8 +14,9 @@
 #include <stdbool.h>
 
 typedef struct owngil_waiter {
-    struct owngil_waiter *next;
+    struct owngil_waiter *next, *previous;
     sem_t sem;
+    struct owngil_wakeup *wakeup; /* NULL: a thread sleeps on `sem`; else whom to tell instead, see wakeup.h */
     bool done;       /* guarded by the queue's mutex: somebody has served this waiter */
     owngil_code code;/* what became of it, once done */
     void *item;      /* what is handed over, in either direction */
@@ -39,6 +41,7 @@ owngil_deadline_is_now(const owngil_deadline *self)
 /* `timeout` is None (never) or a number of seconds. Returns 0, or -1 with ValueError or TypeError set. Needs the GIL. */
 int owngil_deadline_from_object(PyObject *timeout, owngil_deadline *deadline);
 
+/* `wakeup` is NULL afterwards. */
 void owngil_waiter_init(owngil_waiter *self, void *item);
 void owngil_waiter_clear(owngil_waiter *self);
 
@@ -60,13 +63,20 @@ typedef struct {
     bool blocking;
     bool interrupted;
     owngil_waiter *waiter;
+    struct owngil_wakeup *wakeup; /* owned: of the event loop that last waited for a queue on this thread, or NULL */
 } owngil_parking;
 
 void owngil_parking_init(owngil_parking *self);
 void owngil_parking_clear(owngil_parking *self);
 void owngil_parking_adopt(owngil_parking *self); /* from now on the calling thread's; NULL: none */
 
-/* True if the thread is in a wait, which now ends with INTERRUPTED. */
+/* The event loop of `wakeup` is the one that may be waiting on the calling thread now; and, if it still is: no longer. Both
+ * lock the parking, if the thread has one. */
+void owngil_parking_watch(struct owngil_wakeup *wakeup);
+void owngil_parking_forget(const struct owngil_wakeup *wakeup);
+
+/* True if the thread is in a wait, which now ends with INTERRUPTED. If not, its event loop is woken, lest it sleep on with
+ * an exception that is to be raised at the next bytecode. */
 bool owngil_parking_interrupt(owngil_parking *self);
 
 /* Around every wait, in this order: begin (GIL held), the wait (GIL released), end (GIL held).

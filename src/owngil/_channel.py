@@ -9,6 +9,9 @@ from owngil._errors import ChannelClosed
 __all__ = ["Channel"]
 
 _ITEM = 0
+_CANNOT_BE_SENT = "the object cannot be sent through a channel"
+_NOTHING_CAN_BE_SENT = "the channel is closed: nothing can be sent"
+_NOTHING_LEFT = "the channel is closed and empty: nothing can be received"
 
 
 class Channel:
@@ -74,11 +77,11 @@ class Channel:
         TypeError, pickle.PicklingError
             If `obj` cannot be pickled.
         """
-        parts = _wire.dumps(obj, "the object cannot be sent through a channel")
+        parts = _wire.dumps(obj, _CANNOT_BE_SENT)
         try:
             self._queue.put(_ITEM, 0, parts, timeout)
         except _core.QueueClosed:
-            raise ChannelClosed("the channel is closed: nothing can be sent") from None
+            raise ChannelClosed(_NOTHING_CAN_BE_SENT) from None
         except TimeoutError:
             raise TimeoutError(f"the channel was full for {timeout} s: nothing was sent") from None
 
@@ -98,12 +101,127 @@ class Channel:
             If nothing came for `timeout` seconds.
         """
         try:
-            _, _, parts = self._queue.get(timeout)
+            received = self._queue.receive(timeout)
         except _core.QueueClosed:
-            raise ChannelClosed("the channel is closed and empty: nothing can be received") from None
+            raise ChannelClosed(_NOTHING_LEFT) from None
         except TimeoutError:
             raise TimeoutError(f"nothing was received for {timeout} s") from None
-        return _wire.loads(parts)
+        # Until it is confirmed, the message goes back into the queue whatever comes in between.
+        try:
+            obj = _wire.loads(received.parts)
+        except Exception:
+            received.confirmed = True  # nobody else could rebuild it
+            raise
+        except BaseException:
+            received.undo()
+            raise
+        received.confirmed = True
+        return obj
+
+    async def asend(self, obj: object, timeout: float | None = None) -> None:
+        """Send an object from a coroutine; let others run while the channel is full. See `send`.
+
+        Parameters
+        ----------
+        obj : object
+            Anything picklable.
+        timeout : float, optional
+            Seconds to wait for room. Default: as long as it takes.
+
+        Raises
+        ------
+        ChannelClosed
+            If the channel is closed, or is closed during the wait.
+        TimeoutError
+            If there was no room for `timeout` seconds; `obj` was not sent.
+        TypeError, pickle.PicklingError
+            If `obj` cannot be pickled.
+        asyncio.CancelledError
+            If the coroutine was cancelled. `obj` was not sent, unless it was received before that could be helped.
+
+        Notes
+        -----
+        Coroutines wait in one line with the threads that wait in `send`. Works in any event loop that has
+        ``add_reader``, in the main interpreter and in workers.
+
+        Examples
+        --------
+        >>> import asyncio
+        >>> channel = owngil.Channel(maxsize=1)
+        >>> async def count():
+        ...     for number in range(3):
+        ...         await channel.asend(number)
+        ...     channel.close()
+        >>> async def main():
+        ...     counting = asyncio.create_task(count())
+        ...     async for number in channel:
+        ...         print(number)
+        ...     await counting
+        >>> asyncio.run(main())
+        0
+        1
+        2
+        """
+        from owngil import _asyncio
+
+        parts = _wire.dumps(obj, _CANNOT_BE_SENT)
+        try:
+            sent = await _asyncio.transfer(lambda wakeup, key: self._queue.begin_send(wakeup, key, parts), timeout)
+        except _core.QueueClosed:
+            raise ChannelClosed(_NOTHING_CAN_BE_SENT) from None
+        except TimeoutError:
+            raise TimeoutError(f"the channel was full for {timeout} s: nothing was sent") from None
+        sent.confirmed = True
+
+    async def arecv(self, timeout: float | None = None) -> Any:
+        """Wait for an object in a coroutine and return it; let others run meanwhile. See `recv`.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait. Default: as long as it takes.
+
+        Raises
+        ------
+        ChannelClosed
+            If the channel is closed and empty, or becomes so during the wait.
+        TimeoutError
+            If nothing came for `timeout` seconds.
+        asyncio.CancelledError
+            If the coroutine was cancelled. What it was about to receive goes to the next receiver.
+
+        Notes
+        -----
+        Coroutines wait in one line with the threads that wait in `recv`. Works in any event loop that has
+        ``add_reader``, in the main interpreter and in workers.
+
+        Examples
+        --------
+        >>> import asyncio
+        >>> channel = owngil.Channel()
+        >>> with owngil.Interpreter() as it:
+        ...     it.exec("channel.send(number ** 2)", channel=channel, number=3)
+        >>> asyncio.run(channel.arecv())
+        9
+        """
+        from owngil import _asyncio
+
+        try:
+            received = await _asyncio.transfer(self._queue.begin_receive, timeout)
+        except _core.QueueClosed:
+            raise ChannelClosed(_NOTHING_LEFT) from None
+        except TimeoutError:
+            raise TimeoutError(f"nothing was received for {timeout} s") from None
+        try:  # as in recv()
+            obj = _wire.loads(received.parts)
+        except Exception:
+            received.confirmed = True
+            raise
+        except BaseException:
+            received.undo()
+            raise
+        received.confirmed = True
+        return obj
 
     def close(self) -> None:
         """Let nothing more be sent; what is on its way can still be received. Closing again does nothing."""
@@ -130,6 +248,16 @@ class Channel:
                 return
             yield obj
             del obj
+
+    def __aiter__(self) -> Self:
+        """Receive in a coroutine until the channel is closed and empty."""
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await self.arecv()
+        except ChannelClosed:
+            raise StopAsyncIteration from None
 
     def __eq__(self, other: object) -> bool:
         return self._queue == other._queue if isinstance(other, Channel) else NotImplemented
