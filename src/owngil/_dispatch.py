@@ -1,7 +1,7 @@
 """The caller's side of a group of workers: sends tasks, resolves futures, shows what workers print, ends it all.
 
 A dispatcher has one queue of tasks that its workers take from, one queue of replies, and one thread, the collector,
-that takes the replies and does what they say. Workers are started when a task finds none idle.
+that takes the replies and does what they say. Workers are started as tasks find none idle, and one ahead.
 
 Nothing here is lost or waits for ever: each future is resolved by its worker's reply, by cancellation before a worker
 took the task, or by `_break` when workers cannot be had; and the collector lives until the last worker has exited.
@@ -197,7 +197,7 @@ class Dispatcher:
     # Tasks
 
     def submit(self, parts: _wire.Parts, on_done: Callable[[TaskFuture], None] | None = None) -> TaskFuture:
-        """Queue a call that `_wire.dumps_call` took apart; start a worker when all are busy.
+        """Queue a call that `_wire.dumps_call` took apart; start a worker if one is wanted.
 
         `on_done` is called with the future when it is resolved, in whatever thread does that; it must be quick.
         """
@@ -214,9 +214,12 @@ class Dispatcher:
             except _core.QueueClosed:  # by a signal handler, since the check
                 self.forget(task)
                 raise RuntimeError("no task can be submitted: the workers are closed") from None
-            if len(self._workers) < min(self._max_workers, len(self._pending)):
+            # One more than there is work for: the next task need not wait for its worker to start.
+            wanted = min(self._max_workers, len(self._pending) + 1)
+            if len(self._workers) < wanted:
                 try:
-                    self._start_worker()
+                    while len(self._workers) < wanted:
+                        self._start_worker()
                 except Exception:
                     if not self._workers:
                         future.cancel()

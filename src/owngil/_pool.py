@@ -28,7 +28,7 @@ class Pool(Executor):
     Parameters
     ----------
     max_workers : int, optional
-        How many workers there may be, at least 1. They start as they are needed. Default: the number of cores that
+        How many workers there may be, at least 1. They start as they are needed, and one ahead. Default: the number of cores that
         this process may use.
     thread_name_prefix : str, optional
         Workers are named ``prefix-0``, ``prefix-1``, ... Default: ``"pool-1"`` and so on.
