@@ -4,7 +4,7 @@
  * Python would be where KeyboardInterrupt can be raised between getting the lock and the body of the `with`, so that nobody
  * releases it. (Since 3.14 CPython has such a place itself, in the moment in which any __enter__ returns.)
  */
-#include "semaphore.h"
+#include "semaphores.h"
 #include "sync_type.h"
 
 static owngil_semaphore *

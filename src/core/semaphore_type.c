@@ -1,5 +1,5 @@
 /* owngil.Semaphore and BoundedSemaphore, and how one is acquired: a process-wide semaphore seen from one interpreter. */
-#include "semaphore.h"
+#include "semaphores.h"
 #include "sync_type.h"
 
 static owngil_semaphore *

@@ -1,4 +1,4 @@
-/* What threads of any interpreters synchronize with: events and counters here, semaphore.h and barrier.h.
+/* What threads of any interpreters synchronize with: events and counters here, semaphores.h and barrier.h.
  *
  * All of it belongs to the process and outlives the interpreter that made or holds it. Nothing needs a GIL or touches a
  * Python object; what does not wait may as well be called with a GIL held, for no lock is held longer than a moment.

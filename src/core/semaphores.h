@@ -1,12 +1,13 @@
 /* A process-wide semaphore; a lock is one with a single permit. Nothing here needs a GIL, see sync.h.
+ * (The C library has a semaphore.h: hence the plural.)
  *
  * Waiters are served in the order they came. Threads that are running already may overtake them for a millisecond
  * (barging); from then on each permit is handed over to the one that waits longest. To hand over always would be fairer
  * still, but then each pass costs a thread's wake-up, during which nobody has the lock: many times what it protects.
  * CPython's PyMutex, parking_lot and Go's sync.Mutex do the same.
  */
-#ifndef OWNGIL_SEMAPHORE_H
-#define OWNGIL_SEMAPHORE_H
+#ifndef OWNGIL_SEMAPHORES_H
+#define OWNGIL_SEMAPHORES_H
 
 #include "sync.h"
 
