@@ -137,6 +137,26 @@ def test_arguments_are_read_only(it):
         it.call(write, np.zeros(3))
 
 
+def wants_huge_pages():
+    """Return whether the system was asked to put a new large array into huge pages."""
+    array = np.ones(64 << 20, np.uint8)
+    middle = address(array) + array.size // 2
+    inside = False
+    with open("/proc/self/smaps") as file:
+        for line in file:
+            first, *rest = line.split()
+            if "-" in first:
+                start, end = (int(number, 16) for number in first.split("-"))
+                inside = start <= middle < end
+            elif inside and first == "VmFlags:":
+                return "hg" in rest
+    raise AssertionError
+
+
+def test_large_arrays_of_workers_are_in_huge_pages_as_mains_are(it):
+    assert it.call(wants_huge_pages) == wants_huge_pages()
+
+
 def test_a_worker_may_resize_what_it_has_returned(it):
     it.exec("import numpy as np; kept = np.arange(10)")
     got = it.call(eval, "__import__('__main__').kept")
