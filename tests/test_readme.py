@@ -11,7 +11,7 @@ README = (Path(__file__).parent.parent / "README.md").read_text()
 PROGRAMS = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", README, re.DOTALL)
 
 
-@pytest.mark.parametrize(("program", "output"), PROGRAMS, ids=["pool", "channel"])
+@pytest.mark.parametrize(("program", "output"), PROGRAMS, ids=["pool", "channel", "shared"])
 def test_program(program, output):
     source = program if "import owngil" in program else "import owngil\n" + program
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False)

@@ -83,13 +83,15 @@ def test_arguments_of_any_layout_are_views(it, array, nest):
 
 
 @hypothesis.settings(QUIET, max_examples=100)
-@given(array=layouts())
-def test_results_of_any_layout_arrive_writable(it, array):
+@given(array=layouts(), nest=st.sampled_from([lambda a: a, lambda a: [a], lambda a: {"k": (1, [a])}]))
+def test_results_of_any_layout_arrive_writable(it, array, nest):
     def there(array):
         copy = np.array(array, order="K")  # the worker's own
-        return copy, address(copy), repr(copy.tolist())
+        return nest(copy), address(copy), repr(copy.tolist())
 
     got, place, content = it.call(there, array)
+    while not isinstance(got, np.ndarray):
+        got = got["k"] if isinstance(got, dict) else got[-1]
     assert (got.dtype, got.shape, repr(got.tolist())) == (array.dtype, array.shape, content)
     if got.size:
         assert address(got) == place
@@ -133,6 +135,26 @@ def test_arguments_are_read_only(it):
 
     with pytest.raises(ValueError, match="read-only"):
         it.call(write, np.zeros(3))
+
+
+def wants_huge_pages():
+    """Return whether the system was asked to put a new large array into huge pages."""
+    array = np.ones(64 << 20, np.uint8)
+    middle = address(array) + array.size // 2
+    inside = False
+    with open("/proc/self/smaps") as file:
+        for line in file:
+            first, *rest = line.split()
+            if "-" in first:
+                start, end = (int(number, 16) for number in first.split("-"))
+                inside = start <= middle < end
+            elif inside and first == "VmFlags:":
+                return "hg" in rest
+    raise AssertionError
+
+
+def test_large_arrays_of_workers_are_in_huge_pages_as_mains_are(it):
+    assert it.call(wants_huge_pages) == wants_huge_pages()
 
 
 def test_a_worker_may_resize_what_it_has_returned(it):
@@ -246,8 +268,79 @@ def test_maps_masks_frames_and_views(it, tmp_path):
         assert it.call(lambda v: bytes(v[:3]), memoryview(memory)) == b"abc"
 
 
+def test_results_of_every_kind_are_where_the_worker_made_them(it):
+    def make():
+        import pandas as pd
+
+        masked = np.ma.MaskedArray(np.arange(6.0), mask=[0, 1] * 3)
+        frame = pd.DataFrame({"x": np.arange(1000), "t": np.arange(1000).astype("M8[ns]")})
+        record = np.zeros(5, [("a", "i4")]).view(np.recarray)
+        index = pd.MultiIndex.from_product([range(30), range(40)])
+        things = [
+            masked,
+            frame,
+            record,
+            np.ones((3, 4)).view(np.matrix),
+            np.array(5.5),
+            pd.Series(np.ones(9), name="s"),
+            index,
+        ]
+        return things, [
+            *map(address, (masked.data, masked.mask, frame["x"].to_numpy(), frame["t"].to_numpy(), record, things[3])),
+            address(things[4]), address(things[5].to_numpy()), address(index.codes[0]),
+        ]  # fmt: skip
+
+    (masked, frame, record, matrix, scalar, series, index), places = it.call(make)
+    assert places == [
+        *map(address, (masked.data, masked.mask, frame["x"].to_numpy(), frame["t"].to_numpy(), record, matrix)),
+        address(scalar), address(series.to_numpy()), address(index.codes[0]),
+    ]  # fmt: skip
+    masked[0] = record[0] = matrix[0] = scalar[...] = series[0] = 8
+    frame.loc[0, "x"] = 8
+    assert (masked[0], record.a[0], matrix[0, 3], scalar[()], series[0], frame["x"][0]) == (8, 8, 8, 8, 8, 8)
+    assert (type(record), record.dtype.type, type(matrix)) == (np.recarray, np.record, np.matrix)
+
+
+def test_numpys_own_subclasses(it):
+    for array in (np.zeros(5, [("a", "i4"), ("b", "f8")]).view(np.recarray), np.ones((2, 3)).view(np.matrix).T):
+        kind, place, same = it.call(lambda a, b: (type(a).__name__, address(a), a.dtype == b), array, array.dtype)
+        assert (kind, place, same) == (type(array).__name__, address(array), True)
+    record = np.rec.array([(1, "x")], dtype=[("a", int), ("o", object)])
+    assert it.call(lambda r: (type(r) is np.recarray, r.o[0]), record) == (True, "x")
+
+
+class Labelled(np.ndarray):
+    """A subclass that sees to its own pickling, or to nothing."""
+
+    def __reduce__(self):
+        return make_labelled, (self.tolist(), self.label)
+
+
+def make_labelled(values, label):
+    array = np.array(values).view(Labelled)
+    array.label = label
+    return array
+
+
+def test_other_subclasses_pickle_as_they_like(it):
+    assert it.call(lambda a: (a.label, a.tolist()), make_labelled([1, 2], "x")) == ("x", [1, 2])
+    back = it.call(bytes, np.arange(4, dtype="u1").view(Watched))
+    assert back == bytes(range(4))
+    assert type(it.call(lambda a: a[1:], np.ones(3).view(Watched))) is Watched
+
+
 def test_objects_go_by_pickle(it):
     assert it.call(lambda a: a.tolist(), np.array([1, "x", None], object)) == [1, "x", None]
+    mixed = np.array([(1, {"k": [2]})], [("a", int), ("o", object)])
+    assert it.call(lambda a: (a["a"][0], a["o"][0]["k"]), mixed) == (1, [2])
+    assert it.call(lambda a: a.tolist(), np.array([[1, "x"]], object)[:, ::-1]) == [["x", 1]]
+
+
+def test_a_map_that_a_worker_made(it, tmp_path):
+    path = tmp_path / "data.npy"
+    np.save(path, np.arange(1000))
+    back = it.call(np.load, path, "r")
+    assert back.tolist() == list(range(1000))
 
 
 @pytest.mark.slow

@@ -51,7 +51,7 @@ def _rebuild(buffer: Any, dtype: Any, shape: tuple[int, ...], strides: tuple[int
 def _rebuild_subclass(kind: Any, array: Any) -> Any:
     import numpy
 
-    return numpy.ndarray.view(array, kind)
+    return numpy.ndarray.view(array, getattr(numpy, kind) if type(kind) is str else kind)
 
 
 def _rebuild_masked(data: Any, mask: Any, fill_value: Any, hard: bool) -> Any:
@@ -89,7 +89,10 @@ def reduce_array(obj: object) -> Any:
             return NotImplemented
         mask = None if array.mask is masked.nomask else array.mask
         return _rebuild_masked, (array.data, mask, array.fill_value, array.hardmask)
-    if _pickles_as_array(numpy, kind) and (kind in (numpy.matrix, numpy.recarray) or is_shared(obj)):
+    if kind is numpy.matrix or kind is numpy.recarray:
+        # By name: cloudpickle takes classes for the user's own while their module, numpy.rec, is not loaded.
+        return _rebuild_subclass, (kind.__name__, numpy.ndarray.view(obj, numpy.ndarray))
+    if _pickles_as_array(numpy, kind) and is_shared(obj):
         return _rebuild_subclass, (kind, numpy.ndarray.view(obj, numpy.ndarray))
     return NotImplemented
 

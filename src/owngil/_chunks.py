@@ -1,4 +1,4 @@
-"""How pickles with large `bytes`, `bytearray` or `str` in them travel: in chunks, so that these are copied only once.
+"""How pickles with large `bytes` or `bytearray` in them travel: in chunks, so that these are copied only once.
 
 CPython's pickler hands what is larger than its frames to the file's write() as it is. `Chunks` keeps a reference. Each
 large chunk becomes a block of its own, as buffers do (main lends it), and the unpickler reads the blocks one after the

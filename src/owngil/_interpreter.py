@@ -39,8 +39,9 @@ class Interpreter:
     -----
     Arguments and results are pickled (protocol 5; cloudpickle for what cannot be imported, such as lambdas and what is
     defined in ``__main__``). Buffers in them, such as arrays, are not copied: arguments are read-only views of the
-    caller's memory, results are writable views of the worker's, which outlives it. In results, memory of no
-    array of the worker's (Arrow's, for one) is copied once; ``bytes`` and ``bytearray`` always are.
+    caller's memory, results are writable views of the worker's, which outlives it. What `share` and the like made is
+    writable everywhere. In results, memory of no array of the worker's (Arrow's, for one) is copied once; ``bytes`` and
+    ``bytearray`` always are.
 
     Examples
     --------

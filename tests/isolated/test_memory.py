@@ -18,10 +18,10 @@ def resident():
     return status(1)
 
 def limit(more):
-    resource.setrlimit(resource.RLIMIT_AS, (status(0) + more, -1))
+    resource.setrlimit(resource.RLIMIT_AS, (status(0) + more, resource.RLIM_INFINITY))
 
 def unlimited():
-    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+    resource.setrlimit(resource.RLIMIT_AS, 2 * (resource.RLIM_INFINITY,))
 
 def wait_until(condition):
     # What is promised is milliseconds; the machine may be busy.
