@@ -1,4 +1,5 @@
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -187,3 +188,154 @@ def test_a_long_chain_of_channels_in_channels_is_freed():
         outer.send(last)
         last = outer
     del last, outer
+
+
+def start_waiting(target, *args):
+    """Start a thread, and return it when it stands in line, of which only the kernel can tell.
+
+    Threads that wait for the GIL do so with a timeout. (sys._current_frames() would tell where it is, but touches the frames
+    of all interpreters.)
+    """
+    thread = threading.Thread(target=target, args=args)
+    thread.start()
+    while True:
+        with open(f"/proc/self/task/{thread.native_id}/syscall") as file:
+            number, *arguments = file.read().split()
+        if number in ("98", "202") and arguments[3] == "0x0":  # futex, for ever
+            return thread
+
+
+def test_whoever_waits_longest_is_served_first():
+    channel, got = owngil.Channel(), []
+
+    def receive(k):
+        got.append((k, channel.recv()))
+
+    threads = [start_waiting(receive, k) for k in range(20)]
+    for k in range(20):
+        channel.send(k)
+    for thread in threads:
+        thread.join()
+    assert sorted(got) == [(k, k) for k in range(20)]
+
+
+def test_blocked_senders_are_served_in_their_order():
+    channel = owngil.Channel(1)
+    channel.send(-1)
+    threads = [start_waiting(channel.send, k) for k in range(20)]
+    assert [channel.recv() for _ in range(21)] == list(range(-1, 20))
+    for thread in threads:
+        thread.join()
+
+
+def test_nested_interpreters_use_their_creators_channel(interpreter):
+    def outer(channel, back):
+        import owngil
+
+        def inner(channel, back):
+            for obj in channel:
+                back.send(obj * 2)
+
+        with owngil.Interpreter() as it:
+            it.call(inner, channel, back)
+
+    channel, back = owngil.Channel(), owngil.Channel(1)
+    future = interpreter.submit(outer, channel, back)
+    for k in range(100):
+        channel.send(k)
+    channel.close()
+    assert [back.recv() for _ in range(100)] == [2 * k for k in range(100)]
+    future.result()
+
+
+def test_fractional_timeouts_are_kept():
+    channel = owngil.Channel()
+    for seconds in (0.05, 0.001):
+        start = time.monotonic()
+        with pytest.raises(TimeoutError):
+            channel.recv(seconds)
+        assert time.monotonic() - start >= seconds
+
+
+def test_what_cannot_be_rebuilt_is_received_once():
+    class Bad:
+        def __reduce__(self):
+            return int, ("not a number",)
+
+    channel = owngil.Channel()
+    channel.send(Bad())
+    channel.send(1)
+    with pytest.raises(ValueError, match="not a number"):
+        channel.recv()
+    assert channel.recv() == 1
+
+
+def test_an_interrupted_receiver_loses_nothing():
+    count = 1000
+    channel, ready = owngil.Channel(), owngil.Channel()
+
+    def receive(channel, ready):
+        received, is_ready = [], True
+        while True:
+            try:
+                while True:
+                    if is_ready:
+                        is_ready = False
+                        ready.send(None)
+                    received.append(channel.recv())
+                    if received[-1] is None:
+                        return received[:-1]
+            except KeyboardInterrupt:
+                is_ready = True
+
+    with owngil.Interpreter() as it:
+        future = it.submit(receive, channel, ready)
+        for k in range(count):
+            ready.recv()
+            channel.send(k)
+            it.interrupt()
+        ready.recv()
+        channel.send(None)
+        assert future.result() == list(range(count))
+
+
+def test_ctrl_c_loses_nothing(run_program):
+    """A signal may arrive before a wait, in it, when it ends, while the object is rebuilt, and after."""
+    done = run_program("""
+        import signal
+        import owngil
+
+        count = 3000
+        channel = owngil.Channel(1)
+        received = [-1]
+
+        def receive():
+            while received[-1] is not None:
+                received.append(channel.recv())
+
+        def interrupt(_, frame):
+            while frame is not None:
+                if frame.f_code is receive.__code__:
+                    raise KeyboardInterrupt
+                frame = frame.f_back
+
+        def send(channel, count):
+            for k in range(count):
+                channel.send(k)
+            channel.send(None)
+
+        with owngil.Interpreter() as it:
+            future = it.submit(send, channel, count)
+            interrupts = 0
+            signal.signal(signal.SIGALRM, interrupt)
+            signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
+            while received[-1] is not None:
+                try:
+                    receive()
+                except KeyboardInterrupt:
+                    interrupts += 1
+            signal.signal(signal.SIGALRM, signal.SIG_IGN)
+            future.result()
+            print(received == [-1, *range(count), None], interrupts > 10)
+    """)
+    assert (done.stdout, done.stderr, done.returncode) == ("True True\n", "", 0)

@@ -103,3 +103,101 @@ def test_waiting_receivers_get_one_message_each():
     for thread in threads:
         thread.join()
     assert sorted(number for _, number in order) == [0, 1, 2]
+
+
+def test_transfers_stand_in_line_and_can_be_undone():
+    queue, wakeup = _core.Queue(2), _core.Wakeup()
+    receivers = [queue.begin_receive(wakeup, k) for k in range(3)]
+    assert wakeup.take() == []
+    assert not receivers[0].check()
+    assert receivers[1].withdraw()
+    for k in range(2):
+        queue.put(0, k, (_core.Block(b"%d" % k),))
+    assert wakeup.take() == [0, 2]
+    assert [bytes(receivers[k].parts[0]) for k in (0, 2)] == [b"0", b"1"]
+    assert not receivers[0].withdraw()  # it is done
+    assert receivers[2].undo()
+    assert not receivers[2].undo()
+    assert len(queue) == 1
+    assert receivers[0].undo()  # before the other, as it was
+    assert [queue.get(0)[1] for _ in range(2)] == [0, 1]
+
+
+def test_a_transfer_is_undone_at_its_end_unless_it_was_confirmed():
+    queue, wakeup = _core.Queue(1), _core.Wakeup()
+    for k in range(2):
+        queue.begin_send(wakeup, k, (_core.Block(b"%d" % k),)).confirmed = True
+        with pytest.raises(TimeoutError):
+            queue.put(0, 0, (), 0)
+        queue.receive()  # goes back at once
+        received = queue.receive()
+        assert bytes(received.parts[0]) == b"%d" % k
+        received.confirmed = True
+        with pytest.raises(AttributeError):
+            received.parts  # noqa: B018 - raises
+        del received
+        assert len(queue) == 0
+    queue.begin_send(wakeup, 2, ())
+    assert len(queue) == 0
+
+
+def test_only_what_is_done_can_be_confirmed():
+    queue, wakeup = _core.Queue(), _core.Wakeup()
+    transfer = queue.begin_receive(wakeup, 0)
+    for value in (True, False, 1):
+        with pytest.raises(ValueError, match="only a transfer that is done"):
+            transfer.confirmed = value
+    with pytest.raises(AttributeError):
+        transfer.parts  # noqa: B018 - raises
+    with pytest.raises(TypeError):
+        queue.begin_receive(queue, 0)
+    with pytest.raises(TypeError):
+        queue.begin_send(wakeup, 0, [])
+    queue.close()
+    with pytest.raises(_core.QueueClosed):
+        transfer.check()
+
+
+def test_wakeups_that_are_gone_are_told_nothing():
+    queue = _core.Queue()
+    transfer = queue.begin_receive(_core.Wakeup(), 0)
+    queue.put(0, 1, ())
+    assert transfer.check()
+    other = queue.begin_receive(_core.Wakeup(), 0)
+    del transfer  # what it had is the other's now
+    assert other.check()
+    del other
+    assert queue.get(0)[1] == 1
+
+
+def test_begun_transfers_race_with_threads():
+    queue, wakeup = _core.Queue(2), _core.Wakeup()
+    got, count = [], 3000
+
+    def receive():
+        try:
+            while True:
+                got.append(queue.get()[1])
+        except _core.QueueClosed:
+            pass
+
+    def send():
+        for k in range(count):
+            queue.put(0, k, ())
+
+    threads = [threading.Thread(target=receive) for _ in range(2)]
+    senders = [threading.Thread(target=send) for _ in range(2)]
+    for thread in threads + senders:
+        thread.start()
+    while any(sender.is_alive() for sender in senders):
+        transfers = [queue.begin_receive(wakeup, k) for k in range(3)]
+        transfers[1].undo()
+        wakeup.take()
+        transfers[0].withdraw()
+        del transfers
+    queue.close()
+    for thread in threads:
+        thread.join()
+    while len(queue):
+        got.append(queue.get()[1])
+    assert sorted(got) == sorted([*range(count), *range(count)])
