@@ -81,7 +81,7 @@ def test_waiting_in_all_ways_at_once(pool):
         futures = [pool.submit(lambda gate: gate.recv(), gate) for _ in range(4)]
         futures[1].add_done_callback(called.append)
         threads = [
-            threading.Thread(target=lambda future=future: results.append(future.result()))
+            threading.Thread(target=lambda future=future, results=results: results.append(future.result()))
             for future in [*futures, *futures]
         ]
         for thread in threads:

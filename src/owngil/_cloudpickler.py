@@ -32,8 +32,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def reducer_override(self, obj: object) -> Any:
         if type(obj) is CodeType and _is_constant(obj):
-            # Both ends are one Python. And cloudpickle 3.1.3 leaves out the file's name, without which tracebacks have no
-            # source lines.
+            # Both ends are one Python. And cloudpickle 3.1.3 leaves out the file's name, without which tracebacks have
+            # no source lines.
             return marshal.loads, (marshal.dumps(obj),)
         reduced = reduce_beside(obj, self.handles)
         return super().reducer_override(obj) if reduced is NotImplemented else reduced

@@ -60,7 +60,7 @@ class TaskFuture(Future[Any]):
         self._made_condition: threading.Condition | None = None
 
     @property
-    def _condition(self) -> threading.Condition:
+    def _condition(self) -> threading.Condition:  # type: ignore[override]
         if self._made_condition is None:
             with _making_condition:
                 if self._made_condition is None:

@@ -1,9 +1,9 @@
 """What Pool.map does: cuts items into chunks, submits them ahead of the reader, and hands out what becomes of them.
 
-Each chunk is a task. Unless the caller says how large, chunks grow until one takes about `_CHUNK_SECONDS`: a million tiny
-calls then cost little each, and a hundred long ones are spread evenly. Items of known number (a list, a range, an array) are
-submitted as chunks are done, whether or not anybody reads, and all at the latest when the pool closes; those of a generator,
-which may be endless, as results are read.
+Each chunk is a task. Unless the caller says how large, chunks grow until one takes about `_CHUNK_SECONDS`: a million
+tiny calls then cost little each, and a hundred long ones are spread evenly. Items of known number (a list, a range,
+an array) are submitted as chunks are done, whether or not anybody reads, and all at the latest when the pool closes;
+those of a generator, which may be endless, as results are read.
 """
 
 import sys
@@ -24,7 +24,9 @@ __all__ = ["MapCalls", "size_after"]
 
 _CHUNK_SECONDS = 0.005  # some dozen times what a task costs beside its work
 _GROWTH = 16  # how many times the largest chunk that was measured the next may be
-_AHEAD = 3  # chunks for each worker: one that runs, one for the moment after, one for when nobody submits at that moment
+_AHEAD = (
+    3  # chunks for each worker: one that runs, one for the moment after, one for when nobody submits at that moment
+)
 
 type _Chunk = tuple[Sequence[Any], ...]
 

@@ -1,7 +1,7 @@
 """Pickling with plain pickle: what is built of values and of what can be imported, and what goes beside the pickle.
 
-The rest needs cloudpickle, in `_cloudpickler`: functions and classes that go by value. Workers do without it, and its many
-imports, as long as they can.
+The rest needs cloudpickle, in `_cloudpickler`: functions and classes that go by value. Workers do without it, and its
+many imports, as long as they can.
 """
 
 import pickle
@@ -14,7 +14,15 @@ from owngil._arrays import reduce_array, reduce_buffer
 from owngil._chunks import Chunks
 from owngil._core import Barrier, BoundedSemaphore, Counter, Event, Lock, Queue, Semaphore
 
-__all__ = ["Handle", "NeedsCloudpickleError", "Pickler", "handle_of_message", "is_importable", "loading", "reduce_beside"]
+__all__ = [
+    "Handle",
+    "NeedsCloudpickleError",
+    "Pickler",
+    "handle_of_message",
+    "is_importable",
+    "loading",
+    "reduce_beside",
+]
 
 type Handle = Queue | Lock | Semaphore | BoundedSemaphore | Event | Barrier | Counter
 _BY_NAME = (FunctionType, BuiltinFunctionType, type)
@@ -32,17 +40,18 @@ def handle_of_message(number: int) -> Handle:
 
 
 def is_importable(obj: object) -> bool:
-    """Return whether the function or class `obj` is what its module has under its name, and nobody wants it by value."""
+    """Return whether its module has the function or class `obj` under its name, and nobody wants it by value."""
     name: str = obj.__module__
     module = sys.modules.get(name)
-    if module is None or name == "__main__" or module.__dict__.get(obj.__qualname__) is not obj:  # type: ignore[attr-defined]
+    qualname: str = obj.__qualname__  # type: ignore[attr-defined]
+    if module is None or name == "__main__" or module.__dict__.get(qualname) is not obj:
         return False
     cloudpickle = sys.modules.get("cloudpickle")
     return cloudpickle is None or not cloudpickle.list_registry_pickle_by_value()
 
 
 def reduce_beside(obj: object, handles: list[Handle]) -> Any:
-    """Return how to pickle what goes beside the pickle, as handles (which are appended) or buffers, or NotImplemented."""
+    """Return how to pickle what goes beside the pickle: handles, which are appended, or buffers; else NotImplemented."""
     if type(obj) in _HANDLES:
         handles.append(obj)  # type: ignore[arg-type]
         return handle_of_message, (len(handles) - 1,)

@@ -28,8 +28,8 @@ class Pool(Executor):
     Parameters
     ----------
     max_workers : int, optional
-        How many workers there may be, at least 1. They start as they are needed, and one ahead. Default: the number of cores that
-        this process may use.
+        How many workers there may be, at least 1. They start as they are needed, and one ahead. Default:
+        the number of cores that this process may use.
     thread_name_prefix : str, optional
         Workers are named ``prefix-0``, ``prefix-1``, ... Default: ``"pool-1"`` and so on.
     initializer : callable, optional
@@ -127,8 +127,8 @@ class Pool(Executor):
         timeout : float, optional
             Seconds from this call after which reading raises TimeoutError. Default: never.
         chunksize : int, optional
-            How many items make one task. More means less overhead and less balance. Default: chunks grow until one takes
-            about 5 ms, and get smaller towards the end; 1 if `buffersize` is given.
+            How many items make one task. More means less overhead and less balance. Default: chunks grow until one
+            takes about 5 ms, and get smaller towards the end; 1 if `buffersize` is given.
         buffersize : int, optional
             How many chunks may be submitted ahead of those that were read. Default: all that `iterables` have, or 3 for
             each worker if that is not known.

@@ -1,9 +1,9 @@
 """How objects travel between interpreters: pickle 5, cloudpickle for what cannot be imported, buffers beside it.
 
-An object becomes the parts of a message: the pickle, or for a few plain values their shorter form by marshal; a block for
-each buffer that the pickle refers to, in order; and the handles that it refers to, in order: objects of the core that belong
-to the process, such as queues (the cores of channels). They cannot be pickled, so they are handed over as what they are, and
-the receiver's unpickler asks for them by number.
+An object becomes the parts of a message: the pickle, or for a few plain values their shorter form by marshal; a block
+for each buffer that the pickle refers to, in order; and the handles that it refers to, in order: objects of the core
+that belong to the process, such as queues (the cores of channels). They cannot be pickled, so they are handed over as
+what they are, and the receiver's unpickler asks for them by number.
 """
 
 import marshal
@@ -22,7 +22,7 @@ from owngil._pickler import Handle, Pickler, is_importable, loading
 __all__ = ["Parts", "describe_callable", "dumps", "dumps_call", "dumps_result", "loads", "loads_call"]
 
 type Parts = tuple[Block | Handle | bytes, ...]
-# An exception of a worker: its type's name, its text, its traceback as text; pickled, or None and why that is impossible.
+# An exception of a worker: its type's name, its text, its traceback as text; pickled, or None and why that cannot be.
 type Failure = tuple[str, str, str, bytes | None, str]
 
 
@@ -55,7 +55,7 @@ def _is_plain(obj: object) -> bool:
     return kinds <= _SCALARS and (kinds.isdisjoint(_SIZED) or all(type(x) not in _SIZED or len(x) < LARGE for x in obj))
 
 
-def _dumps_plain(obj: object) -> bytes:
+def _dumps_plain(obj: Any) -> bytes:
     stream = marshal.dumps(obj, _MARSHAL_VERSION)
     return stream if len(stream) <= _SMALL else pickle.dumps(obj, 5)
 

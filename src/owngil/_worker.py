@@ -79,11 +79,11 @@ def _text_output(output: _Output) -> io.TextIOWrapper:
 
 def _flush() -> None:
     # A task may have put anything there, or closed it: that is no reason to lose its result.
-    try:
+    try:  # noqa: SIM105 - contextlib.suppress() would cost more than the flush
         sys.stdout.flush()
     except BaseException:
         pass
-    try:
+    try:  # noqa: SIM105
         sys.stderr.flush()
     except BaseException:
         pass
