@@ -80,12 +80,12 @@ owngil_compat_is_finalizing(void)
 #endif
 }
 
-/* sem_clockwait came with glibc 2.30. Before it, a semaphore can only wait on the wall clock: the time left
+/* sem_clockwait came with glibc 2.30, and the thread sanitizer knows nothing of it. Without it, a semaphore can only wait on the wall clock: the time left
  * is right when the wait begins, and a clock that is set meanwhile stretches or shortens that one wait. */
 static inline int
 owngil_compat_sem_wait_until(sem_t *sem, const struct timespec *monotonic)
 {
-#if __GLIBC_PREREQ(2, 30)
+#if __GLIBC_PREREQ(2, 30) && !defined(__SANITIZE_THREAD__)
     return sem_clockwait(sem, CLOCK_MONOTONIC, monotonic);
 #else
     struct timespec now, wall;

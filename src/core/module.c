@@ -92,6 +92,7 @@ module_exec(PyObject *module)
         || PyModule_AddIntConstant(module, "KEPT", OWNGIL_REPLY_KEPT) < 0
         || PyModule_AddIntConstant(module, "RESULT", OWNGIL_REPLY_RESULT) < 0
         || PyModule_AddFunctions(module, owngil_message_functions) < 0
+        || PyModule_AddFunctions(module, owngil_plain_functions) < 0
         || PyModule_AddFunctions(module, owngil_worker_functions) < 0
         || PyModule_AddFunctions(module, owngil_extension_functions) < 0
         || PyModule_AddFunctions(module, owngil_library_functions) < 0) {

@@ -43,27 +43,32 @@ class TaskFuture(Future[Any]):
     something of concurrent.futures asks for it, and without one a result can be set without telling anybody.
     """
 
+    # What Future.__init__() sets, and the state of most futures for most of the time.
+    _state = "PENDING"
+    _result: Any = None
+    _exception: BaseException | None = None
+    _waiters: Any = ()
+    _done_callbacks: Any = ()
+    _made_condition: threading.Condition | None = None
+    _message: _core.Message | None = None
+    _awaited = False
+    _on_done: "Callable[[TaskFuture], None] | None" = None
+
     def __init__(
         self, dispatcher: "Dispatcher", task: int, on_done: "Callable[[TaskFuture], None] | None" = None
     ) -> None:
-        # All that Future.__init__() sets, but for the condition.
-        self._state = "PENDING"
-        self._result: Any = None
-        self._exception: BaseException | None = None
-        self._waiters: list[Any] = []
-        self._done_callbacks: list[Any] = []
         self._dispatcher = dispatcher
         self._task = task
-        self._message: _core.Message | None = None
-        self._awaited = False
-        self._on_done = on_done
-        self._made_condition: threading.Condition | None = None
+        if on_done is not None:
+            self._on_done = on_done
 
     @property
     def _condition(self) -> threading.Condition:  # type: ignore[override]
         if self._made_condition is None:
             with _making_condition:
                 if self._made_condition is None:
+                    self._waiters = []
+                    self._done_callbacks = []
                     self._made_condition = threading.Condition()
         return self._made_condition
 
@@ -342,6 +347,8 @@ class Dispatcher:
             self._break(failure)
 
     def _done(self) -> bool:
+        if self._workers:
+            return False
         with self._lock:
             return not self._workers and self._tasks.closed
 

@@ -5,21 +5,19 @@ many imports, as long as they can.
 """
 
 import pickle
-import sys
 import threading
 from types import BuiltinFunctionType, FunctionType
 from typing import Any, TypeVar
 
 from owngil._arrays import reduce_array, reduce_buffer
 from owngil._chunks import Chunks
-from owngil._core import Barrier, BoundedSemaphore, Counter, Event, Lock, Queue, Semaphore
+from owngil._core import Barrier, BoundedSemaphore, Counter, Event, Lock, Queue, Semaphore, is_importable
 
 __all__ = [
     "Handle",
     "NeedsCloudpickleError",
     "Pickler",
     "handle_of_message",
-    "is_importable",
     "loading",
     "reduce_beside",
 ]
@@ -39,19 +37,8 @@ def handle_of_message(number: int) -> Handle:
     return handle
 
 
-def is_importable(obj: object) -> bool:
-    """Return whether its module has the function or class `obj` under its name, and nobody wants it by value."""
-    name: str = obj.__module__
-    module = sys.modules.get(name)
-    qualname: str = obj.__qualname__  # type: ignore[attr-defined]
-    if module is None or name == "__main__" or module.__dict__.get(qualname) is not obj:
-        return False
-    cloudpickle = sys.modules.get("cloudpickle")
-    return cloudpickle is None or not cloudpickle.list_registry_pickle_by_value()
-
-
 def reduce_beside(obj: object, handles: list[Handle]) -> Any:
-    """Return how to pickle what goes beside the pickle: handles, which are appended, or buffers; else NotImplemented."""
+    """Return how to pickle what goes beside it, a buffer or handle (which is appended), or NotImplemented."""
     if type(obj) in _HANDLES:
         handles.append(obj)  # type: ignore[arg-type]
         return handle_of_message, (len(handles) - 1,)

@@ -11,13 +11,12 @@ import pickle
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from owngil._arrays import block_of
-from owngil._chunks import LARGE, Chunks
-from owngil._core import Block
-from owngil._pickler import Handle, Pickler, is_importable, loading
+from owngil._chunks import Chunks
+from owngil._core import Block, dumps_plain, dumps_plain_call
+from owngil._pickler import Handle, Pickler, loading
 
 __all__ = ["Parts", "describe_callable", "dumps", "dumps_call", "dumps_result", "loads", "loads_call"]
 
@@ -33,31 +32,8 @@ def _cloudpickler() -> Any:
     return _cloudpickler
 
 
-_SCALARS = frozenset({type(None), bool, int, float, complex, str, bytes})
-_LONGEST = 100
-# Large ones go another way, where they are not copied as often.
-_SIZED = frozenset({bytes, str})
-_FUNCTIONS = frozenset({FunctionType, BuiltinFunctionType, type})
-# Below this many bytes a stream arrives as bytes, not as a Block, and may be marshal's: that is faster than pickle, and
-# fit for this, as both ends are one Python. Version 2 does without references within.
-_SMALL = 1000
-_MARSHAL_VERSION = 2
-_PICKLE_MARK = 0x80  # the first byte of each pickle, and of nothing of marshal's
-
-
-def _is_plain(obj: object) -> bool:
-    """Return whether `obj` is made of built-in values only, so that a worker needs no cloudpickle to send it."""
-    if type(obj) in _SCALARS:
-        return type(obj) not in _SIZED or len(obj) < LARGE  # type: ignore[arg-type]
-    if (type(obj) is not tuple and type(obj) is not list) or len(obj) > _LONGEST:
-        return False
-    kinds = set(map(type, obj))
-    return kinds <= _SCALARS and (kinds.isdisjoint(_SIZED) or all(type(x) not in _SIZED or len(x) < LARGE for x in obj))
-
-
-def _dumps_plain(obj: Any) -> bytes:
-    stream = marshal.dumps(obj, _MARSHAL_VERSION)
-    return stream if len(stream) <= _SMALL else pickle.dumps(obj, 5)
+# The first byte of each pickle, and of nothing that marshal writes.
+_PICKLE_MARK = 0x80
 
 
 def _type_name(obj: object) -> str:
@@ -123,8 +99,9 @@ def dumps(obj: object, what: str) -> Parts:
     TypeError, pickle.PicklingError
         If something in `obj` cannot be pickled.
     """
-    if _is_plain(obj):
-        return (_dumps_plain(obj),)
+    plain = dumps_plain(obj)
+    if plain is not None:
+        return (plain,)
     parts = _pickle_plainly(obj)
     if parts is None:
         try:
@@ -138,15 +115,17 @@ def dumps(obj: object, what: str) -> Parts:
 
 def dumps_call(fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> Parts:
     """Turn a call into the parts of a message; see `dumps`."""
-    if not kwargs and _is_plain(args) and type(fn) in _FUNCTIONS and is_importable(fn):
-        return (_dumps_plain((fn.__module__, fn.__qualname__, args)),)
+    plain = None if kwargs else dumps_plain_call(fn, args)
+    if plain is not None:
+        return (plain,)
     return dumps((fn, args, kwargs), f"{describe_callable(fn)} cannot be sent to a worker")
 
 
 def dumps_result(result: object, fn: Callable[..., object]) -> Parts:
     """Turn what `fn` returned into the parts of a message; see `dumps`."""
-    if _is_plain(result):
-        return (_dumps_plain(result),)
+    plain = dumps_plain(result)
+    if plain is not None:
+        return (plain,)
     return dumps(result, f"the result of {describe_callable(fn)} cannot be sent back")
 
 
