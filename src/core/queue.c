@@ -16,7 +16,7 @@ queue_free(owngil_shared *base)
 }
 
 owngil_queue *
-owngil_queue_new(size_t maxsize)
+owngil_queue_new(size_t maxsize, bool last_first)
 {
     owngil_queue *self = calloc(1, sizeof(*self));
     if (self == NULL) {
@@ -25,6 +25,7 @@ owngil_queue_new(size_t maxsize)
     owngil_shared_init(&self->base, OWNGIL_KIND_QUEUE, queue_free);
     pthread_mutex_init(&self->lock, NULL);
     self->maxsize = maxsize;
+    self->last_first = last_first;
     return self;
 }
 
@@ -83,11 +84,12 @@ admit_sender(owngil_queue *self)
     }
 }
 
-/* A receiver is waiting: gives the one that waits longest the message, and a reference to it. */
+/* A receiver is waiting: gives the one whose turn it is the message, and a reference to it. */
 static void
 hand_over(owngil_queue *self, owngil_message *message)
 {
-    owngil_waiter *receiver = owngil_waiters_pop(&self->receivers);
+    owngil_waiter *receiver = self->last_first ? self->receivers.tail : self->receivers.head;
+    owngil_waiters_remove(&self->receivers, receiver);
     receiver->item = message;
     serve(receiver, OWNGIL_OK);
 }

@@ -19,12 +19,14 @@ typedef struct {
     size_t maxsize;          /* 0: unbounded */
     uint64_t places;         /* messages that came so far */
     bool closed;
+    bool last_first;         /* constant */
     owngil_waiters receivers;/* each waits for `item` to be filled with a message */
     owngil_waiters senders;  /* each waits for its `item` to be taken into the queue */
 } owngil_queue;
 
-/* Returns a new queue with one reference, or NULL without memory. */
-owngil_queue *owngil_queue_new(size_t maxsize);
+/* Returns a new queue with one reference, or NULL without memory. With `last_first`, of the waiting receivers the one that came
+ * last is served first: for workers, of which that one has its caches warm, and may not be asleep yet. */
+owngil_queue *owngil_queue_new(size_t maxsize, bool last_first);
 
 /* Appends `message` and takes a reference of its own. OK, CLOSED, TIMEOUT or INTERRUPTED; in all but the first the
  * message is not, and never was, in the queue. With owngil_deadline_now it does not wait, so that it may be called with a

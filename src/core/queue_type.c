@@ -115,22 +115,24 @@ owngil_message_to_parts(owngil_state *state, const owngil_message *message, bool
 }
 
 PyDoc_STRVAR(queue_doc,
-"Queue(maxsize=0)\n--\n\n"
-"A queue of messages that belongs to the process; 0 means that it never is full.");
+"Queue(maxsize=0, last_first=False)\n--\n\n"
+"A queue of messages that belongs to the process; 0 means that it never is full. Of several receivers that wait, the one\n"
+"that came first is served first, or the one that came last.");
 
 static PyObject *
 queue_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     Py_ssize_t maxsize = 0;
-    static char *names[] = {"maxsize", NULL};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|n:Queue", names, &maxsize)) {
+    int last_first = 0;
+    static char *names[] = {"maxsize", "last_first", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|np:Queue", names, &maxsize, &last_first)) {
         return NULL;
     }
     if (maxsize < 0) {
         PyErr_Format(PyExc_ValueError, "maxsize must be 0 (unbounded) or more, not %zd", maxsize);
         return NULL;
     }
-    owngil_queue *queue = owngil_queue_new((size_t)maxsize);
+    owngil_queue *queue = owngil_queue_new((size_t)maxsize, last_first != 0);
     if (queue == NULL) {
         return PyErr_NoMemory();
     }

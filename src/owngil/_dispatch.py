@@ -182,7 +182,7 @@ class Dispatcher:
         self._name = name
         self._initializer = None if initializer is None else (initializer, initargs)
         self._max_tasks = max_tasks
-        self._tasks = _core.Queue()
+        self._tasks = _core.Queue(last_first=True)  # an idle worker stays idle, a busy one warm
         self.replies = _core.Queue()
         # Guards what follows. Reentrant: a signal handler or a finalizer may come in at any point.
         self._lock = threading.RLock()

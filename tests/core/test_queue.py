@@ -201,3 +201,14 @@ def test_begun_transfers_race_with_threads():
     while len(queue):
         got.append(queue.get()[1])
     assert sorted(got) == sorted([*range(count), *range(count)])
+
+
+@pytest.mark.parametrize("last_first", [False, True])
+def test_who_is_served_first(last_first):
+    queue, wakeup = _core.Queue(0, last_first), _core.Wakeup()
+    receivers = [queue.begin_receive(wakeup, k) for k in range(3)]
+    for _ in receivers:
+        queue.put(0, 0, ())
+    assert wakeup.take() == ([2, 1, 0] if last_first else [0, 1, 2])
+    for receiver in receivers:
+        receiver.confirmed = True
