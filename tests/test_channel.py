@@ -193,8 +193,8 @@ def test_a_long_chain_of_channels_in_channels_is_freed():
 def start_waiting(target, *args):
     """Start a thread, and return it when it stands in line, of which only the kernel can tell.
 
-    Threads that wait for the GIL do so with a timeout. (sys._current_frames() would tell where it is, but touches the frames
-    of all interpreters.)
+    Threads that wait for the GIL do so with a timeout. (sys._current_frames() would tell where it is, but touches the
+    frames of all interpreters.)
     """
     thread = threading.Thread(target=target, args=args)
     thread.start()
