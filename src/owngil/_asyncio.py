@@ -1,7 +1,8 @@
 """How coroutines wait for the core's queues.
 
 Each event loop watches one eventfd. Whoever serves a waiting coroutine, in whatever interpreter, writes to it; the loop
-then asks the core which transfers are done. No thread waits, nothing polls, and thousands of coroutines take one descriptor.
+then asks the core which transfers are done. No thread waits, nothing polls, and thousands of coroutines take one
+descriptor.
 """
 
 import asyncio
