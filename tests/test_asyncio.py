@@ -559,3 +559,22 @@ def test_coroutines_that_wait_at_exit(ends_cleanly):
         channel.send(2)
         loop.close()
     """)
+
+
+def test_workers_do_not_get_mains_signal_handlers(interpreter):
+    """CPython would hand them out; asyncio.run() in main installs one, and in a worker it asks for it."""
+
+    def ask():
+        import signal
+
+        handlers = {signal.getsignal(number) for number in signal.valid_signals()}
+        try:
+            signal.getsignal(0)
+        except ValueError:
+            return handlers
+        return None
+
+    async def main():
+        return await asyncio.wrap_future(interpreter.submit(ask))
+
+    assert run(main) == {None}

@@ -71,7 +71,7 @@ serve(owngil_waiter *waiter, owngil_code code)
     owngil_waiter_wake(waiter);
 }
 
-/* If there is room again (one message more than that may have been put back), the sender that waits longest delivers. */
+/* If there is room again (more messages than that may have been put back), the sender that waits longest delivers. */
 static void
 admit_sender(owngil_queue *self)
 {

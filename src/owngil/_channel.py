@@ -33,7 +33,10 @@ class Channel:
     Notes
     -----
     Objects travel as a task's arguments do: what is received is a copy, but for its buffers, which are read-only
-    views. Whoever waited longest is served first.
+    views. Whoever waited longest is served first, threads and coroutines alike.
+
+    A receiver that is interrupted (Ctrl-C, `Interpreter.interrupt`) or cancelled either has the object or leaves it in
+    the channel, which may then hold more than `maxsize`. A sender that is interrupted may have sent.
 
     Examples
     --------

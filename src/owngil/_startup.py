@@ -2,6 +2,7 @@
 
 import atexit
 import importlib
+import operator
 import sys
 import threading
 from typing import Any
@@ -57,12 +58,30 @@ def _forget_own_thread() -> None:
         vars(records).clear()
 
 
+def _hide_signal_handlers() -> None:
+    """Let signal.getsignal() tell a worker that a handler is not its own.
+
+    CPython has one table of handlers for the process, and gives any interpreter the main one's objects; asyncio.run()
+    asks for one each time.
+    """
+    # The built-in part of signal, which is there sooner than the rest, and which that asks at each call.
+    module: Any = importlib.import_module("_signal")
+
+    def getsignal(signalnum: int, /) -> None:
+        """Return None: the handler was not installed by this interpreter."""
+        if not 1 <= operator.index(signalnum) < module.NSIG:
+            raise ValueError("signal number out of range")
+
+    module.getsignal = getsignal
+
+
 def prepare_worker() -> None:
     """Install the import hook, and what must be the last to run at the interpreter's end."""
     # On 3.12 pickle's own extension module is one that needs a private copy, so the hook comes before what imports it.
     isolation.install()
     # If no private copy can be had at all, this is where it is said: pickle would go on without its accelerator.
     importlib.import_module("_pickle")
+    _hide_signal_handlers()
     # The first to be registered are the last to run: when packages, and owngil's own nested pools, have ended.
     atexit.register(isolation.uninstall)
     atexit.register(_core.before_end)
