@@ -108,9 +108,12 @@ def dumps(obj: object, what: str) -> Parts:
     pickler = _cloudpickler().Pickler(chunks)
     try:
         pickler.dump(obj)
-    except MemoryError:
-        raise
     except Exception as error:
+        # The traceback refers to the pickler: whoever keeps the exception must not keep others' buffers exported.
+        chunks.clear()
+        pickler.buffers.clear()
+        if isinstance(error, MemoryError):
+            raise
         raise _explain(error, obj, what) from error
     stream, buffers = chunks.pack(pickler.buffers)
     return (Block(stream), *[block_of(buffer) for buffer in buffers], *pickler.handles)
