@@ -165,9 +165,10 @@ class Meddler:
 
 def test_a_bytearray_cannot_be_resized_while_it_is_pickled(it):
     data = bytearray(LARGE)
-    with pytest.raises(pickle.PicklingError, match="re-sized"):
+    with pytest.raises(pickle.PicklingError, match="re-sized") as caught:
         it.call(len, [data, Meddler(data)])
-    data.append(1)  # and then it can
+    data.append(1)  # and then it can, whoever keeps the exception
+    del caught
 
 
 @pytest.mark.parametrize("make", [bytearray, lambda size: array.array("b", bytes(size))])

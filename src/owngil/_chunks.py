@@ -31,6 +31,10 @@ class Chunks:
         # A bytearray must not be resized from here on: its length is in the pickle already.
         self._chunks.append(data if type(data) is bytes else memoryview(data))
 
+    def clear(self) -> None:
+        """Let go of what was written."""
+        self._chunks.clear()
+
     def pack(self, buffers: list[pickle.PickleBuffer]) -> tuple[bytes, list[Any]]:
         """Return the pickle to send and the buffers that go with it, given those of the pickle written here."""
         chunks = self._chunks

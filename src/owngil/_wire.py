@@ -66,7 +66,13 @@ def _explain(error: Exception, obj: object, what: str) -> Exception:
 def _pickle(pickler_type: Any, obj: object) -> Parts:
     chunks = Chunks()
     pickler = pickler_type(chunks)
-    pickler.dump(obj)
+    try:
+        pickler.dump(obj)
+    except BaseException:
+        # The traceback refers to the pickler: whoever keeps the exception must not keep others' buffers exported.
+        chunks.clear()
+        pickler.buffers.clear()
+        raise
     stream, buffers = chunks.pack(pickler.buffers)
     return (stream, *map(block_of, buffers), *pickler.handles)
 
