@@ -56,12 +56,11 @@ write_small(PyObject *object)
 static int
 some_go_by_value(void)
 {
-    PyObject *name = PyUnicode_InternFromString("cloudpickle");
-    PyObject *module = name != NULL ? PyImport_GetModule(name) : NULL;
-    Py_XDECREF(name);
-    if (module == NULL) {
-        return PyErr_Occurred() ? -1 : 0;
+    PyObject *module = PyDict_GetItemString(PyImport_GetModuleDict(), "cloudpickle"); /* borrowed */
+    if (module == NULL || !PyModule_Check(module)) {
+        return 0;
     }
+    Py_INCREF(module);
     PyObject *modules = PyObject_CallMethod(module, "list_registry_pickle_by_value", NULL);
     Py_DECREF(module);
     int some = modules != NULL ? PyObject_IsTrue(modules) : -1;
@@ -80,7 +79,9 @@ find_names(PyObject *object, PyObject **module_name, PyObject **name)
     *module_name = PyObject_GetAttrString(object, "__module__");
     if (*module_name != NULL && PyUnicode_CheckExact(*module_name)
         && PyUnicode_CompareWithASCIIString(*module_name, "__main__") != 0) {
-        module = PyImport_GetModule(*module_name);
+        /* Not PyImport_GetModule(), which takes time to see that the module is not being imported. */
+        module = PyDict_GetItemWithError(PyImport_GetModuleDict(), *module_name);
+        Py_XINCREF(module);
     }
     if (module != NULL && PyModule_Check(module)) {
         *name = PyObject_GetAttrString(object, "__qualname__");

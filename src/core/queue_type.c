@@ -228,6 +228,10 @@ queue_get(PyObject *self, PyObject *const *args, Py_ssize_t count)
     PyObject *parts = owngil_message_to_parts(state, message, writable != 0);
     PyObject *result =
         parts == NULL ? NULL : Py_BuildValue("iKN", message->kind, (unsigned long long)message->id, parts);
+    if (result == NULL) { /* no memory: it must not be lost */
+        owngil_queue_put_back(queue_of(self), message);
+        return NULL;
+    }
     owngil_message_clear(message);
     owngil_shared_release(&message->base);
     return result;

@@ -190,6 +190,10 @@ take_task(PyObject *module, PyObject *Py_UNUSED(unused))
     }
     PyObject *parts = owngil_message_to_parts(state, message, false);
     PyObject *result = parts == NULL ? NULL : Py_BuildValue("KN", (unsigned long long)message->id, parts);
+    if (result == NULL) { /* no memory: it must not be lost */
+        owngil_queue_put_back(worker->tasks, message);
+        return NULL;
+    }
     owngil_message_clear(message);
     if (worker->request != NULL) {
         owngil_shared_release(&worker->request->base);

@@ -386,7 +386,10 @@ class Dispatcher:
     def collect_until(self, done: Callable[[], bool], deadline: float | None) -> None:
         """Do what replies say until `done`; in the collector. Raises TimeoutError."""
         while not done():
-            reply = self.replies.get(_left(deadline), True)
+            try:
+                reply = self.replies.get(_left(deadline), True)
+            except MemoryError:  # it is still there
+                continue
             try:
                 self._handle(*reply)
             except BaseException:  # a future's callback that raises SystemExit, for one: other tasks must go on
