@@ -131,11 +131,13 @@ class MapCalls:
         self._done: SimpleQueue[Future[Any]] | None = None if ordered else SimpleQueue()
         if self._ahead < float("inf") and not self._follows_reader:
             dispatcher.sources.add(self)  # it goes on when nobody reads
+        self._begins = True
         try:
             self._feed()
         except BaseException:  # of an iterable's, or an item that cannot be pickled
             self.cancel()
             raise
+        self._begins = False
 
     # Submitting
 
@@ -148,20 +150,20 @@ class MapCalls:
         return max(1, min(self._size, -(-left // (2 * self._workers))))  # the last ones small, for all to end together
 
     def _submit(self, size: int) -> bool:
-        """Submit the next chunk; return whether there was one."""
-        chunk = self._items.take(size)
-        if chunk is None:
-            self._end()
-            return False
+        """Submit the next chunk; return whether there was one. What fails does so when it is read, after what was before."""
         future: Future[Any]
         try:
+            chunk = self._items.take(size)
+            if chunk is None:
+                self._end()
+                return False
             parts = _wire.dumps_call(call_chunk, (self._fn, chunk), {})
             self._open += 1
             future = self._dispatcher.submit(parts, self._on_done)
         except Exception as error:
-            if threading.get_ident() != self._dispatcher.collector_ident:
+            if self._begins:
                 raise
-            future = Future()  # for the reader
+            future = Future()
             future.set_exception(error)
             self._end()
             if self._done is not None:
