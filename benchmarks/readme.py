@@ -1,4 +1,4 @@
-"""Write the README's table of measurements from a result of ``owngil bench --json``: the newest Python's in results/."""
+"""Write the README's table of measurements from a result of ``owngil bench --json``, by default the newest Python's."""
 
 import json
 import re

@@ -150,7 +150,7 @@ class MapCalls:
         return max(1, min(self._size, -(-left // (2 * self._workers))))  # the last ones small, for all to end together
 
     def _submit(self, size: int) -> bool:
-        """Submit the next chunk; return whether there was one. What fails does so when it is read, after what was before."""
+        """Submit the next chunk; return whether there was one. What fails does so when it is read, in its turn."""
         future: Future[Any]
         try:
             chunk = self._items.take(size)
