@@ -3,10 +3,13 @@
     python collect.py RESULTS [--checks NAME...] [--suites NAME...] [--imports RUNS] [--work FOLDER]
 
 Each check and each run of a suite is a process of its own. RESULTS is written after each: Ctrl-C leaves what was done,
-and what is not run again stays as it was. The suites' own output goes to FOLDER (default: a temporary one).
+and what is not run again stays as it was. The imports go on from where they were stopped, if packages and owngil are
+the same. The suites' own output goes to FOLDER (default: a temporary one).
 """
 
 import argparse
+import fcntl
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -24,6 +27,7 @@ HERE = Path(__file__).resolve().parent
 CHECK_TIMEOUT = 200.0  # seconds
 SUITE_TIMEOUT = 6 * 3600.0
 STACK = ("numpy", "scipy", "pandas", "matplotlib", "scikit-learn")
+REFUSED = ("matplotlib.backends._tkagg",)  # for a reason; each such run would import all in the main interpreter too
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # programs of the packages, as meson
 DETAIL = 600  # characters of an error that are kept
 MISSING = "not run"
@@ -210,8 +214,23 @@ def suite(name, work):
     return {"version": version, **compare(run_suite(name, "main", work), run_suite(name, "workers", work))}
 
 
-def import_stack(runs):
-    """Import all modules of the scientific stack as ``owngil doctor`` does, again and again; return what came of it."""
+def fingerprint():
+    """Return a short text that is another one when the installed owngil is."""
+    import owngil
+
+    digest = hashlib.sha256()
+    for file in sorted(Path(owngil.__file__).parent.rglob("*")):
+        if file.suffix in (".py", ".so"):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def import_stack(runs, before):
+    """Import all modules of the scientific stack as ``owngil doctor`` does, again and again.
+
+    Yields what came of it so far: after every tenth run, after one that failed, and at the end. `before` is what was
+    yielded last when the same was stopped, or None.
+    """
     from owngil.cli._examine import examine
     from owngil.cli._packages import Package, find_package
 
@@ -220,43 +239,59 @@ def import_stack(runs):
         "scientific stack",
         None,
         tuple(name for package in packages for name in package.imports),
-        tuple(name for package in packages for name in package.extensions),
+        tuple(name for package in packages for name in package.extensions if name not in REFUSED),
         tuple(path for package in packages for path in package.folders),
     )
-    start = time.monotonic()
-    verdicts, bad = Counter(), []
-    for run in range(1, runs + 1):
+    same = {
+        "packages": {package.name: package.version for package in packages},
+        "extension modules": len(together.extensions),
+        "owngil": fingerprint(),
+    }
+    done = {"runs": 0, "verdicts": {}, "bad": [], "seconds": 0}
+    if before and before["runs"] < runs and all(before.get(key) == value for key, value in same.items()):
+        done = before
+    verdicts, bad = Counter(done["verdicts"]), list(done["bad"])
+    start = time.monotonic() - done["seconds"]
+    for run in range(done["runs"] + 1, runs + 1):
         result = examine(together, CHECK_TIMEOUT)
         verdicts[result.verdict] += 1
         if result.failed:
             bad.append({"run": run, "reason": result.reason, "stacks": result.stacks[-2000:]})
-        if run % 10 == 0:
+            print(f"run {run}: {result.reason}\n{result.stacks}\n{result.output}", flush=True)
+        if run % 10 == 0 or run == runs or result.failed:
             print(f"imports of the scientific stack: {run} of {runs}, {dict(verdicts)}", flush=True)
-    return {
-        "packages": {package.name: package.version for package in packages},
-        "extension modules": len(together.extensions),
-        "runs": runs,
-        "verdicts": dict(sorted(verdicts.items())),
-        "bad": bad,
-        "seconds": round(time.monotonic() - start),
-    }
+            yield {
+                **same,
+                "runs": run,
+                "verdicts": dict(sorted(verdicts.items())),
+                "bad": bad,
+                "seconds": round(time.monotonic() - start),
+            }
 
 
 class Results:
-    """The JSON file of one Python: `packages` and `suites` by name."""
+    """The JSON file of one Python: `packages`, `suites` and `imports` by name. Several processes may write it."""
 
     def __init__(self, path):
         self.path = path
-        self.data = json.loads(path.read_text()) if path.exists() else {"packages": {}, "suites": {}}
-        self.data["python"] = platform.python_version()
-        self.data["platform"] = f"{platform.system()} {platform.machine()}, {' '.join(platform.libc_ver())}"
-        self.data["owngil"] = version_of("owngil")
+
+    def read(self):
+        return json.loads(self.path.read_text()) if self.path.exists() else {"packages": {}, "suites": {}}
 
     def keep(self, section, name, value):
-        self.data.setdefault(section, {})[name] = value
-        part = self.path.with_suffix(".part")
-        part.write_text(json.dumps(self.data, indent=1, sort_keys=True) + "\n")
-        part.replace(self.path)
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            data = self.read()
+            data["python"] = platform.python_version()
+            data["platform"] = f"{platform.system()} {platform.machine()}, {' '.join(platform.libc_ver())}"
+            data["owngil"] = version_of("owngil")
+            data.setdefault(section, {})[name] = value
+            part = self.path.with_suffix(".part")
+            part.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n")
+            part.replace(self.path)
+        finally:
+            os.close(folder)
 
 
 def main():
@@ -281,7 +316,9 @@ def main():
         results.keep("packages", name, found)
         print(f"{name:25} {found['version'] or '':12} {found['outcome']:10} {found['seconds']:6.1f} s", flush=True)
     if arguments.imports:
-        results.keep("imports", "scientific stack", import_stack(arguments.imports))
+        before = results.read().get("imports", {}).get("scientific stack")
+        for found in import_stack(arguments.imports, before):
+            results.keep("imports", "scientific stack", found)
     for name in arguments.suites:
         work = (arguments.work or Path(tempfile.mkdtemp(prefix="ecosystem-"))).resolve()
         work.mkdir(parents=True, exist_ok=True)

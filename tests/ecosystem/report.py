@@ -36,13 +36,15 @@ make ecosystem VERSIONS=3.13 CHECKS= IMPORTS= SUITES=numpy
 IMPORTS = """\
 What `owngil doctor` does, with the packages together in one process: two workers import them and all their extension
 modules at the same time, a third one after them, then workers and process end. Each run is a process of its own.
-Matplotlib's `_tkagg` is refused in workers, with a reason: Tk's windows belong to the main interpreter.
+Matplotlib's `_tkagg` is left out, or counted among the 247 of Python 3.13: it is refused in workers, with a reason.
+Tk's windows belong to the main interpreter.
 """
 
 OWN_TESTS = """\
 The packages' own test suites, without the tests that they mark as slow: in the main interpreter of a process without
 owngil, and in two workers of another process at the same time. NumPy: without f2py and the limited API, whose tests
-build a hundred extension modules. scikit-learn: `ensemble`, `linear_model` and `cluster`.
+build a hundred extension modules. scikit-learn: `ensemble`, `linear_model` and `cluster`. pandas: all, but for the tests
+that need a network, a database or a single core; its wheel lacks data files of some, which fail wherever they run.
 
 The tests were not written for this: those that change the process (its current folder, environment or signal handlers)
 meet the other worker doing the same.
@@ -177,13 +179,14 @@ def suites_text(results):
 
 def document(results):
     """Return docs/compatibility.md."""
-    packages, problems = packages_table(results)
-    number = len({name for result in results.values() for name in result["packages"]})
+    checked = {version: result for version, result in results.items() if result["packages"]}
+    packages, problems = packages_table(checked)
+    number = len({name for result in checked.values() for name in result["packages"]})
     return "\n\n".join(
         [
             INTRODUCTION.format(packages=number).rstrip(),
             "## Packages",
-            totals(results),
+            totals(checked),
             packages,
             "## What does not work",
             "\n".join(problems) or "Nothing that was tried.",
