@@ -11,7 +11,7 @@ from owngil._dispatch import Dispatcher, TaskFuture
 
 
 class Unruly:
-    """Its copies cannot be had at the first try, but at the second."""
+    """The main thread cannot have a copy of it at the first try; other threads can."""
 
     def __init__(self, error):
         self.error = error
@@ -24,9 +24,10 @@ _tries = []
 
 
 def _rebuild(error):
-    _tries.append(error)
-    if len(_tries) == 1:
-        raise error
+    if threading.current_thread() is threading.main_thread():
+        _tries.append(error)
+        if len(_tries) == 1:
+            raise error
     return "rebuilt"
 
 
@@ -139,18 +140,27 @@ def test_a_callback_may_wait_for_another_task():
         assert results.result(30) == 7
 
 
-def test_an_exception_while_rebuilding_is_the_tasks(pool):
+# In these, the answer may also meet the collector at work, with the start of a worker, and take its way through that.
+
+
+def test_what_the_waiting_thread_cannot_rebuild_the_collector_tries(pool):
     _tries.clear()
-    future = pool.submit(Unruly, LookupError("first"))
-    # The first try is the waiting thread's, the next one the collector's, which counts.
-    assert future.result() == "rebuilt"
+    for _ in range(100):
+        assert pool.submit(Unruly, LookupError("first")).result() == "rebuilt"
+        if _tries:
+            break
+    assert len(_tries) == 1
 
 
 def test_ctrl_c_while_rebuilding_loses_nothing(pool):
     _tries.clear()
-    future = pool.submit(Unruly, KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt):
-        future.result()
+    for _ in range(100):
+        future = pool.submit(Unruly, KeyboardInterrupt())
+        try:
+            assert future.result() == "rebuilt"
+        except KeyboardInterrupt:
+            break
+    assert len(_tries) == 1
     assert future.result() == "rebuilt"
     assert pool.submit(abs, -1).result() == 1
 
