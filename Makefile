@@ -34,6 +34,7 @@ bench: ## measure all executors and the picture: benchmarks/results, docs/bench.
 	$(VENV)/bin/owngil bench --repeat 5 --largest 1000 --plot docs/bench.png \
 		--json benchmarks/results/bench-$$($(VENV)/bin/python -c 'import platform; print(platform.python_version())').json
 	$(VENV)/bin/python benchmarks/picture.py
+	$(VENV)/bin/python benchmarks/steps.py
 	$(VENV)/bin/python benchmarks/readme.py
 
 ecosystem: ## run the packages' checks and own test suites in workers; writes docs/compatibility.md; hours

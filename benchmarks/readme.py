@@ -1,4 +1,4 @@
-"""Write the README's table of measurements from a result of ``owngil bench --json``, by default the newest Python's."""
+"""Write the measurements into README.md and docs/bench.md: of the newest Python in benchmarks/results."""
 
 import json
 import re
@@ -9,7 +9,6 @@ from typing import Any
 from owngil.cli._bench.report import short
 
 ROOT = Path(__file__).parent.parent
-BEGIN, END = "<!-- measured: benchmarks/readme.py -->\n", "<!-- end of measured -->\n"
 COLUMNS = [
     ("NumPy-ready ms", "numpy ready"),
     ("MiB a worker", "memory"),
@@ -23,48 +22,94 @@ COLUMNS = [
 ]
 
 
-def _version(path: Path) -> tuple[int, ...]:
-    return tuple(int(part) for part in path.stem.removeprefix("bench-").split("."))
+def newest(kind: str) -> Path:
+    """Return the result of the newest Python, such as bench-3.14.8.json."""
+
+    def version(path: Path) -> tuple[int, ...]:
+        return tuple(int(part) for part in path.stem.removeprefix(f"{kind}-").split("."))
+
+    return max((ROOT / "benchmarks" / "results").glob(f"{kind}-*.json"), key=version)
 
 
-def newest() -> Path:
-    """Return the result of the newest Python."""
-    return max((ROOT / "benchmarks" / "results").glob("bench-*.json"), key=_version)
+def link(path: Path, folder: Path) -> str:
+    """Return the Markdown link to a result, for a page in `folder`."""
+    return f"[all figures]({path.relative_to(folder, walk_up=True).as_posix()})"
 
 
-def _cell(record: dict[str, Any], key: str) -> str:
-    figure = record["figures"].get(key)
-    return "" if figure is None else short(figure["median"])
-
-
-def table(path: Path) -> str:
-    """Return the Markdown between BEGIN and END."""
-    report = json.loads(path.read_text())
+def executors(path: Path, folder: Path) -> str:
+    """Return the table of all executors."""
+    report: dict[str, Any] = json.loads(path.read_text())
     lines = [
         f"Python {report['python']}, {report['cpu']}, {report['cores']} virtual cores, {report['workers']} workers; "
-        f"medians of {report['repeat']} runs in turns. Made by `make bench`, which runs `{report['command']}`; "
-        f"[all figures]({path.relative_to(ROOT)}), [what they mean](docs/bench.md).",
+        f"medians of {report['repeat']} runs in turns; made by `make bench`; {link(path, folder)}, "
+        "[what they mean](docs/bench.md):",
         "",
         "| executor | " + " | ".join(title for title, _ in COLUMNS) + " |",
         "|---" * (len(COLUMNS) + 1) + "|",
     ]
     for name, record in report["executors"].items():
-        if record.get("figures"):
-            bold = "**" if name == "owngil" else ""
-            cells = [f"{bold}{text}{bold}" if text else "" for _, key in COLUMNS for text in [_cell(record, key)]]
-            lines.append(f"| {bold}{name}{bold} | " + " | ".join(cells) + " |")
+        if not record.get("figures"):
+            continue
+        bold = "**" if name == "owngil" else ""
+        cells = [bold + name + bold]
+        for _, key in COLUMNS:
+            figure = record["figures"].get(key)
+            cells.append("" if figure is None else f"{bold}{short(figure['median'])}{bold}")
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])
 
 
-def main() -> None:
-    path = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else newest()
-    readme = ROOT / "README.md"
-    text = readme.read_text()
-    pattern = re.compile(f"(?<={re.escape(BEGIN)}).*(?={re.escape(END)})", re.DOTALL)
+def picture(path: Path, folder: Path) -> str:
+    """Return the table of the picture."""
+    report = json.loads(path.read_text())
+    lines = [
+        f"Python {report['python']}, {report['workers']} workers; {link(path, folder)}:",
+        "",
+        "| backend | start-up s | seconds | speed-up |",
+        "|---|---|---|---|",
+    ]
+    for name, row in report["kernels"]["python"].items():
+        lines.append(f"| {name} | {row['start_up']:.3f} | {row['seconds']:.2f} | {row['speed_up']:.2f} |")
+    return "\n".join([*lines, ""])
+
+
+def steps(path: Path, folder: Path) -> str:
+    """Return the table of a task's steps."""
+    report = json.loads(path.read_text())
+    lines = [
+        f"Python {report['python']}, `python benchmarks/steps.py`; {link(path, folder)}:",
+        "",
+        "| step | µs |",
+        "|---|---|",
+        *(f"| {name} | {value:.2f} |" for name, value in report["steps, microseconds"].items()),
+        f"| **in all, p50** | **{report['latency p50, microseconds']:.2f}** |",
+    ]
+    return "\n".join([*lines, ""])
+
+
+# Where each table stands: between comments with its name.
+PLACES = {
+    "executors": (ROOT / "README.md", executors, "bench"),
+    "picture": (ROOT / "README.md", picture, "picture"),
+    "steps": (ROOT / "docs" / "bench.md", steps, "steps"),
+}
+
+
+def written(name: str) -> tuple[str, str]:
+    """Return the page as it is, and as it is with the table of that name from the newest result."""
+    page, table, kind = PLACES[name]
+    text = page.read_text()
+    begin, end = f"<!-- {name}: benchmarks/readme.py -->\n", f"<!-- end of {name} -->\n"
+    pattern = re.compile(f"(?<={re.escape(begin)}).*?(?={re.escape(end)})", re.DOTALL)
     if not pattern.search(text):
-        sys.exit(f"README.md has no place for the table: {BEGIN}{END}")
-    readme.write_text(pattern.sub(lambda _: table(path), text))
-    print(f"README.md: the table is from {path.relative_to(ROOT)}")
+        sys.exit(f"{page} has no place for the table: {begin}{end}")
+    return text, pattern.sub(lambda _: table(newest(kind), page.parent), text)
+
+
+def main() -> None:
+    for name, (page, _, _) in PLACES.items():
+        page.write_text(written(name)[1])
+        print(f"{page.relative_to(ROOT)}: {name}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The programs in the README print what stands below them."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -16,6 +17,16 @@ def test_program(program, output):
     source = program if "import owngil" in program else "import owngil\n" + program
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, output, "")
+
+
+@pytest.mark.parametrize("name", ["executors", "picture", "steps"])
+def test_figures_are_those_of_the_results(name):
+    path = Path(__file__).parent.parent / "benchmarks" / "readme.py"
+    spec = importlib.util.spec_from_file_location("benchmarks_readme", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    as_it_is, as_it_should_be = module.written(name)
+    assert as_it_is == as_it_should_be
 
 
 def test_links_lead_somewhere():
