@@ -296,3 +296,16 @@ def test_a_signal_handler_may_close_the_pool_that_its_thread_submits_to(ends_cle
         """
     )
     assert out == "True True\n" * 4
+
+
+@pytest.mark.parametrize("chunksize", [1, 4])
+def test_stop_iteration_of_a_call_is_an_error_and_not_the_end(pool, chunksize):
+    def call(item):
+        if item == 1:
+            raise StopIteration
+        return item
+
+    results = pool.map(call, range(8), chunksize=chunksize)
+    assert next(results) == 0
+    with pytest.raises(RuntimeError, match="StopIteration"):  # as from a generator
+        next(results)
