@@ -31,9 +31,6 @@ class BrokenPoolError(BrokenExecutor):
     """A worker could not start, or its initializer failed; the pool accepts no more tasks."""
 
 
-_making_condition = threading.RLock()
-
-
 class TaskFuture(Future[Any]):
     """The future of a task that waits in a queue which belongs to no interpreter.
 
@@ -65,11 +62,11 @@ class TaskFuture(Future[Any]):
     @property
     def _condition(self) -> threading.Condition:  # type: ignore[override]
         if self._made_condition is None:
-            with _making_condition:
-                if self._made_condition is None:
-                    self._waiters = []
-                    self._done_callbacks = []
-                    self._made_condition = threading.Condition()
+            # Whatever comes in between, a thread or a signal handler: what is there first, stays.
+            attributes = self.__dict__
+            attributes.setdefault("_waiters", [])
+            attributes.setdefault("_done_callbacks", [])
+            return attributes.setdefault("_made_condition", threading.Condition())  # type: ignore[no-any-return]
         return self._made_condition
 
     def result(self, timeout: float | None = None) -> Any:
@@ -510,8 +507,6 @@ def _forget_all() -> None:
     for dispatcher in list(_live):
         dispatcher.abandon()
     _live.clear()
-    global _making_condition
-    _making_condition = threading.RLock()
 
 
 atexit.register(_end_all)
