@@ -1,5 +1,6 @@
 """Futures of tasks: whoever waits for a result gets it, whichever way the answer takes."""
 
+import os
 import signal
 import threading
 from concurrent.futures import ALL_COMPLETED, CancelledError, Future, as_completed, wait
@@ -20,7 +21,21 @@ class Unruly:
         return _rebuild, (self.error,)
 
 
+class Observed:
+    """Its copies are had when `_observers` have returned."""
+
+    def __reduce__(self):
+        return _rebuild_observed, ()
+
+
 _tries = []
+_observers = []
+
+
+def _rebuild_observed():
+    for observer in _observers:
+        observer()
+    return "rebuilt"
 
 
 def _rebuild(error):
@@ -152,17 +167,68 @@ def test_what_the_waiting_thread_cannot_rebuild_the_collector_tries(pool):
     assert len(_tries) == 1
 
 
-def test_ctrl_c_while_rebuilding_loses_nothing(pool):
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_a_signal_while_rebuilding_loses_nothing(pool, error):
     _tries.clear()
     for _ in range(100):
-        future = pool.submit(Unruly, KeyboardInterrupt())
+        future = pool.submit(Unruly, error())
         try:
             assert future.result() == "rebuilt"
-        except KeyboardInterrupt:
+        except error:
             break
     assert len(_tries) == 1
     assert future.result() == "rebuilt"
     assert pool.submit(abs, -1).result() == 1
+
+
+def test_an_interrupt_after_rebuilding_leaves_nobody_waiting(pool, monkeypatch):
+    def second_waits():
+        if threading.current_thread() is threading.main_thread() and not results:
+            second.start()
+            while True:
+                try:
+                    return message.await_answer(pool._dispatcher.replies, future, None, 0)
+                except TimeoutError:  # nobody else waits yet
+                    os.sched_yield()
+        return None
+
+    def interrupt(dispatcher, task):
+        raise KeyboardInterrupt
+
+    results, gate = [], _gate()
+    future = pool.submit(lambda gate: gate.recv() or Observed(), gate)
+    message = future._message
+    second = threading.Thread(target=lambda: results.append(future.result()), daemon=True)
+    _observers.append(second_waits)
+    threading.Timer(0.1, gate.send, [None]).start()  # when this thread waits: else the answer may take the other way
+    monkeypatch.setattr(Dispatcher, "forget", interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            future.result()
+    finally:
+        _observers.clear()
+    second.join(30)
+    assert results == ["rebuilt"]
+    monkeypatch.undo()
+    pool._dispatcher.forget(future._task)
+
+
+def test_there_is_one_condition_even_if_a_signal_handler_asks_for_it(monkeypatch):
+    future = TaskFuture(Dispatcher(1, str), 1)
+    make_condition = threading.Condition
+    called, handlers_condition = [], []
+
+    def interrupted():
+        if not handlers_condition:
+            handlers_condition.append(None)
+            future.add_done_callback(called.append)
+            handlers_condition.append(future._condition)
+        return make_condition()
+
+    monkeypatch.setattr(threading, "Condition", interrupted)
+    assert future._condition is handlers_condition[1]
+    future.set_result(1)
+    assert called == [future]
 
 
 def test_signals_while_waiting_lose_nothing(pool):

@@ -1,5 +1,6 @@
 import pickle
 import sys
+import textwrap
 import threading
 import time
 
@@ -444,3 +445,45 @@ def test_a_call_that_is_interrupted_here_is_interrupted_there(run_program):
     """)
     assert (done.stdout, done.stderr, done.returncode) == ("stopped 1\n", "", 0)
     assert time.monotonic() - began < 60
+
+
+def test_bound_methods_are_those_that_were_sent(ends_cleanly, tmp_path):
+    (tmp_path / "methods.py").write_text(
+        textwrap.dedent(
+            """
+            from types import MethodType
+
+            class Base:
+                def name(self):
+                    return "Base.name"
+
+                @classmethod
+                def kind(cls):
+                    return f"kind of {cls.__name__}"
+
+            def name(self):
+                return "name"
+
+            class Derived(Base):
+                def name(self):
+                    return "Derived.name"
+
+                def __private(self):
+                    return "private"
+
+                def methods(self):
+                    return [self.name, super().name, self.__private, MethodType(name, self), self.kind, super().kind]
+            """
+        )
+    )
+    out = ends_cleanly(
+        """
+        import methods, owngil
+
+        with owngil.Interpreter() as it:
+            for method in methods.Derived().methods():
+                print(it.call(method), it.call(lambda methods: methods[0](), [method]), sep=", ")
+        """
+    )
+    names = ["Derived.name", "Base.name", "private", "name", "kind of Derived", "kind of Derived"]
+    assert out.splitlines() == [f"{name}, {name}" for name in names]

@@ -1,5 +1,6 @@
 """Pool.map: sizes of chunks, how far it goes ahead, order, errors and the end."""
 
+import os
 import threading
 from concurrent.futures import CancelledError
 from itertools import count
@@ -172,3 +173,141 @@ def test_maps_of_several_threads(pool):
     for thread in threads:
         thread.join()
     assert results == {k: [x * k for x in range(300)] for k in range(4)}
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_an_item_that_cannot_be_pickled_does_not_keep_a_pool_open(ordered):
+    gate = owngil.Channel()
+    pool = owngil.Pool(1)
+    items = [gate, *[1] * 499, threading.Lock(), *[1] * 500]
+    results = pool.map(lambda item: item.recv() if item != 1 else item, items, ordered=ordered)
+    pool.shutdown(wait=False)
+    gate.send(1)
+    pool.shutdown()
+    seen = []
+    with pytest.raises(TypeError, match="lock"):
+        for value in results:
+            seen.append(value)
+    assert len(seen) < 500
+
+
+def test_a_map_that_was_cancelled_before_all_was_submitted_does_not_seem_complete():
+    in_callback, go_on = threading.Event(), threading.Event()
+
+    def hold_up(future):  # the thread that would submit more
+        in_callback.set()
+        go_on.wait()
+
+    gate = owngil.Channel()
+    pool = owngil.Pool(1)
+    pool.submit(gate.recv).add_done_callback(hold_up)
+    results = pool.map(abs, range(100))
+    last = list(pool._dispatcher._pending.values())[-1]
+    gate.send(None)
+    in_callback.wait()
+    while not last.has_answer():
+        os.sched_yield()
+    pool.shutdown(wait=False, cancel_futures=True)
+    go_on.set()
+    with pytest.raises(CancelledError):
+        list(results)
+    pool.shutdown()
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_callback_may_read_a_map(ends_cleanly, ordered):
+    out = ends_cleanly(
+        f"""
+        import owngil
+        from concurrent.futures import Future
+
+        with owngil.Pool(1) as pool:
+            results = Future()
+            def callback(future):
+                results.set_result(sorted(pool.map(abs, range(50), ordered={ordered})))
+            pool.submit(abs, -1).add_done_callback(callback)
+            print(results.result() == list(range(50)))
+        """
+    )
+    assert out == "True\n"
+
+
+def test_a_signal_handler_may_close_the_pool_while_another_thread_submits(ends_cleanly):
+    out = ends_cleanly(
+        """
+        import signal, threading
+        import owngil
+
+        pool = owngil.Pool(1)
+        submitting, go_on = threading.Event(), threading.Event()
+
+        class Item:
+            def __init__(self, k):
+                self.k = k
+
+            def __reduce__(self):
+                if threading.current_thread() is not threading.main_thread():
+                    submitting.set()
+                    go_on.wait()
+                return abs, (self.k,)
+
+        def handler(*_):
+            go_on.set()
+            pool.shutdown(wait=False)
+
+        signal.signal(signal.SIGUSR1, handler)
+        results = pool.map(abs, [Item(k) for k in range(100)])
+        submitting.wait()
+        with pool._dispatcher._lock:  # as within submit()
+            signal.raise_signal(signal.SIGUSR1)
+        print(list(results) == list(range(100)))
+        """
+    )
+    assert out == "True\n"
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_signal_handler_may_close_the_pool_that_its_thread_submits_to(ends_cleanly, wait):
+    out = ends_cleanly(
+        f"""
+        import signal, threading
+        import owngil
+
+        class Item:
+            def __init__(self, k, where):
+                self.k, self.where = k, where
+
+            def __reduce__(self):
+                if self.k == self.where and threading.current_thread() is threading.main_thread():
+                    signal.raise_signal(signal.SIGUSR1)
+                return abs, (self.k,)
+
+        for where in (0, 3, 50, 99):
+            pool = owngil.Pool(1)
+            signal.signal(signal.SIGUSR1, lambda *_: pool.shutdown(wait={wait}))
+            seen = []
+            try:
+                for value in pool.map(abs, [Item(k, where) for k in range(100)]):
+                    seen.append(value)
+            except RuntimeError as error:
+                print("closed" in str(error), end=" ")
+            else:
+                print(len(seen) == 100, end=" ")
+            print(seen == list(range(len(seen))))
+            pool.shutdown()
+        """
+    )
+    assert out == "True True\n" * 4
+
+
+@pytest.mark.parametrize("chunksize", [1, 4])
+def test_stop_iteration_of_a_call_is_an_error_and_not_the_end(pool, chunksize):
+    def call(item):
+        if item == 1:
+            raise StopIteration
+        return item
+
+    results = pool.map(call, range(8), chunksize=chunksize)
+    assert next(results) == 0
+    with pytest.raises(RuntimeError, match="StopIteration"):  # as from a generator
+        next(results)

@@ -149,10 +149,13 @@ message_await_answer(PyObject *self, PyObject *const *args, Py_ssize_t count)
     int settled = settle(state, answer, future, loads);
     if (settled > 0) {
         owngil_message_clear(answer);
+        /* Another thread may have begun to wait since. Not left to the caller, whom a signal may keep from it. */
+        owngil_queue_settle(queue, message_of(self));
     }
     else {
-        if (settled < 0 && !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
-            PyErr_Clear(); /* it will occur again, to whom it concerns */
+        /* KeyboardInterrupt and SystemExit may be a signal handler's; others will occur again, to whom they concern. */
+        if (settled < 0 && PyErr_ExceptionMatches(PyExc_Exception)) {
+            PyErr_Clear();
             settled = 0;
         }
         settled = hand_on(state, queue, answer, future) < 0 ? -1 : settled;

@@ -31,9 +31,6 @@ class BrokenPoolError(BrokenExecutor):
     """A worker could not start, or its initializer failed; the pool accepts no more tasks."""
 
 
-_making_condition = threading.RLock()
-
-
 class TaskFuture(Future[Any]):
     """The future of a task that waits in a queue which belongs to no interpreter.
 
@@ -65,11 +62,11 @@ class TaskFuture(Future[Any]):
     @property
     def _condition(self) -> threading.Condition:  # type: ignore[override]
         if self._made_condition is None:
-            with _making_condition:
-                if self._made_condition is None:
-                    self._waiters = []
-                    self._done_callbacks = []
-                    self._made_condition = threading.Condition()
+            # Whatever comes in between, a thread or a signal handler: what is there first, stays.
+            attributes = self.__dict__
+            attributes.setdefault("_waiters", [])
+            attributes.setdefault("_done_callbacks", [])
+            return attributes.setdefault("_made_condition", threading.Condition())  # type: ignore[no-any-return]
         return self._made_condition
 
     def result(self, timeout: float | None = None) -> Any:
@@ -148,7 +145,10 @@ class Source(Protocol):
     """Who submits tasks by and by."""
 
     def submit_rest(self) -> None:
-        """Submit what is left: the dispatcher is about to close."""
+        """Submit what is left, at once or soon, and call Dispatcher.end_source(): the dispatcher is about to close."""
+
+    def leave_off(self) -> None:
+        """Submit nothing more if the calling thread was about to: it waits for the end now."""
 
     def cancel(self) -> None:
         """Submit nothing more."""
@@ -195,21 +195,28 @@ class Dispatcher:
         self.collector_ident = 0
         self._ended = threading.Event()  # the collector's last act
         self._broken: str | None = None
+        self._closing = False  # when all sources have ended
         self._closed = False
         self._abandoned = False
         self._started: Future[int] = Future()
 
     # Tasks
 
-    def submit(self, parts: _wire.Parts, on_done: Callable[[TaskFuture], None] | None = None) -> TaskFuture:
+    def submit(
+        self,
+        parts: _wire.Parts,
+        on_done: Callable[[TaskFuture], None] | None = None,
+        source: Source | None = None,
+    ) -> TaskFuture:
         """Queue a call that `_wire.dumps_call` took apart; start a worker if one is wanted.
 
-        `on_done` is called with the future when it is resolved, in whatever thread does that; it must be quick.
+        `on_done` is called with the future when it is resolved, in whatever thread does that; it must be quick. A source
+        of this dispatcher's may submit until it has ended, even when the dispatcher is about to close.
         """
         with self._lock:
             if self._broken is not None:
                 raise BrokenPoolError(self._broken)
-            if self._closed or self._tasks.closed:
+            if self._tasks.closed or (self._closed and source not in self.sources):
                 raise RuntimeError("no task can be submitted: the workers are closed")
             task = next(self._task_ids)
             future = TaskFuture(self, task, on_done)
@@ -256,11 +263,28 @@ class Dispatcher:
 
     # The end
 
+    def add_source(self, source: Source) -> None:
+        """Let `source` submit until it has ended, unless the dispatcher is about to close already."""
+        if not self._closing:
+            self.sources.add(source)
+
+    def end_source(self, source: Source) -> None:
+        """Take note that `source` submits nothing more. May be called again."""
+        self.sources.discard(source)
+        if self._closing:
+            self._close_tasks()
+
     def close(self) -> None:
         """Take no more tasks; workers end when they have done those in the queue. Never waits."""
         if not self._abandoned:
+            self._closing = True
             for source in list(self.sources):
                 source.submit_rest()
+            self._close_tasks()
+
+    def _close_tasks(self) -> None:
+        # Not waiting for a source that another thread is at, which may need a lock that this one holds: it comes here, too.
+        if not self.sources:
             self._tasks.close()
             with contextlib.suppress(_core.QueueClosed):  # the collector has ended already
                 self.replies.put(WAKE, 0, ())
@@ -273,6 +297,8 @@ class Dispatcher:
         with self._lock:
             self._closed = True
         if wait:
+            for source in list(self.sources):
+                source.leave_off()
             self.join()
 
     def join(self) -> None:
@@ -484,8 +510,6 @@ def _forget_all() -> None:
     for dispatcher in list(_live):
         dispatcher.abandon()
     _live.clear()
-    global _making_condition
-    _making_condition = threading.RLock()
 
 
 atexit.register(_end_all)

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from itertools import islice
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -124,20 +124,30 @@ class MapCalls:
             self._ahead: float = float("inf")  # there is nothing to find out, and nothing to wait for
         else:
             self._ahead = buffersize or _AHEAD * workers
-        self._lock = threading.RLock()  # guards what follows; reentrant, as a signal handler may close the pool
+        # Guards `_open`, `_waiting` and `_early`: for moments, in which nothing of the user's runs. Reentrant, as a signal
+        # handler may come in.
+        self._lock = threading.RLock()
         self._open = 0  # chunks that count against `_ahead`
-        self._ended = False
         self._waiting: deque[Future[Any]] = deque()  # those that are not read
+        self._early: set[Future[Any]] = set()  # those that were read before they were in there
+        # Who submits has it, and runs the user's code. Only a reader who has nothing else to do waits for it, and holds
+        # nothing meanwhile: others leave word in `_wanted`.
+        self._feeding = threading.Lock()
+        self._feeder = 0  # the thread that has it
+        self._wanted = False
+        self._maker = threading.get_ident()  # the thread that is in here
+        self._all_at_once = False  # as the pool is about to close
+        self._ended = False
+        self._cancelled = False
         self._done: SimpleQueue[Future[Any]] | None = None if ordered else SimpleQueue()
         if self._ahead < float("inf") and not self._follows_reader:
-            dispatcher.sources.add(self)  # it goes on when nobody reads
-        self._begins = True
+            dispatcher.add_source(self)  # it goes on when nobody reads
         try:
             self._feed()
         except BaseException:  # of an iterable's, or an item that cannot be pickled
             self.cancel()
             raise
-        self._begins = False
+        self._maker = 0
 
     # Submitting
 
@@ -147,52 +157,77 @@ class MapCalls:
         left = self._items.left
         if left is None:
             return self._size
-        return max(1, min(self._size, -(-left // (2 * self._workers))))  # the last ones small, for all to end together
+        size = max(1, min(self._size, -(-left // (2 * self._workers))))  # the last ones small, for all to end together
+        return max(size, left // (64 * self._workers)) if self._all_at_once else size
 
-    def _submit(self, size: int) -> bool:
-        """Submit the next chunk; return whether there was one. What fails does so when it is read, in its turn."""
+    def _submit(self) -> bool:
+        """Submit the next chunk; return whether there may be another."""
         future: Future[Any]
         try:
-            chunk = self._items.take(size)
+            chunk = self._items.take(self._next_size())
             if chunk is None:
                 self._end()
                 return False
             parts = _wire.dumps_call(call_chunk, (self._fn, chunk), {})
-            self._open += 1
-            future = self._dispatcher.submit(parts, self._on_done)
+            with self._lock:
+                self._open += 1
+            future = self._dispatcher.submit(parts, self._on_done, self)
         except Exception as error:
-            if self._begins:
+            if threading.get_ident() == self._maker:
                 raise
-            future = Future()
+            future = Future()  # for the reader, who gets it in its turn, whoever comes upon it
             future.set_exception(error)
             self._end()
             if self._done is not None:
                 self._done.put(future)
-        self._waiting.append(future)
+        with self._lock:
+            if future in self._early:
+                self._early.remove(future)
+            else:
+                self._waiting.append(future)
+        if self._cancelled:  # by somebody who did not see this one
+            future.cancel()
         return not self._ended
 
-    def _feed(self) -> None:
-        with self._lock:
-            while not self._ended and self._open < self._ahead and self._submit(self._next_size()):
-                pass
+    def _feed(self, left: float | None = 0) -> None:
+        """Submit what may be; or let the thread do it that is at it, for which a reader waits so many seconds."""
+        self._wanted = True
+        while self._feeding.acquire(timeout=-1 if left is None else min(left, threading.TIMEOUT_MAX)):
+            try:
+                self._feeder = threading.get_ident()
+                self._wanted = False
+                while not self._ended and (self._all_at_once or self._open < self._ahead) and self._submit():
+                    pass
+            finally:
+                self._feeder = 0
+                self._feeding.release()
+            if not self._wanted:
+                break
 
     def _end(self) -> None:
         self._ended = True
-        self._dispatcher.sources.discard(self)
+        self._dispatcher.end_source(self)
 
     def submit_rest(self) -> None:
-        """Submit what is left, as the pool is about to close. A generator's items stay where they are."""
-        with self._lock:
-            left = self._items.left
-            if left is not None and not self._ended:
-                size = self._chunksize or max(self._next_size(), left // (64 * self._workers))
-                while self._submit(size):
-                    pass
+        """Submit what is left, or let the thread do it that is submitting: the pool closes when this has ended."""
+        self._all_at_once = True
+        try:
+            self._feed()
+        except BaseException:  # Ctrl-C: nobody will go on
+            self.cancel()
+            raise
+
+    def leave_off(self) -> None:
+        """Submit nothing more if it is this thread that is submitting, which cannot be waited for in here."""
+        if self._feeder == threading.get_ident():
+            self._cancelled = True
+            self._end()
 
     def cancel(self) -> None:
         """Submit nothing more, and cancel what has not started."""
+        self._cancelled = True
+        self._end()
         with self._lock:
-            self._end()
             waiting = list(self._waiting)
         for future in waiting:
             future.cancel()
@@ -214,12 +249,19 @@ class MapCalls:
     def _next_done(self, left: float | None) -> Future[Any] | None:
         """Return the next chunk to be read, done or not; None after the last."""
         if not self._waiting:
-            self._feed()
+            self._feed(left)
         with self._lock:
             if not self._waiting:
+                if self._cancelled and self._items.left:
+                    raise CancelledError  # the pool was shut down so
+                if not self._ended:
+                    raise TimeoutError
                 return None
             if self._done is None:
                 return self._waiting[0]
+        if threading.get_ident() == self._dispatcher.collector_ident:  # in a callback, which nothing gets past
+            done = self._done
+            self._dispatcher.collect_until(lambda: not done.empty(), None if left is None else monotonic() + left)
         try:
             return self._done.get(timeout=left)
         except Empty:
@@ -227,7 +269,10 @@ class MapCalls:
 
     def _forget(self, future: Future[Any]) -> None:
         with self._lock:
-            self._waiting.remove(future)  # in order, it is the first
+            if future in self._waiting:
+                self._waiting.remove(future)  # in order, it is the first
+            else:
+                self._early.add(future)
             if self._follows_reader:
                 self._open -= 1
 

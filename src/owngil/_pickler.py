@@ -6,7 +6,7 @@ many imports, as long as they can.
 
 import pickle
 import threading
-from types import BuiltinFunctionType, FunctionType
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, TypeVar
 
 from owngil._arrays import reduce_array, reduce_buffer
@@ -50,6 +50,15 @@ class NeedsCloudpickleError(pickle.PicklingError):
     """Plain pickle cannot do it, or would send by name what must go by value."""
 
 
+def _is_found(method: MethodType) -> bool:
+    """Return whether its object has the method under its name, by which alone pickle sends it.
+
+    Not if it is of a base class (by ``super()``), or private, or has its name from another function.
+    """
+    found = getattr(method.__self__, method.__name__, None)
+    return type(found) is MethodType and found.__func__ is method.__func__ and found.__self__ is method.__self__
+
+
 class Pickler(pickle.Pickler):
     """Plain pickle; buffers and handles go beside the pickle, in lists of these names."""
 
@@ -66,5 +75,7 @@ class Pickler(pickle.Pickler):
                 raise NeedsCloudpickleError
             return NotImplemented
         if type(obj) is TypeVar:
+            raise NeedsCloudpickleError
+        if type(obj) is MethodType and not _is_found(obj):
             raise NeedsCloudpickleError
         return reduce_beside(obj, self.handles)

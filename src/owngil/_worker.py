@@ -206,6 +206,8 @@ def call_chunk(
     start = perf_counter()
     try:
         values.extend(map(fn, *columns))
+        if len(values) < len(columns[0]):  # to extend() it looks like the end
+            raise StopIteration("raised by the function that is mapped")
     except BaseException as error:
         failure = _describe_error(error, threading.current_thread().name)
     return perf_counter() - start, len(columns[0]), values, failure
