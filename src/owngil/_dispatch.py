@@ -210,8 +210,8 @@ class Dispatcher:
     ) -> TaskFuture:
         """Queue a call that `_wire.dumps_call` took apart; start a worker if one is wanted.
 
-        `on_done` is called with the future when it is resolved, in whatever thread does that; it must be quick. A source
-        of this dispatcher's may submit until it has ended, even when the dispatcher is about to close.
+        `on_done` is called with the future when it is resolved, in whatever thread does that; it must be quick. A
+        source of this dispatcher's may submit until it has ended, even when the dispatcher is about to close.
         """
         with self._lock:
             if self._broken is not None:
@@ -283,7 +283,8 @@ class Dispatcher:
             self._close_tasks()
 
     def _close_tasks(self) -> None:
-        # Not waiting for a source that another thread is at, which may need a lock that this one holds: it comes here, too.
+        # Not waiting for a source that another thread is at, which may need a lock that this one holds: it comes here,
+        # too.
         if not self.sources:
             self._tasks.close()
             with contextlib.suppress(_core.QueueClosed):  # the collector has ended already
