@@ -57,13 +57,23 @@ class _Stream:
     left = None
 
     def __init__(self, columns: Sequence[Iterable[Any]]) -> None:
-        self._only = iter(columns[0]) if len(columns) == 1 else None
-        self._rows = zip(*columns, strict=False)
+        self._is_one = len(columns) == 1
+        self._rows: Iterator[Any] = iter(columns[0]) if self._is_one else zip(*columns, strict=False)
+        self._failure: Exception | None = None
 
     def take(self, size: int) -> _Chunk | None:
-        if self._only is not None:
-            return (chunk,) if (chunk := list(islice(self._only, size))) else None
-        return tuple(zip(*chunk, strict=True)) if (chunk := list(islice(self._rows, size))) else None
+        if self._failure is not None:
+            raise self._failure
+        chunk: list[Any] = []
+        try:
+            chunk.extend(islice(self._rows, size))
+        except Exception as error:
+            if not chunk:
+                raise
+            self._failure = error  # for the next time: what came before it is not lost
+        if not chunk:
+            return None
+        return (chunk,) if self._is_one else tuple(zip(*chunk, strict=True))
 
 
 def _has_length(column: object) -> bool:
