@@ -485,11 +485,15 @@ def _show(stream: Any, parts: Iterable[Any]) -> None:
 def _end_all() -> None:
     """At exit: finish what was submitted, as the standard library's executors do; Ctrl-C cuts it short."""
     dispatchers = list(_live)
-    for dispatcher in dispatchers:
-        dispatcher.close()
+    open_ones = dispatchers.copy()
     finish = Dispatcher.join
     while dispatchers:
         try:
+            while open_ones:  # this may take a while, too: it submits what is left of maps
+                if finish is not Dispatcher.join:
+                    open_ones[-1].stop()
+                open_ones[-1].close()
+                open_ones.pop()
             finish(dispatchers[-1])
         except KeyboardInterrupt:
             finish = Dispatcher.stop_and_join
