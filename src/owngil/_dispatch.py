@@ -193,6 +193,7 @@ class Dispatcher:
         self._numbers = count()
         self._collector: threading.Thread | None = None
         self.collector_ident = 0
+        self._collecting = threading.Lock()  # held by the collector from its first act on
         self._ended = threading.Event()  # the collector's last act
         self._broken: str | None = None
         self._closing = False  # when all sources have ended
@@ -398,6 +399,10 @@ class Dispatcher:
     # Replies
 
     def _collect(self) -> None:
+        # If Ctrl-C, or a signal handler that submits, came in between the start of the first and the note of it, there are
+        # two.
+        if not self._collecting.acquire(blocking=False):
+            return
         self.collector_ident = threading.get_ident()
         try:
             self.collect_until(self._done, None)
