@@ -268,3 +268,20 @@ def test_results_are_there_when_the_pool_is_closed():
         pool.shutdown(wait=True)
         thread.join()
         assert results == [1]
+
+
+def test_an_interrupt_while_the_collector_starts_leaves_one_collector(monkeypatch):
+    def interrupted(thread):
+        start(thread)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    start = threading.Thread.start
+    before = set(threading.enumerate())
+    pool = owngil.Pool(1)
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pool.submit(abs, 1)
+    assert pool.submit(abs, -1).result() == 1
+    assert len(set(threading.enumerate()) - before) == 1
+    pool.shutdown()

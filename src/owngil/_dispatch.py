@@ -193,6 +193,7 @@ class Dispatcher:
         self._numbers = count()
         self._collector: threading.Thread | None = None
         self.collector_ident = 0
+        self._collecting = threading.Lock()  # held by the collector from its first act on
         self._ended = threading.Event()  # the collector's last act
         self._broken: str | None = None
         self._closing = False  # when all sources have ended
@@ -399,6 +400,10 @@ class Dispatcher:
     # Replies
 
     def _collect(self) -> None:
+        # If Ctrl-C, or a signal handler that submits, came in between the start of the first and the note of it, there are
+        # two.
+        if not self._collecting.acquire(blocking=False):
+            return
         self.collector_ident = threading.get_ident()
         try:
             self.collect_until(self._done, None)
@@ -489,11 +494,15 @@ def _show(stream: Any, parts: Iterable[Any]) -> None:
 def _end_all() -> None:
     """At exit: finish what was submitted, as the standard library's executors do; Ctrl-C cuts it short."""
     dispatchers = list(_live)
-    for dispatcher in dispatchers:
-        dispatcher.close()
+    open_ones = dispatchers.copy()
     finish = Dispatcher.join
     while dispatchers:
         try:
+            while open_ones:  # this may take a while, too: it submits what is left of maps
+                if finish is not Dispatcher.join:
+                    open_ones[-1].stop()
+                open_ones[-1].close()
+                open_ones.pop()
             finish(dispatchers[-1])
         except KeyboardInterrupt:
             finish = Dispatcher.stop_and_join

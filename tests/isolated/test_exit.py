@@ -229,3 +229,32 @@ def test_keyword_functions_first_used_in_a_worker(ends_cleanly):
         print(work())
     """)
     assert out.count("b'YQ=='") == 4
+
+
+def test_ctrl_c_at_exit_while_a_map_is_submitted(ends_cleanly):
+    out = ends_cleanly(
+        """
+        import atexit, signal, threading
+
+        @atexit.register
+        def last_of_all():
+            print(_core.count_workers())
+
+        import owngil
+        from owngil import _core
+
+        class Item:
+            def __reduce__(self):
+                if at_exit and threading.current_thread() is threading.main_thread():
+                    signal.raise_signal(signal.SIGINT)
+                return abs, (1,)
+
+        at_exit = False
+        gate = owngil.Channel()
+        pool = owngil.Pool(1)
+        pool.submit(gate.recv)
+        results = pool.map(abs, [Item() for _ in range(100)])
+        at_exit = True
+        """
+    )
+    assert out == "0\n"
