@@ -29,9 +29,9 @@ asan: ## run the loader's tests with the address and undefined behaviour sanitiz
 tsan: ## run the core's tests with the thread sanitizer
 	@tools/tsan .venvs/tsan $(PYTEST_ARGS)
 
-bench: ## measure all executors and the picture: benchmarks/results, docs/bench.png and the README's table; half an hour
+bench: ## measure all executors and the picture: benchmarks/results, docs/bench.png and the README's tables; 20 minutes
 	@tools/make-venv $(VENV) bench
-	$(VENV)/bin/owngil bench --repeat 5 --largest 1000 --plot docs/bench.png \
+	$(VENV)/bin/owngil bench --repeat 3 --largest 1000 --plot docs/bench.png \
 		--json benchmarks/results/bench-$$($(VENV)/bin/python -c 'import platform; print(platform.python_version())').json
 	$(VENV)/bin/python benchmarks/picture.py
 	$(VENV)/bin/python benchmarks/steps.py

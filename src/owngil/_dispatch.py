@@ -400,8 +400,8 @@ class Dispatcher:
     # Replies
 
     def _collect(self) -> None:
-        # If Ctrl-C, or a signal handler that submits, came in between the start of the first and the note of it, there are
-        # two.
+        # There are two if Ctrl-C, or a signal handler that submits, came in between the start of the first and the note
+        # of it.
         if not self._collecting.acquire(blocking=False):
             return
         self.collector_ident = threading.get_ident()
