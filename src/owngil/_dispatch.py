@@ -211,8 +211,8 @@ class Dispatcher:
     ) -> TaskFuture:
         """Queue a call that `_wire.dumps_call` took apart; start a worker if one is wanted.
 
-        `on_done` is called with the future when it is resolved, in whatever thread does that; it must be quick. A source
-        of this dispatcher's may submit until it has ended, even when the dispatcher is about to close.
+        `on_done` is called with the future when it is resolved, in whatever thread does that; it must be quick. A
+        source of this dispatcher's may submit until it has ended, even when the dispatcher is about to close.
         """
         with self._lock:
             if self._broken is not None:
@@ -284,7 +284,8 @@ class Dispatcher:
             self._close_tasks()
 
     def _close_tasks(self) -> None:
-        # Not waiting for a source that another thread is at, which may need a lock that this one holds: it comes here, too.
+        # Not waiting for a source that another thread is at, which may need a lock that this one holds: it comes here,
+        # too.
         if not self.sources:
             self._tasks.close()
             with contextlib.suppress(_core.QueueClosed):  # the collector has ended already
@@ -374,7 +375,7 @@ class Dispatcher:
             self._break(failure)
 
     def _done(self) -> bool:
-        if self._workers:
+        if self._workers or not self._tasks.closed:
             return False
         with self._lock:
             return not self._workers and self._tasks.closed
@@ -399,8 +400,8 @@ class Dispatcher:
     # Replies
 
     def _collect(self) -> None:
-        # If Ctrl-C, or a signal handler that submits, came in between the start of the first and the note of it, there are
-        # two.
+        # If Ctrl-C, or a signal handler that submits, came in between the start of the first and the note of it, there
+        # are two.
         if not self._collecting.acquire(blocking=False):
             return
         self.collector_ident = threading.get_ident()
@@ -429,8 +430,10 @@ class Dispatcher:
         elif kind in (STDOUT, STDERR):
             _show(sys.stdout if kind == STDOUT else sys.stderr, parts)
         elif kind == READY:
-            with self._lock:  # _start_worker() may not have returned yet
-                worker = self._workers.get(number)
+            worker = self._workers.get(number)
+            if worker is None:  # _start_worker() has not returned yet
+                with self._lock:
+                    worker = self._workers.get(number)
             if worker is not None and not self._started.done():
                 self._started.set_result(worker.interpreter_id)
         elif kind == FAILED:

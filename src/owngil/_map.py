@@ -124,8 +124,8 @@ class MapCalls:
             self._ahead: float = float("inf")  # there is nothing to find out, and nothing to wait for
         else:
             self._ahead = buffersize or _AHEAD * workers
-        # Guards `_open`, `_waiting` and `_early`: for moments, in which nothing of the user's runs. Reentrant, as a signal
-        # handler may come in.
+        # Guards `_open`, `_waiting` and `_early`: for moments, in which nothing of the user's runs. Reentrant, as a
+        # signal handler may come in.
         self._lock = threading.RLock()
         self._open = 0  # chunks that count against `_ahead`
         self._waiting: deque[Future[Any]] = deque()  # those that are not read
