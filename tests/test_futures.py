@@ -285,3 +285,19 @@ def test_an_interrupt_while_the_collector_starts_leaves_one_collector(monkeypatc
     assert pool.submit(abs, -1).result() == 1
     assert len(set(threading.enumerate()) - before) == 1
     pool.shutdown()
+
+
+def test_a_signal_handler_may_run_a_task_while_its_thread_submits(ends_cleanly):
+    out = ends_cleanly(
+        """
+        import signal
+        import owngil
+
+        pool = owngil.Pool(1)
+        signal.signal(signal.SIGUSR1, lambda *_: print(pool.submit(abs, -1).result()))
+        with pool._dispatcher._lock:  # as within submit()
+            signal.raise_signal(signal.SIGUSR1)
+        pool.shutdown()
+        """
+    )
+    assert out == "1\n"

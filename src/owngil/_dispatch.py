@@ -375,7 +375,7 @@ class Dispatcher:
             self._break(failure)
 
     def _done(self) -> bool:
-        if self._workers:
+        if self._workers or not self._tasks.closed:
             return False
         with self._lock:
             return not self._workers and self._tasks.closed
@@ -433,8 +433,10 @@ class Dispatcher:
         elif kind in (STDOUT, STDERR):
             _show(sys.stdout if kind == STDOUT else sys.stderr, parts)
         elif kind == READY:
-            with self._lock:  # _start_worker() may not have returned yet
-                worker = self._workers.get(number)
+            worker = self._workers.get(number)
+            if worker is None:  # _start_worker() has not returned yet
+                with self._lock:
+                    worker = self._workers.get(number)
             if worker is not None and not self._started.done():
                 self._started.set_result(worker.interpreter_id)
         elif kind == FAILED:
