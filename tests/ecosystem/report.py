@@ -43,9 +43,8 @@ Tk's windows belong to the main interpreter.
 OWN_TESTS = """\
 The packages' own test suites, without the tests that they mark as slow: in the main interpreter of a process without
 owngil, and in two workers of another process at the same time. NumPy: without f2py and the limited API, whose tests
-build a hundred extension modules. scikit-learn: `ensemble`, `linear_model` and `cluster`. pandas: all, but for the
-tests that need a network, a database or a single core; its wheel lacks data files of some, which fail wherever they
-run.
+build a hundred extension modules. scikit-learn: `ensemble`, `linear_model` and `cluster`. pandas: all, but for those
+that need a network, a database or a single core; its wheel lacks the data files of some, which fail wherever they run.
 
 The tests were not written for this: those that change the process (its current folder, environment or signal handlers)
 meet the other worker doing the same.
@@ -173,6 +172,8 @@ def suites_text(results):
                 total = len(suite["differences"])
                 if total:
                     parts.append(f"{count(total, 'test')} with another outcome in a worker:\n\n{differences(suite)}")
+                elif "ended" in suite["main"] or "ended" in suite["workers"]:
+                    parts.append("Every test that all three came to has the same outcome.")
                 else:
                     parts.append("Every test has the same outcome in the main interpreter and in both workers.")
     return "\n\n".join(parts)
