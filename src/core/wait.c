@@ -98,7 +98,9 @@ unpark(void)
 static bool
 spin(sem_t *sem)
 {
-    enum { ROUNDS = 200 /* some 15 us */, PATIENCE = 4, PAUSE = 64 };
+    /* Some 40 us: longer than it takes to wake the other thread, so that of two threads that answer each other one can
+     * begin with this, and then the other. */
+    enum { ROUNDS = 500, PATIENCE = 4, PAUSE = 64 };
     static _Thread_local int failures, pause;
     if (pause > 0) {
         pause--;
