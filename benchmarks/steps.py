@@ -13,7 +13,7 @@ from pathlib import Path
 
 import owngil
 from owngil import _core, _wire
-from owngil._dispatch import TaskFuture
+from owngil._future import TaskFuture
 
 RESULTS = Path(__file__).parent / "results"
 ROUNDS = 20_000

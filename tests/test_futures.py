@@ -8,7 +8,8 @@ from concurrent.futures import ALL_COMPLETED, CancelledError, Future, as_complet
 import pytest
 
 import owngil
-from owngil._dispatch import Dispatcher, TaskFuture
+from owngil._dispatch import Dispatcher
+from owngil._future import TaskFuture
 
 
 class Unruly:

@@ -16,126 +16,19 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, Future
 from itertools import count
-from time import monotonic
 from typing import Any, Protocol
 
 from owngil import _core, _wire, isolation
 from owngil._errors import RemoteError, RemoteTraceback
+from owngil._future import TaskFuture, seconds_left
 from owngil._protocol import CALL, ERROR, EXITED, FAILED, KEPT, READY, RESULT, STDERR, STDOUT, WAKE
 from owngil._worker import settings_of_caller
 
-__all__ = ["BrokenPoolError", "Dispatcher", "Source", "TaskFuture", "load_error"]
+__all__ = ["BrokenPoolError", "Dispatcher", "Source", "load_error"]
 
 
 class BrokenPoolError(BrokenExecutor):
     """A worker could not start, or its initializer failed; the pool accepts no more tasks."""
-
-
-class TaskFuture(Future[Any]):
-    """The future of a task that waits in a queue which belongs to no interpreter.
-
-    Whether a worker has taken the task is decided there, so cancel() and running() ask the queue. The first thread that
-    waits in result() may get the worker's answer directly, without the collector; who waits otherwise, does by the
-    condition that all futures have. Most need none, and to make one costs more than all else here: it is made when
-    something of concurrent.futures asks for it, and without one a result can be set without telling anybody.
-    """
-
-    # What Future.__init__() sets, and the state of most futures for most of the time.
-    _state = "PENDING"
-    _result: Any = None
-    _exception: BaseException | None = None
-    _waiters: Any = ()
-    _done_callbacks: Any = ()
-    _made_condition: threading.Condition | None = None
-    _message: _core.Message | None = None
-    _awaited = False
-    _on_done: "Callable[[TaskFuture], None] | None" = None
-
-    def __init__(
-        self, dispatcher: "Dispatcher", task: int, on_done: "Callable[[TaskFuture], None] | None" = None
-    ) -> None:
-        self._dispatcher = dispatcher
-        self._task = task
-        if on_done is not None:
-            self._on_done = on_done
-
-    @property
-    def _condition(self) -> threading.Condition:  # type: ignore[override]
-        if self._made_condition is None:
-            # Whatever comes in between, a thread or a signal handler: what is there first, stays.
-            attributes = self.__dict__
-            attributes.setdefault("_waiters", [])
-            attributes.setdefault("_done_callbacks", [])
-            return attributes.setdefault("_made_condition", threading.Condition())  # type: ignore[no-any-return]
-        return self._made_condition
-
-    def result(self, timeout: float | None = None) -> Any:
-        """As Future.result."""
-        message = self._message
-        if self._state != "PENDING" or message is None:
-            if self._state == "FINISHED" and self._exception is None:
-                return self._result
-            return super().result(timeout)
-        deadline = None if timeout is None else monotonic() + timeout
-        self._awaited = True
-        # Whoever sets the state looks at `_awaited` afterwards: one of the two sees the other.
-        if threading.get_ident() == self._dispatcher.collector_ident:  # a callback of another future waits for this one
-            self._dispatcher.collect_until(self.done, deadline)
-        elif self._state == "PENDING" and message.await_answer(
-            self._dispatcher.replies, self, _wire.loads, _left(deadline)
-        ):
-            self._dispatcher.forget(self._task)
-            self._tell()
-            return self._result
-        return super().result(_left(deadline))
-
-    def set_result(self, result: Any) -> None:
-        """As Future.set_result."""
-        if not _core.set_quietly(self, result):
-            super().set_result(result)
-        self._tell()
-
-    def set_exception(self, exception: BaseException | None) -> None:
-        """As Future.set_exception."""
-        super().set_exception(exception)
-        self._tell()
-
-    def take_answer(self, kind: int, parts: _wire.Parts) -> None:
-        """Resolve the future here, when there is no collector any more."""
-        self._dispatcher.resolve(kind, self._task, parts)
-
-    def has_answer(self) -> bool:
-        """Return whether the worker has answered: then the future is resolved, or somebody is about to do that."""
-        return self._message is not None and self._message.has_answer(self._dispatcher.replies)
-
-    def _tell(self) -> None:
-        """Tell those who need no condition that the future is resolved."""
-        if self._awaited and self._message is not None:
-            self._message.settle(self._dispatcher.replies)
-        on_done = self._on_done
-        if on_done is not None:
-            self._on_done = None
-            on_done(self)
-
-    def cancel(self) -> bool:
-        """Cancel the task if no worker has taken it, and return whether it is cancelled."""
-        message = self._message
-        if message is None or not message.cancel():
-            return self.cancelled()
-        super().cancel()
-        self._dispatcher.forget(self._task)
-        self._tell()
-        self.set_running_or_notify_cancel()
-        return True
-
-    def running(self) -> bool:
-        """Return whether a worker has taken the task and not finished it."""
-        message = self._message
-        return message is not None and message.taken and not self.done()
-
-
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - monotonic())
 
 
 _live: set["Dispatcher"] = set()
@@ -419,7 +312,7 @@ class Dispatcher:
         """Do what replies say until `done`; in the collector. Raises TimeoutError."""
         while not done():
             try:
-                reply = self.replies.get(_left(deadline), True)
+                reply = self.replies.get(seconds_left(deadline), True)
             except MemoryError:  # it is still there
                 continue
             try:

@@ -17,7 +17,8 @@ from time import monotonic
 from typing import Any
 
 from owngil import _wire
-from owngil._dispatch import Dispatcher, TaskFuture, load_error
+from owngil._dispatch import Dispatcher, load_error
+from owngil._future import TaskFuture, seconds_left
 from owngil._worker import call_chunk
 
 __all__ = ["MapCalls", "size_after"]
@@ -295,8 +296,8 @@ class MapCalls:
             When to raise TimeoutError, by time.monotonic().
         """
         try:
-            while (future := self._next_done(_left(deadline))) is not None:
-                _, _, values, failure = future.result(_left(deadline))
+            while (future := self._next_done(seconds_left(deadline))) is not None:
+                _, _, values, failure = future.result(seconds_left(deadline))
                 self._forget(future)
                 del future
                 self._feed()
@@ -306,7 +307,3 @@ class MapCalls:
                 del values
         finally:
             self.cancel()
-
-
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - monotonic())
