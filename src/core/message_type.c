@@ -132,12 +132,14 @@ message_await_answer(PyObject *self, PyObject *const *args, Py_ssize_t count)
     owngil_message *answer = NULL;
     owngil_code code;
     int again;
+    bool looks = true; /* once; then signals have their turn, and it sleeps */
     do {
         owngil_wait_begin();
         Py_BEGIN_ALLOW_THREADS
-        code = owngil_queue_await(queue, message_of(self), &answer, &deadline);
+        code = owngil_queue_await(queue, message_of(self), &answer, &deadline, looks);
         Py_END_ALLOW_THREADS
         again = owngil_wait_end(code);
+        looks = false;
     } while (again > 0);
     owngil_lease_settle();
     if (again < 0 || code != OWNGIL_OK) {

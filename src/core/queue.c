@@ -320,7 +320,8 @@ owngil_queue_answer(owngil_queue *self, owngil_message *task, owngil_message *an
 }
 
 owngil_code
-owngil_queue_await(owngil_queue *self, owngil_message *task, owngil_message **answer, const owngil_deadline *deadline)
+owngil_queue_await(owngil_queue *self, owngil_message *task, owngil_message **answer, const owngil_deadline *deadline,
+                   bool looks)
 {
     owngil_code code = OWNGIL_OK;
     owngil_waiter waiter;
@@ -332,7 +333,10 @@ owngil_queue_await(owngil_queue *self, owngil_message *task, owngil_message **an
     }
     pthread_mutex_unlock(&self->lock);
     if (waits) {
-        code = owngil_waiter_sleep(&waiter, deadline);
+        owngil_look look = looks ? owngil_waiter_look(&waiter) : OWNGIL_LOOK_NONE;
+        code = look == OWNGIL_LOOK_NONE    ? owngil_waiter_sleep(&waiter, deadline)
+               : look == OWNGIL_LOOK_FOUND ? OWNGIL_OK
+                                           : OWNGIL_INTERRUPTED;
         if (code != OWNGIL_OK) {
             pthread_mutex_lock(&self->lock);
             if (!waiter.done) {

@@ -48,9 +48,10 @@ owngil_code owngil_queue_get(owngil_queue *self, owngil_message **message, const
 owngil_code owngil_queue_answer(owngil_queue *self, owngil_message *task, owngil_message *answer);
 
 /* Waits for the answer to `task`. OK with *answer, and the caller owns the reference; OK with NULL when another thread
- * waits for it already or owngil_queue_settle() was called; TIMEOUT or INTERRUPTED. */
+ * waits for it already or owngil_queue_settle() was called; TIMEOUT or INTERRUPTED. With `looks`, it may look for a while
+ * instead of sleeping, and is INTERRUPTED if that was in vain. */
 owngil_code owngil_queue_await(owngil_queue *self, owngil_message *task, owngil_message **answer,
-                               const owngil_deadline *deadline);
+                               const owngil_deadline *deadline, bool looks);
 
 /* Ends the wait for the answer to `task`, of which there will be none here. */
 void owngil_queue_settle(owngil_queue *self, owngil_message *task);

@@ -92,11 +92,8 @@ unpark(void)
     return undisturbed;
 }
 
-/* Looks for the semaphore a little before sleeping: if it is posted meanwhile, that takes no system call, and no thread has
- * to be woken, which costs several times as much as a small task. It pays only where both threads have a core, and what is
- * waited for comes soon: a thread for which it did not the last times tries it rarely. Returns whether it was posted. */
-static bool
-spin(sem_t *sem)
+owngil_look
+owngil_waiter_look(owngil_waiter *self)
 {
     /* Some 40 us: longer than it takes to wake the other thread, so that of two threads that answer each other one can
      * begin with this, and then the other. */
@@ -104,12 +101,12 @@ spin(sem_t *sem)
     static _Thread_local int failures, pause;
     if (pause > 0) {
         pause--;
-        return false;
+        return OWNGIL_LOOK_NONE;
     }
     for (int k = 0; k < ROUNDS; k++) {
-        if (sem_trywait(sem) == 0) {
+        if (sem_trywait(&self->sem) == 0) {
             failures = 0;
-            return true;
+            return OWNGIL_LOOK_FOUND;
         }
         owngil_compat_relax();
     }
@@ -117,7 +114,7 @@ spin(sem_t *sem)
         pause = PAUSE;
         failures = PATIENCE - 1;
     }
-    return false;
+    return OWNGIL_LOOK_VAIN;
 }
 
 owngil_code
@@ -125,7 +122,8 @@ owngil_waiter_sleep(owngil_waiter *self, const owngil_deadline *deadline)
 {
     owngil_code code = OWNGIL_INTERRUPTED;
     if (park(self)) {
-        int failed = spin(&self->sem)  ? 0
+        /* Only workers look here: elsewhere a signal that came meanwhile would not end the sleep. */
+        int failed = parking != NULL && owngil_waiter_look(self) == OWNGIL_LOOK_FOUND ? 0
                      : deadline->never ? sem_wait(&self->sem)
                                        : owngil_compat_sem_wait_until(&self->sem, &deadline->at);
         code = !failed ? OWNGIL_OK : errno == ETIMEDOUT ? OWNGIL_TIMEOUT : OWNGIL_INTERRUPTED;

@@ -50,6 +50,13 @@ void owngil_waiter_clear(owngil_waiter *self);
  * lock after OK, because who serves holds it while waking: the woken thread would often have to sleep once more.) */
 owngil_code owngil_waiter_sleep(owngil_waiter *self, const owngil_deadline *deadline);
 
+/* Looks for a little while whether the waiter is woken, instead of sleeping: then that takes no system call, and no thread has
+ * to be woken, which costs several times as much as a small task. It pays only where both threads have a core, and what is
+ * waited for comes soon: a thread for which it was in vain the last times does it rarely, else NONE. After FOUND the waiter
+ * was served. Needs no GIL. A signal's handler should be given its turn after VAIN: a signal does not end this. */
+typedef enum { OWNGIL_LOOK_FOUND, OWNGIL_LOOK_VAIN, OWNGIL_LOOK_NONE } owngil_look;
+owngil_look owngil_waiter_look(owngil_waiter *self);
+
 /* Wakes the waiter; it may be gone as soon as this returns. Called with the queue's mutex held. */
 void owngil_waiter_wake(owngil_waiter *self);
 
