@@ -7,31 +7,27 @@ Nothing here is lost or waits for ever: each future is resolved by its worker's 
 took the task, or by `_break` when workers cannot be had; and the collector lives until the last worker has exited.
 """
 
-import atexit
 import contextlib
-import os
-import pickle
 import sys
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, Future
 from itertools import count
-from typing import Any, Protocol
+from typing import Protocol
 
 from owngil import _core, _wire, isolation
-from owngil._errors import RemoteError, RemoteTraceback
+from owngil._ending import live
+from owngil._failure import load_error
 from owngil._future import TaskFuture, seconds_left
+from owngil._output import show
 from owngil._protocol import CALL, ERROR, EXITED, FAILED, KEPT, READY, RESULT, STDERR, STDOUT, WAKE
 from owngil._worker import settings_of_caller
 
-__all__ = ["BrokenPoolError", "Dispatcher", "Source", "load_error"]
+__all__ = ["BrokenPoolError", "Dispatcher", "Source"]
 
 
 class BrokenPoolError(BrokenExecutor):
     """A worker could not start, or its initializer failed; the pool accepts no more tasks."""
-
-
-_live: set["Dispatcher"] = set()
 
 
 class Source(Protocol):
@@ -210,11 +206,6 @@ class Dispatcher:
         for worker in list(self._workers.values()):
             worker.stop()
 
-    def stop_and_join(self) -> None:
-        """End as soon as possible: cancel what waits, interrupt what runs, wait for it; after close()."""
-        self.stop()
-        self.join()
-
     def abandon(self) -> None:
         """Forget the workers: this process is a fork, which has none of their threads."""
         self._abandoned = True
@@ -246,7 +237,7 @@ class Dispatcher:
             collector = threading.Thread(target=self._collect, name=f"{name} collector", daemon=True)
             collector.start()
             self._collector = collector
-            _live.add(self)
+            live.add(self)
         self._workers[number] = _core.start_worker(name, number, bootstrap, setup, self._tasks, self.replies)
 
     def _on_exit(self, number: int, joinable: bool) -> None:
@@ -301,7 +292,7 @@ class Dispatcher:
         try:
             self.collect_until(self._done, None)
         finally:
-            _live.discard(self)
+            live.discard(self)
             self.replies.close()
             # Nothing is left, unless workers died in ways that nobody thought of.
             waiting = [future for future in self._pending.values() if not future.has_answer()]
@@ -324,7 +315,7 @@ class Dispatcher:
         if kind in (RESULT, ERROR):
             self.resolve(kind, number, parts)
         elif kind in (STDOUT, STDERR):
-            _show(sys.stdout if kind == STDOUT else sys.stderr, parts)
+            show(sys.stdout if kind == STDOUT else sys.stderr, parts)
         elif kind == READY:
             worker = self._workers.get(number)
             if worker is None:  # _start_worker() has not returned yet
@@ -355,67 +346,3 @@ class Dispatcher:
             future.set_exception(failure)
         else:
             future.set_result(result)
-
-
-def load_error(failure: _wire.Failure) -> BaseException:
-    """Rebuild an exception of a worker's, or stand in for it."""
-    type_name, message, text, pickled, reason = failure
-    error: BaseException | None = None
-    if pickled is not None:
-        try:
-            error = pickle.loads(pickled)
-        except Exception as problem:
-            reason = f"{type(problem).__name__}: {problem}"
-    if not isinstance(error, BaseException):
-        error = RemoteError(type_name, message, reason)
-    error.__cause__ = RemoteTraceback(text)
-    return error
-
-
-def _show(stream: Any, parts: Iterable[Any]) -> None:
-    """Write a worker's output to the caller's stream, whatever that is by now."""
-    if stream is None:
-        return
-    text = b"".join(parts).decode("utf-8", "surrogatepass")
-    with contextlib.suppress(Exception):  # a closed or full stream is no reason to lose results
-        try:
-            stream.write(text)
-        except UnicodeEncodeError:
-            encoding = getattr(stream, "encoding", None) or "ascii"
-            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        stream.flush()
-
-
-def _end_all() -> None:
-    """At exit: finish what was submitted, as the standard library's executors do; Ctrl-C cuts it short."""
-    dispatchers = list(_live)
-    open_ones = dispatchers.copy()
-    finish = Dispatcher.join
-    while dispatchers:
-        try:
-            while open_ones:  # this may take a while, too: it submits what is left of maps
-                if finish is not Dispatcher.join:
-                    open_ones[-1].stop()
-                open_ones[-1].close()
-                open_ones.pop()
-            finish(dispatchers[-1])
-        except KeyboardInterrupt:
-            finish = Dispatcher.stop_and_join
-        except Exception:
-            sys.excepthook(*sys.exc_info())
-            dispatchers.pop()
-        else:
-            dispatchers.pop()
-    if _core.in_main_interpreter():
-        _core.end_kept_workers()
-
-
-def _forget_all() -> None:
-    """In a forked child."""
-    for dispatcher in list(_live):
-        dispatcher.abandon()
-    _live.clear()
-
-
-atexit.register(_end_all)
-os.register_at_fork(after_in_child=_forget_all)

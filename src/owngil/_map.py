@@ -17,7 +17,8 @@ from time import monotonic
 from typing import Any
 
 from owngil import _wire
-from owngil._dispatch import Dispatcher, load_error
+from owngil._dispatch import Dispatcher
+from owngil._failure import load_error
 from owngil._future import TaskFuture, seconds_left
 from owngil._worker import call_chunk
 

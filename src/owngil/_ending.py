@@ -1,0 +1,66 @@
+"""What becomes of the workers when the interpreter that started them ends, or its process forks."""
+
+import atexit
+import os
+import sys
+from typing import Protocol
+
+from owngil import _core
+
+__all__ = ["Endable", "live"]
+
+
+class Endable(Protocol):
+    """A group of workers; see Dispatcher, the one implementation."""
+
+    def close(self) -> None:
+        """Take no more tasks. Never waits."""
+
+    def stop(self) -> None:
+        """Cancel what waits and interrupt what runs. Never waits."""
+
+    def join(self) -> None:
+        """Wait until the workers have ended; after close()."""
+
+    def abandon(self) -> None:
+        """Forget the workers: this process is a fork, which has none of their threads."""
+
+
+live: set[Endable] = set()  # those that have a collector
+
+
+def _end_all() -> None:
+    """At exit: finish what was submitted, as the standard library's executors do; Ctrl-C cuts it short."""
+    dispatchers = list(live)
+    open_ones = dispatchers.copy()
+    cut_short = False
+    while dispatchers:
+        try:
+            while open_ones:  # this may take a while, too: it submits what is left of maps
+                if cut_short:
+                    open_ones[-1].stop()
+                open_ones[-1].close()
+                open_ones.pop()
+            if cut_short:
+                dispatchers[-1].stop()
+            dispatchers[-1].join()
+        except KeyboardInterrupt:
+            cut_short = True
+        except Exception:
+            sys.excepthook(*sys.exc_info())
+            dispatchers.pop()
+        else:
+            dispatchers.pop()
+    if _core.in_main_interpreter():
+        _core.end_kept_workers()
+
+
+def _forget_all() -> None:
+    """In a forked child."""
+    for dispatcher in list(live):
+        dispatcher.abandon()
+    live.clear()
+
+
+atexit.register(_end_all)
+os.register_at_fork(after_in_child=_forget_all)
