@@ -29,6 +29,7 @@ def test_exactly_these_names_are_public():
         "run",
         "share",
         "to_interpreter",
+        "track",
         "zeros",
     ]
     assert all(getattr(owngil, name).__doc__ for name in owngil.__all__)

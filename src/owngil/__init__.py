@@ -22,6 +22,7 @@ else:
     from owngil._errors import ChannelClosed, IsolationError, RemoteError, RemoteTraceback
     from owngil._interpreter import Interpreter
     from owngil._pool import Pool
+    from owngil._progress import track
     from owngil._shared_arrays import empty, full, share, zeros
     from owngil._sync import Barrier, BoundedSemaphore, Counter, Event, Lock, Semaphore
 
@@ -48,5 +49,6 @@ __all__ = [
     "run",
     "share",
     "to_interpreter",
+    "track",
     "zeros",
 ]

@@ -20,6 +20,7 @@ from owngil import _wire
 from owngil._dispatch import Dispatcher
 from owngil._failure import load_error
 from owngil._future import TaskFuture, seconds_left
+from owngil._progress import Progress, make_progress
 from owngil._worker import call_chunk
 
 __all__ = ["MapCalls", "size_after"]
@@ -111,6 +112,8 @@ class MapCalls:
         Chunks that may be submitted and not yet read; None: see the module.
     ordered : bool
         Whether results come in the order of the items.
+    progress : object
+        Who wants to know how many calls are done; see `make_progress`.
     """
 
     def __init__(
@@ -122,13 +125,13 @@ class MapCalls:
         chunksize: int | None,
         buffersize: int | None,
         ordered: bool,
+        progress: object = None,
     ) -> None:
         self._dispatcher = dispatcher
         self._workers = workers
         self._fn = fn
         known = all(map(_has_length, columns))
         self._items = _Items(columns) if known else _Stream(columns)
-        self.total = self._items.left
         self._chunksize = chunksize
         self._size = 1
         self._follows_reader = buffersize is not None or not known
@@ -152,6 +155,9 @@ class MapCalls:
         self._ended = False
         self._cancelled = False
         self._done: SimpleQueue[Future[Any]] | None = None if ordered else SimpleQueue()
+        self._progress: Progress | None = None
+        if progress is not None and progress is not False:
+            self._progress = make_progress(progress, self._items.left, _wire.describe_callable(fn))
         if self._ahead < float("inf") and not self._follows_reader:
             dispatcher.add_source(self)  # it goes on when nobody reads
         try:
@@ -184,6 +190,8 @@ class MapCalls:
             with self._lock:
                 self._open += 1
             future = self._dispatcher.submit(parts, self._on_done, self)
+            if self._progress is not None:
+                self._progress.begin()
         except Exception as error:
             if threading.get_ident() == self._maker:
                 raise
@@ -219,6 +227,8 @@ class MapCalls:
     def _end(self) -> None:
         self._ended = True
         self._dispatcher.end_source(self)
+        if self._progress is not None:
+            self._progress.end()
 
     def submit_rest(self) -> None:
         """Submit what is left, or let the thread do it that is submitting: the pool closes when this has ended."""
@@ -243,6 +253,8 @@ class MapCalls:
             waiting = list(self._waiting)
         for future in waiting:
             future.cancel()
+        if self._progress is not None:
+            self._progress.close()
 
     # Done
 
@@ -251,12 +263,17 @@ class MapCalls:
         if future._state == "FINISHED" and future._exception is None:
             seconds, count = future._result[:2]
             self._size = size_after(self._size, seconds, count)
-        if not self._follows_reader:
-            with self._lock:
-                self._open -= 1
-            self._feed()
-        if self._done is not None:
-            self._done.put(future)
+        try:
+            if not self._follows_reader:
+                with self._lock:
+                    self._open -= 1
+                self._feed()
+            if self._done is not None:
+                self._done.put(future)
+        finally:
+            if self._progress is not None:
+                finished = future._state == "FINISHED" and future._exception is None
+                self._progress.finish(len(future._result[2]) if finished else 0)
 
     def _next_done(self, left: float | None) -> Future[Any] | None:
         """Return the next chunk to be read, done or not; None after the last."""
@@ -289,6 +306,13 @@ class MapCalls:
                 self._open -= 1
 
     def results(self, deadline: float | None) -> Iterator[Any]:
+        """Return an iterator over what the calls return; see `_read`."""
+        values = self._read(deadline)
+        if self._progress is not None:
+            self._progress.close_with(values)
+        return values
+
+    def _read(self, deadline: float | None) -> Iterator[Any]:
         """Give what the calls return, one by one; the first exception ends it all.
 
         Parameters
@@ -306,5 +330,9 @@ class MapCalls:
                 if failure is not None:
                     raise load_error(failure)
                 del values
+            if self._progress is not None:
+                self._progress.join()
         finally:
             self.cancel()
+            if self._progress is not None:
+                self._progress.close_soon()

@@ -110,7 +110,7 @@ class Pool(Executor):
         chunksize: int | None = None,
         buffersize: int | None = None,
         ordered: bool = True,
-        progress: bool = False,
+        progress: Any = False,
     ) -> Iterator[T]:
         """Return an iterator over ``fn(*items)`` for the items of `iterables` side by side.
 
@@ -134,8 +134,12 @@ class Pool(Executor):
             each worker if that is not known.
         ordered : bool, optional
             Whether results come in the order of the items, or as they are done.
-        progress : bool, optional
-            Whether to show a tqdm progress bar on stderr.
+        progress : bool, str, callable, tqdm or rich.progress.Progress, optional
+            What shows how many calls are done, whether or not their results are read: True, a tqdm bar (as a widget in
+            a notebook), with a str as its description; a function, called with ``(done, total)`` after each chunk
+            (`total` is None if nobody knows), by one thread at a time, which need not be the caller's; a tqdm bar,
+            which gets the total if it has none, and stays open; or a rich.progress.Progress, which gets a task. What
+            they raise is shown as uncaught exceptions are, and loses no results.
 
         Raises
         ------
@@ -146,8 +150,10 @@ class Pool(Executor):
             then is cancelled.
         ValueError
             If `chunksize` or `buffersize` is below 1.
+        TypeError
+            If `progress` is none of these.
         ImportError
-            If `progress` is wanted and tqdm is not installed.
+            If `progress` takes tqdm, and that is not installed.
         """
         if not iterables:
             raise TypeError("map() needs at least one iterable")
@@ -157,11 +163,8 @@ class Pool(Executor):
         deadline = None if timeout is None else time.monotonic() + timeout
         if buffersize is not None and chunksize is None:
             chunksize = 1
-        calls = MapCalls(self._dispatcher, self._max_workers, fn, iterables, chunksize, buffersize, ordered)
-        values = calls.results(deadline)
-        if progress:
-            return iter(_bar(values, calls.total))
-        return values
+        calls = MapCalls(self._dispatcher, self._max_workers, fn, iterables, chunksize, buffersize, ordered, progress)
+        return calls.results(deadline)
 
     def interrupt(self) -> None:
         """Raise KeyboardInterrupt in every task that is running; see `Interpreter.interrupt`."""
@@ -187,12 +190,3 @@ class Pool(Executor):
 
     def __reduce__(self) -> Any:
         raise TypeError("an owngil.Pool stays where it was made; make one in the worker, or pass a Channel")
-
-
-def _bar(values: Iterator[T], total: int | None) -> Iterable[T]:
-    try:
-        from tqdm.auto import tqdm
-    except ImportError:
-        raise ImportError("map(progress=True) needs tqdm: pip install tqdm") from None
-    bar: Iterable[T] = tqdm(values, total=total)
-    return bar

@@ -33,6 +33,7 @@ _PLACES = {
     "run": "_default",
     "share": "_shared_arrays",
     "to_interpreter": "_default",
+    "track": "_progress",
     "zeros": "_shared_arrays",
 }
 
