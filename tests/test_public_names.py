@@ -30,6 +30,7 @@ def test_exactly_these_names_are_public():
         "share",
         "to_interpreter",
         "track",
+        "worker_local",
         "zeros",
     ]
     assert all(getattr(owngil, name).__doc__ for name in owngil.__all__)

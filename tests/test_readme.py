@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
-PROGRAMS = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", README, re.DOTALL)
+WORKERS = (Path(__file__).parent.parent / "docs" / "workers.md").read_text()
+
+
+def programs_of(text):
+    return re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", text, re.DOTALL)
+
+
+PROGRAMS = programs_of(README)
 
 
 @pytest.mark.parametrize(("program", "output"), PROGRAMS, ids=["pool", "channel", "shared"])
@@ -17,6 +24,11 @@ def test_program(program, output):
     source = program if "import owngil" in program else "import owngil\n" + program
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, output, "")
+
+
+@pytest.mark.parametrize(("program", "output"), programs_of(WORKERS))
+def test_program_of_docs_workers(program, output):
+    test_program(program, output)
 
 
 @pytest.mark.parametrize("name", ["executors", "picture", "steps"])

@@ -19,6 +19,7 @@ typedef struct owngil_message {
     struct owngil_waiter *waiter;/* of a task: who waits for its answer; guarded by the mutex of the answers' queue ... */
     bool answered;               /* ... as are: whether the answer is there, */
     bool settled;                /* and whether nobody need wait for it any more */
+    uint64_t receiver;           /* of the one receiver that may have it, 0: any may; guarded by the mutex of its queue */
     int kind;                    /* what it is for: sender and receiver agree on the numbers */
     uint64_t id;                 /* what it belongs to */
     size_t count;                /* of parts; 0 once they are gone */

@@ -58,9 +58,11 @@ extern PyType_Spec owngil_lock_spec, owngil_semaphore_spec, owngil_bounded_semap
  * reference to `shared`, even when it fails. */
 PyObject *owngil_block_wrap(owngil_state *state, owngil_shared *shared, bool writable);
 
-/* queue_type.c: waits for a message, the caller's then, in the calling interpreter; lets go of the GIL if it must. Returns
- * 0, or -1 with the exception set: `closed`, TimeoutError, or what interrupted. */
-int owngil_queue_wait(owngil_queue *queue, owngil_message **message, const owngil_deadline *deadline, PyObject *closed);
+/* queue_type.c: waits for a message, the caller's then, in the calling interpreter, as the receiver of that number (0: as
+ * any); lets go of the GIL if it must. Returns 0, or -1 with the exception set: `closed`, TimeoutError, or what
+ * interrupted. */
+int owngil_queue_wait(owngil_queue *queue, uint64_t receiver, owngil_message **message, const owngil_deadline *deadline,
+                      PyObject *closed);
 
 /* message_type.c: the attributes of futures that the core must know. A new reference. */
 PyObject *owngil_message_future_names(void);

@@ -2,15 +2,23 @@
 
 #include <stdlib.h>
 
+/* Without a lock, as freeing may take long. */
+static void
+free_all(owngil_message *list)
+{
+    while (list != NULL) {
+        owngil_message *next = list->next;
+        owngil_shared_release(&list->base);
+        list = next;
+    }
+}
+
 static void
 queue_free(owngil_shared *base)
 {
     owngil_queue *self = (owngil_queue *)base;
-    while (self->head != NULL) {
-        owngil_message *message = self->head;
-        self->head = message->next;
-        owngil_shared_release(&message->base);
-    }
+    free_all(self->head);
+    free_all(self->addressed);
     pthread_mutex_destroy(&self->lock);
     free(self);
 }
@@ -157,17 +165,52 @@ wait_in(owngil_queue *self, owngil_waiters *list, owngil_waiter *waiter, const o
     return waiter->done ? waiter->code : code;
 }
 
-/* From here on the lock is not held. */
-
-static void
-free_all(owngil_message *list)
+/* Gets the first message for this receiver, and a reference to it; as get_now(). */
+static bool
+get_addressed(owngil_queue *self, uint64_t receiver, owngil_message **result, owngil_message **cancelled)
 {
-    while (list != NULL) {
-        owngil_message *next = list->next;
-        owngil_shared_release(&list->base);
-        list = next;
+    owngil_message **at = &self->addressed;
+    while (*at != NULL) {
+        owngil_message *message = *at;
+        if (message->receiver != receiver) {
+            at = &message->next;
+            continue;
+        }
+        *at = message->next;
+        message->next = NULL;
+        if (owngil_message_take(message)) {
+            *result = message;
+            return true;
+        }
+        message->next = *cancelled;
+        *cancelled = message;
     }
+    return false;
 }
+
+/* Gives the message to its receiver, or lets it wait for that one. Takes over the reference. */
+static void
+deliver(owngil_queue *self, owngil_message *message)
+{
+    owngil_waiter *receiver = self->receivers.head;
+    while (receiver != NULL && receiver->receiver != message->receiver) {
+        receiver = receiver->next;
+    }
+    if (receiver != NULL && owngil_message_take(message)) { /* cancelled ones go when somebody passes over them */
+        owngil_waiters_remove(&self->receivers, receiver);
+        receiver->item = message;
+        serve(receiver, OWNGIL_OK);
+        return;
+    }
+    owngil_message **at = &self->addressed;
+    while (*at != NULL) {
+        at = &(*at)->next;
+    }
+    message->next = NULL;
+    *at = message;
+}
+
+/* From here on the lock is not held. */
 
 owngil_code
 owngil_queue_put(owngil_queue *self, owngil_message *message, const owngil_deadline *deadline)
@@ -185,14 +228,50 @@ owngil_queue_put(owngil_queue *self, owngil_message *message, const owngil_deadl
 }
 
 owngil_code
+owngil_queue_put_for(owngil_queue *self, uint64_t receiver, owngil_message *message)
+{
+    pthread_mutex_lock(&self->lock);
+    owngil_code code = self->closed ? OWNGIL_CLOSED : OWNGIL_OK;
+    if (code == OWNGIL_OK) {
+        message->receiver = receiver;
+        owngil_shared_acquire(&message->base);
+        deliver(self, message);
+    }
+    pthread_mutex_unlock(&self->lock);
+    return code;
+}
+
+void
+owngil_queue_readdress(owngil_queue *self, uint64_t from, uint64_t to)
+{
+    pthread_mutex_lock(&self->lock);
+    owngil_message *list = self->addressed;
+    self->addressed = NULL;
+    while (list != NULL) {
+        owngil_message *message = list;
+        list = message->next;
+        message->receiver = message->receiver == from ? to : message->receiver;
+        deliver(self, message);
+    }
+    pthread_mutex_unlock(&self->lock);
+}
+
+owngil_code
 owngil_queue_get(owngil_queue *self, owngil_message **result, const owngil_deadline *deadline)
 {
-    owngil_code code;
+    return owngil_queue_get_for(self, 0, result, deadline);
+}
+
+owngil_code
+owngil_queue_get_for(owngil_queue *self, uint64_t receiver, owngil_message **result, const owngil_deadline *deadline)
+{
+    owngil_code code = OWNGIL_OK;
     owngil_message *cancelled = NULL;
 
     *result = NULL;
     pthread_mutex_lock(&self->lock);
-    bool done = get_now(self, result, &cancelled, &code);
+    bool done = (self->addressed != NULL && get_addressed(self, receiver, result, &cancelled))
+                || get_now(self, result, &cancelled, &code);
     if (done || owngil_deadline_is_now(deadline)) {
         code = done ? code : OWNGIL_TIMEOUT;
         pthread_mutex_unlock(&self->lock);
@@ -200,6 +279,7 @@ owngil_queue_get(owngil_queue *self, owngil_message **result, const owngil_deadl
     else {
         owngil_waiter waiter;
         owngil_waiter_init(&waiter, NULL);
+        waiter.receiver = receiver;
         code = wait_in(self, &self->receivers, &waiter, deadline);
         *result = waiter.item;
     }
@@ -260,7 +340,12 @@ void
 owngil_queue_put_back(owngil_queue *self, owngil_message *message)
 {
     pthread_mutex_lock(&self->lock);
-    if (self->receivers.length > 0) { /* then the queue is empty */
+    if (message->receiver != 0) {
+        owngil_message_untake(message);
+        message->next = self->addressed;
+        self->addressed = message;
+    }
+    else if (self->receivers.length > 0) { /* then the queue is empty */
         hand_over(self, message);
     }
     else {

@@ -16,6 +16,7 @@ typedef struct {
     pthread_mutex_t lock;    /* guards everything below; a leaf: nothing else is locked while it is held */
     owngil_message *head, *tail;
     size_t length;
+    owngil_message *addressed; /* those for one receiver only, first in first out; `length` does not count them */
     size_t maxsize;          /* 0: unbounded */
     uint64_t places;         /* messages that came so far */
     bool closed;
@@ -36,6 +37,21 @@ owngil_code owngil_queue_put(owngil_queue *self, owngil_message *message, const 
 /* Takes the first message that nobody cancelled; the caller owns the reference. OK, CLOSED (and empty), TIMEOUT or
  * INTERRUPTED. */
 owngil_code owngil_queue_get(owngil_queue *self, owngil_message **message, const owngil_deadline *deadline);
+
+/* Messages for one receiver.
+ *
+ * A receiver may have a number, not 0. What is put for that number waits for it alone, and it gets that first.
+ */
+
+/* As owngil_queue_get, for the receiver of that number; 0: for any. */
+owngil_code owngil_queue_get_for(owngil_queue *self, uint64_t receiver, owngil_message **message,
+                                 const owngil_deadline *deadline);
+
+/* Puts the message for one receiver, however many are in the queue. OK or CLOSED. */
+owngil_code owngil_queue_put_for(owngil_queue *self, uint64_t receiver, owngil_message *message);
+
+/* Lets `to` have what waits for `from`, which is gone; even in a queue that is closed. */
+void owngil_queue_readdress(owngil_queue *self, uint64_t from, uint64_t to);
 
 /* Answers.
  *

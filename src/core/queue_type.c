@@ -181,17 +181,59 @@ queue_put(PyObject *self, PyObject *const *args, Py_ssize_t count)
     return owngil_wrap(state->message_type, &message->base);
 }
 
+PyDoc_STRVAR(queue_put_for_doc,
+"put_for(receiver, kind, id, parts, /)\n--\n\n"
+"Put a message that only the worker with the number `receiver` gets, before all others, and return it.");
+
+static PyObject *
+queue_put_for(PyObject *self, PyObject *args)
+{
+    unsigned long long receiver, id;
+    int kind;
+    PyObject *parts;
+    if (!PyArg_ParseTuple(args, "KiKO:put_for", &receiver, &kind, &id, &parts)) {
+        return NULL;
+    }
+    owngil_state *state = owngil_state_of(Py_TYPE(self));
+    owngil_message *message = owngil_message_from_parts(state, kind, id, parts);
+    if (message == NULL) {
+        return NULL;
+    }
+    owngil_code code = owngil_queue_put_for(queue_of(self), receiver + 1, message);
+    if (code != OWNGIL_OK) {
+        owngil_shared_release(&message->base);
+        return owngil_errors_raise(code, state->queue_closed);
+    }
+    return owngil_wrap(state->message_type, &message->base);
+}
+
+PyDoc_STRVAR(queue_readdress_doc,
+"readdress(gone, receiver, /)\n--\n\n"
+"Let the worker `receiver` have the messages that were put for `gone`.");
+
+static PyObject *
+queue_readdress(PyObject *self, PyObject *args)
+{
+    unsigned long long from, to;
+    if (!PyArg_ParseTuple(args, "KK:readdress", &from, &to)) {
+        return NULL;
+    }
+    owngil_queue_readdress(queue_of(self), from + 1, to + 1);
+    Py_RETURN_NONE;
+}
+
 int
-owngil_queue_wait(owngil_queue *queue, owngil_message **message, const owngil_deadline *deadline, PyObject *closed)
+owngil_queue_wait(owngil_queue *queue, uint64_t receiver, owngil_message **message, const owngil_deadline *deadline,
+                  PyObject *closed)
 {
     /* What is there already is had without letting go of the GIL, for which others wait. */
-    owngil_code code = owngil_queue_get(queue, message, &owngil_deadline_now);
+    owngil_code code = owngil_queue_get_for(queue, receiver, message, &owngil_deadline_now);
     int again = 0;
     if (code == OWNGIL_TIMEOUT && !owngil_deadline_is_now(deadline)) {
         do {
             owngil_wait_begin();
             Py_BEGIN_ALLOW_THREADS
-            code = owngil_queue_get(queue, message, deadline);
+            code = owngil_queue_get_for(queue, receiver, message, deadline);
             Py_END_ALLOW_THREADS
             again = owngil_wait_end(code);
         } while (again > 0);
@@ -222,7 +264,7 @@ queue_get(PyObject *self, PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     owngil_message *message = NULL;
-    if (owngil_queue_wait(queue_of(self), &message, &deadline, state->queue_closed) < 0) {
+    if (owngil_queue_wait(queue_of(self), 0, &message, &deadline, state->queue_closed) < 0) {
         return NULL;
     }
     PyObject *parts = owngil_message_to_parts(state, message, writable != 0);
@@ -274,6 +316,8 @@ queue_length(PyObject *self)
 
 static PyMethodDef queue_methods[] = {
     {"put", (PyCFunction)(void (*)(void))queue_put, METH_FASTCALL, queue_put_doc},
+    {"put_for", queue_put_for, METH_VARARGS, queue_put_for_doc},
+    {"readdress", queue_readdress, METH_VARARGS, queue_readdress_doc},
     {"get", (PyCFunction)(void (*)(void))queue_get, METH_FASTCALL, queue_get_doc},
     {"receive", (PyCFunction)(void (*)(void))owngil_queue_receive, METH_FASTCALL, queue_receive_doc},
     {"begin_receive", (PyCFunction)(void (*)(void))owngil_queue_begin_receive, METH_FASTCALL, queue_begin_receive_doc},

@@ -52,7 +52,7 @@ owngil_queue_receive(PyObject *self, PyObject *const *args, Py_ssize_t count)
     }
     owngil_queue *queue = queue_of(self);
     owngil_message *message = NULL;
-    if (owngil_queue_wait(queue, &message, &deadline, state->queue_closed) < 0) {
+    if (owngil_queue_wait(queue, 0, &message, &deadline, state->queue_closed) < 0) {
         return NULL;
     }
     return wrap_transfer(state, owngil_transfer_received(queue, message));

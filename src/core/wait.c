@@ -49,6 +49,7 @@ owngil_waiter_init(owngil_waiter *self, void *item)
 {
     self->next = self->previous = NULL;
     self->wakeup = NULL;
+    self->receiver = 0;
     self->done = false;
     self->code = OWNGIL_OK;
     self->item = item;

@@ -17,6 +17,7 @@ typedef struct owngil_waiter {
     struct owngil_waiter *next, *previous;
     sem_t sem;
     struct owngil_wakeup *wakeup; /* NULL: a thread sleeps on `sem`; else whom to tell instead, see wakeup.h */
+    uint64_t receiver; /* who waits for a message, 0: nobody in particular; constant */
     bool done;       /* guarded by the queue's mutex: somebody has served this waiter */
     owngil_code code;/* what became of it, once done */
     void *item;      /* what is handed over, in either direction */

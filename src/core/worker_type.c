@@ -15,15 +15,19 @@ worker_of(PyObject *self)
 }
 
 PyDoc_STRVAR(interrupt_doc,
-"interrupt()\n--\n\n"
-"Raise KeyboardInterrupt in the task that the worker is running, if any; return before it arrives there.");
+"interrupt(task=0, /)\n--\n\n"
+"Raise KeyboardInterrupt in the task that the worker is running, if any, or if it is `task`; return before it arrives there.");
 
 static PyObject *
-worker_interrupt(PyObject *self, PyObject *Py_UNUSED(unused))
+worker_interrupt(PyObject *self, PyObject *args)
 {
     owngil_worker *worker = worker_of(self);
+    unsigned long long only = 0;
+    if (!PyArg_ParseTuple(args, "|K:interrupt", &only)) {
+        return NULL;
+    }
     uint64_t task = atomic_load(&worker->task);
-    if (task != 0) {
+    if (task != 0 && (only == 0 || only == task)) {
         int error = owngil_interp_interrupt(worker, task);
         if (error != 0) {
             errno = error;
@@ -72,7 +76,7 @@ worker_get_task(PyObject *self, void *Py_UNUSED(closure))
 }
 
 static PyMethodDef worker_methods[] = {
-    {"interrupt", worker_interrupt, METH_NOARGS, interrupt_doc},
+    {"interrupt", worker_interrupt, METH_VARARGS, interrupt_doc},
     {"stop", worker_stop, METH_NOARGS, stop_doc},
     {"join", worker_join, METH_NOARGS, join_doc},
     {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
@@ -185,7 +189,8 @@ take_task(PyObject *module, PyObject *Py_UNUSED(unused))
     owngil_state *state = PyModule_GetState(module);
     owngil_worker *worker = require_current();
     owngil_message *message = NULL;
-    if (worker == NULL || owngil_queue_wait(worker->tasks, &message, &owngil_deadline_never, state->queue_closed) < 0) {
+    if (worker == NULL
+        || owngil_queue_wait(worker->tasks, worker->number + 1, &message, &owngil_deadline_never, state->queue_closed) < 0) {
         return NULL;
     }
     PyObject *parts = owngil_message_to_parts(state, message, false);

@@ -21,6 +21,7 @@ else:
     from owngil._dispatch import BrokenPoolError
     from owngil._errors import ChannelClosed, IsolationError, RemoteError, RemoteTraceback
     from owngil._interpreter import Interpreter
+    from owngil._local import worker_local
     from owngil._pool import Pool
     from owngil._progress import track
     from owngil._shared_arrays import empty, full, share, zeros
@@ -50,5 +51,6 @@ __all__ = [
     "share",
     "to_interpreter",
     "track",
+    "worker_local",
     "zeros",
 ]

@@ -56,6 +56,8 @@ class Dispatcher:
         Runs in each worker before its first task, with `initargs`.
     max_tasks : int, optional
         After so many tasks a worker ends, and another takes its place.
+    preload : tuple of str, optional
+        Modules that each worker imports before all else.
     """
 
     def __init__(
@@ -66,16 +68,19 @@ class Dispatcher:
         initializer: Callable[..., object] | None = None,
         initargs: tuple[object, ...] = (),
         max_tasks: int | None = None,
+        preload: tuple[str, ...] = (),
     ) -> None:
         self._max_workers = max_workers
         self._name = name
         self._initializer = None if initializer is None else (initializer, initargs)
         self._max_tasks = max_tasks
+        self._preload = preload
         self._tasks = _core.Queue(last_first=True)  # an idle worker stays idle, a busy one warm
         self.replies = _core.Queue()
         # Guards what follows. Reentrant: a signal handler or a finalizer may come in at any point.
         self._lock = threading.RLock()
         self._pending: dict[int, TaskFuture] = {}
+        self._addressed: dict[TaskFuture, int] = {}  # those for one worker, and its number
         self._workers: dict[int, _core.Worker] = {}
         self.sources: set[Source] = set()
         self._task_ids = count(1)
@@ -131,6 +136,36 @@ class Dispatcher:
                     raise
             return future
 
+    def submit_to_each(self, parts: _wire.Parts) -> list[TaskFuture]:
+        """Queue a call once for each worker, in the order of their numbers; start those that are missing."""
+        futures: list[TaskFuture] = []
+        with self._lock:
+            if self._broken is not None:
+                raise BrokenPoolError(self._broken)
+            try:
+                if self._tasks.closed or self._closed:
+                    raise _core.QueueClosed
+                self._start_missing()
+                for number in sorted(self._workers):
+                    task = next(self._task_ids)
+                    future = TaskFuture(self, task, self._on_addressed_done)
+                    self._pending[task] = future
+                    self._addressed[future] = number
+                    futures.append(future)
+                    future._message = self._tasks.put_for(number, CALL, task, parts)
+            except BaseException as error:
+                for future in futures:
+                    self.forget(future._task)
+                    if not future.cancel():
+                        self._addressed.pop(future, None)
+                if isinstance(error, _core.QueueClosed):
+                    raise RuntimeError("no task can be submitted: the workers are closed") from None
+                raise
+        return futures
+
+    def _on_addressed_done(self, future: TaskFuture) -> None:
+        self._addressed.pop(future, None)
+
     def forget(self, task: int) -> None:
         """Drop a task that is cancelled, or has its result."""
         self._pending.pop(task, None)
@@ -141,6 +176,11 @@ class Dispatcher:
             self._start_worker()
         return self._started.result()
 
+    def start_all(self) -> None:
+        """Start all workers that are missing, and wait for none."""
+        with self._lock:
+            self._start_missing()
+
     @property
     def busy(self) -> bool:
         """Whether any worker is running a task."""
@@ -150,6 +190,11 @@ class Dispatcher:
         """Raise KeyboardInterrupt in every task that is running."""
         for worker in list(self._workers.values()):
             worker.interrupt()
+
+    def interrupt_task(self, future: TaskFuture) -> None:
+        """Raise KeyboardInterrupt in this task if it is running; in no other."""
+        for worker in list(self._workers.values()):
+            worker.interrupt(future._task)
 
     # The end
 
@@ -222,12 +267,17 @@ class Dispatcher:
 
     # Workers
 
-    def _start_worker(self) -> None:
+    def _start_missing(self) -> None:
+        while len(self._workers) < self._max_workers:
+            self._start_worker()
+
+    def _start_worker(self) -> int:
+        """Start a worker and return its number."""
         isolation.prepare_main()
         number = next(self._numbers)
         name = self._name(number)
         setup = _wire.dumps(
-            (settings_of_caller(), self._max_workers, self._max_tasks, self._initializer),
+            (settings_of_caller(), self._max_workers, self._max_tasks, self._preload, self._initializer),
             "the initializer cannot be sent to a worker",
         )
         # Only the path is needed before the import hook is there; repr() of a str is plain source.
@@ -239,6 +289,7 @@ class Dispatcher:
             self._collector = collector
             live.add(self)
         self._workers[number] = _core.start_worker(name, number, bootstrap, setup, self._tasks, self.replies)
+        return number
 
     def _on_exit(self, number: int, joinable: bool) -> None:
         """Account for a worker that is gone, and replace it if tasks wait."""
@@ -249,14 +300,21 @@ class Dispatcher:
                 isolation.restore_threads()
         with self._lock:
             self._workers.pop(number, None)
+            left = [future for future, receiver in self._addressed.items() if receiver == number]
             failure = None
-            if self._broken is None and len(self._tasks) > 0 and len(self._workers) < self._max_workers:
+            wanted = bool(left) or len(self._tasks) > 0
+            if self._broken is None and wanted and len(self._workers) < self._max_workers:
                 try:
-                    self._start_worker()
+                    heir = self._start_worker()
                 except Exception as error:
                     failure = str(error)
-        if failure is not None and not self._workers:
-            self._break(failure)
+                else:
+                    self._tasks.readdress(number, heir)
+                    self._addressed.update(dict.fromkeys(left, heir))
+        if failure is not None:
+            self._fail([future for future in left if future._message is not None and future._message.cancel()], failure)
+            if not self._workers:
+                self._break(failure)
 
     def _done(self) -> bool:
         if self._workers or not self._tasks.closed:

@@ -2,13 +2,14 @@
 
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from itertools import count
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from owngil import _wire
+from owngil._broadcast import results_of_each
 from owngil._dispatch import Dispatcher
 from owngil._map import MapCalls
 from owngil.isolation import usable_cores
@@ -39,13 +40,17 @@ class Pool(Executor):
         Arguments of `initializer`.
     max_tasks_per_child : int, optional
         After so many tasks a worker is replaced by a new one. Default: never.
+    preload : sequence of str, optional
+        Names of modules that each worker imports before all else, ``["numpy", "scipy.stats"]`` for one. With it, all
+        `max_workers` workers start at once and import at the same time, and nobody waits for it but the first tasks. If
+        a module cannot be imported, the pool is broken, as by `initializer`.
 
     Raises
     ------
     ValueError
         If `max_workers` or `max_tasks_per_child` is below 1.
     TypeError
-        If `initializer` is not callable.
+        If `initializer` is not callable, or `preload` is no sequence of names.
 
     Notes
     -----
@@ -66,6 +71,7 @@ class Pool(Executor):
         initializer: Callable[..., object] | None = None,
         initargs: tuple[object, ...] = (),
         max_tasks_per_child: int | None = None,
+        preload: Sequence[str] = (),
     ) -> None:
         if max_workers is None:
             max_workers = usable_cores()
@@ -75,6 +81,8 @@ class Pool(Executor):
             raise ValueError(f"max_tasks_per_child must be 1 or more, not {max_tasks_per_child}")
         if initializer is not None and not callable(initializer):
             raise TypeError(f"initializer must be callable, not {type(initializer).__name__}")
+        if isinstance(preload, str) or not all(isinstance(name, str) for name in preload):
+            raise TypeError(f"preload must be a sequence of module names, such as ['numpy'], not {preload!r}")
         prefix = thread_name_prefix or f"pool-{next(_names)}"
         self._max_workers = max_workers
         self._dispatcher = Dispatcher(
@@ -83,10 +91,13 @@ class Pool(Executor):
             initializer=initializer,
             initargs=initargs,
             max_tasks=max_tasks_per_child,
+            preload=tuple(preload),
         )
         # A pool that nobody refers to any more ends when its tasks are done.
         self._finalizer = weakref.finalize(self, self._dispatcher.close)
         self._finalizer.atexit = False  # the dispatcher sees to that itself
+        if preload:
+            self._dispatcher.start_all()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Queue the call ``fn(*args, **kwargs)`` and return its future.
@@ -165,6 +176,41 @@ class Pool(Executor):
             chunksize = 1
         calls = MapCalls(self._dispatcher, self._max_workers, fn, iterables, chunksize, buffersize, ordered, progress)
         return calls.results(deadline)
+
+    def broadcast(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> list[T]:
+        """Call ``fn(*args, **kwargs)`` once in every worker, wait for all, and return their results.
+
+        Workers that have not started yet are started, so that there are `max_workers`. Each runs the call when it has
+        done the task it is at, before those that wait.
+
+        Returns
+        -------
+        list
+            What each worker returned, in the order of the workers' numbers.
+
+        Raises
+        ------
+        Exception
+            What the call raised in the first worker, in that order, in which it raised; when it has ended in all.
+        TypeError, pickle.PicklingError
+            If `fn` or an argument cannot be pickled.
+        BrokenPoolError
+            If a worker could not start or its initializer failed.
+        RuntimeError
+            If the pool is shut down.
+
+        Notes
+        -----
+        Ctrl-C while waiting interrupts the call everywhere. A worker that takes the place of another later, by
+        `max_tasks_per_child`, has not run it: what every worker needs belongs into `initializer` or `worker_local`.
+
+        Examples
+        --------
+        >>> with owngil.Pool(2) as pool:
+        ...     pool.broadcast(pow, 2, 10)
+        [1024, 1024]
+        """
+        return results_of_each(self._dispatcher, self._dispatcher.submit_to_each(_wire.dumps_call(fn, args, kwargs)))
 
     def interrupt(self) -> None:
         """Raise KeyboardInterrupt in every task that is running; see `Interpreter.interrupt`."""

@@ -34,6 +34,7 @@ _PLACES = {
     "share": "_shared_arrays",
     "to_interpreter": "_default",
     "track": "_progress",
+    "worker_local": "_local",
     "zeros": "_shared_arrays",
 }
 

@@ -18,7 +18,7 @@ from owngil._chunks import Chunks
 from owngil._core import Block, dumps_plain, dumps_plain_call
 from owngil._pickler import Handle, Pickler, loading
 
-__all__ = ["Parts", "describe_callable", "dumps", "dumps_call", "dumps_result", "loads", "loads_call"]
+__all__ = ["Parts", "SavedCall", "describe_callable", "dumps", "dumps_call", "dumps_result", "loads", "loads_call"]
 
 type Parts = tuple[Block | Handle | bytes, ...]
 # An exception of a worker: its type's name, its text, its traceback as text; pickled, or None and why that cannot be.
@@ -141,11 +141,14 @@ def loads(parts: Parts) -> Any:
     if type(stream) is bytes and stream[0] != _PICKLE_MARK:
         return marshal.loads(stream)
     rest = parts[1:]
-    buffers = [part for part in rest if type(part) is Block]
+    return _unpickle(stream, [p for p in rest if type(p) is Block], [p for p in rest if type(p) is not Block])
+
+
+def _unpickle(stream: Any, buffers: list[Any], handles: list[Any]) -> Any:
     outer = getattr(loading, "handles", None)
-    loading.handles = [part for part in rest if type(part) is not Block]
+    loading.handles = handles
     try:
-        return pickle.loads(stream, buffers=buffers)  # type: ignore[arg-type]
+        return pickle.loads(stream, buffers=buffers)
     finally:
         loading.handles = outer
 
@@ -159,3 +162,28 @@ def loads_call(parts: Parts) -> tuple[Callable[..., Any], tuple[Any, ...], dict[
     name, function, args = call
     module = sys.modules.get(name) or import_module(name)
     return getattr(module, function), args, {}
+
+
+class SavedCall:
+    """A call that was taken apart once, and may be sent and rebuilt any number of times."""
+
+    __slots__ = ("_buffers", "_handles", "_stream")
+
+    def __init__(self, parts: Parts) -> None:
+        self._stream: Any = parts[0]
+        self._buffers: list[Any] = [part for part in parts[1:] if type(part) is Block]
+        self._handles: list[Any] = [part for part in parts[1:] if type(part) is not Block]
+
+    def __getstate__(self) -> tuple[Any, list[pickle.PickleBuffer], list[Any]]:
+        stream = self._stream if type(self._stream) is bytes else pickle.PickleBuffer(self._stream)
+        return stream, list(map(pickle.PickleBuffer, self._buffers)), self._handles
+
+    def __setstate__(self, state: tuple[Any, list[Any], list[Any]]) -> None:
+        self._stream, self._buffers, self._handles = state
+
+    def load(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """Return the function, the arguments and the keyword arguments."""
+        if type(self._stream) is bytes and self._stream[0] != _PICKLE_MARK:
+            return loads_call((self._stream,))
+        fn, args, kwargs = _unpickle(self._stream, self._buffers, self._handles)
+        return fn, args, kwargs

@@ -65,16 +65,29 @@ def _serve(name: str, max_tasks: int | None) -> None:
         done += 1
 
 
+def _import_all(modules: Sequence[str], worker: str) -> None:
+    from importlib import import_module
+
+    for module in modules:
+        try:
+            import_module(module)
+        except BaseException as error:
+            kind = type(error).__qualname__
+            raise ImportError(f"'{module}' cannot be preloaded in worker '{worker}': {kind}: {error}") from error
+
+
 def main() -> None:
     """Live as a worker: start up, serve, flush."""
     name, number, setup, _, replies = _core.worker_setup()
     threading.current_thread().name = name
     sys.stdout = text_output(Output(replies, STDOUT, number, 1))
     sys.stderr = text_output(Output(replies, STDERR, number, 2))
-    settings, pool_size, max_tasks, initializer = _wire.loads(setup)
+    settings, pool_size, max_tasks, preload, initializer = _wire.loads(setup)
     del setup
     isolation.set_pool_size(pool_size)
     _apply(settings)
+    if preload:
+        _import_all(preload, name)
     if initializer is not None:
         fn, args = initializer
         fn(*args)
