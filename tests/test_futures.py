@@ -1,5 +1,6 @@
 """Futures of tasks: whoever waits for a result gets it, whichever way the answer takes."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -182,36 +183,79 @@ def test_a_signal_while_rebuilding_loses_nothing(pool, error):
     assert pool.submit(abs, -1).result() == 1
 
 
-def test_an_interrupt_after_rebuilding_leaves_nobody_waiting(pool, monkeypatch):
+class Insistent:
+    """A task's message for whose answer threads wait asleep, and again if another one looked whether they do."""
+
+    def __init__(self, future):
+        self._future = future
+        self._message = future._message
+        self.is_awaited = threading.Event()
+
+    def __getattr__(self, name):
+        return getattr(self._message, name)
+
+    def await_answer(self, replies, future, loads, timeout):
+        for _ in range(5):  # a thread looks a little before it sleeps, unless that was in vain some times
+            with contextlib.suppress(TimeoutError):
+                self._message.await_answer(replies, future, loads, 0)
+        self.is_awaited.set()
+        while self._future._state == "PENDING":  # done() would make a condition
+            if self._message.await_answer(replies, future, loads, timeout):
+                return True
+        return False
+
+
+def _wait_until_somebody_waits(replies, future):
+    while True:
+        try:
+            return future._message._message.await_answer(replies, future, None, 0)
+        except TimeoutError:
+            os.sched_yield()
+
+
+def _settle_down(pool):
+    """Return when the collector waits, and nothing more will come to it."""
+    while True:
+        future = pool.submit(abs, -1)
+        assert future.result() == 1
+        if future._made_condition is None:  # the answer was handed to this thread, which is so when the collector waits
+            return
+
+
+def test_an_interrupt_after_rebuilding_leaves_nobody_waiting(monkeypatch):
     def second_waits():
-        if threading.current_thread() is threading.main_thread() and not results:
+        if threading.current_thread() is threading.main_thread() and not second.ident:
             second.start()
-            while True:
-                try:
-                    return message.await_answer(pool._dispatcher.replies, future, None, 0)
-                except TimeoutError:  # nobody else waits yet
-                    os.sched_yield()
-        return None
+            _wait_until_somebody_waits(pool._dispatcher.replies, future)
+
+    def open_gate():
+        future._message.is_awaited.wait()
+        _wait_until_somebody_waits(pool._dispatcher.replies, future)
+        gate.send(None)
 
     def interrupt(dispatcher, task):
         raise KeyboardInterrupt
 
     results, gate = [], _gate()
-    future = pool.submit(lambda gate: gate.recv() or Observed(), gate)
-    message = future._message
-    second = threading.Thread(target=lambda: results.append(future.result()), daemon=True)
-    _observers.append(second_waits)
-    threading.Timer(0.1, gate.send, [None]).start()  # when this thread waits: else the answer may take the other way
-    monkeypatch.setattr(Dispatcher, "forget", interrupt)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            future.result()
-    finally:
-        _observers.clear()
-    second.join(30)
-    assert results == ["rebuilt"]
-    monkeypatch.undo()
-    pool._dispatcher.forget(future._task)
+    with owngil.Pool(1) as pool:
+        _settle_down(pool)
+        future = pool.submit(lambda gate: gate.recv() or Observed(), gate)
+        future._message = Insistent(future)
+        second = threading.Thread(target=lambda: results.append(future.result()), daemon=True)
+        opener = threading.Thread(target=open_gate, daemon=True)
+        _observers.append(second_waits)
+        opener.start()
+        with monkeypatch.context() as patched:
+            patched.setattr(Dispatcher, "forget", interrupt)
+            try:
+                with pytest.raises(KeyboardInterrupt):
+                    future.result()
+            finally:
+                _observers.clear()
+        second.join(30)
+        assert results == ["rebuilt"]
+        opener.join()
+        pool._dispatcher.forget(future._task)
 
 
 def test_there_is_one_condition_even_if_a_signal_handler_asks_for_it(monkeypatch):
