@@ -31,13 +31,13 @@ def steps_of_worker():
     """Measure a worker's steps; runs in one."""
     from os.path import basename
 
-    from owngil import _core, _wire, _worker
+    from owngil import _core, _output, _wire
 
     call = _wire.dumps_call(basename, ("a",), {})
     return {
         "worker: rebuild the call": step(_wire.loads_call, call),
         "worker: write the result": step(_wire.dumps_result, 1, basename),
-        "worker: flush stdout and stderr": step(_worker._flush),
+        "worker: flush stdout and stderr": step(_output.flush),
         "worker: note the task's number": step(_core.run_task, 1, int),
     }
 

@@ -58,6 +58,8 @@ class Dispatcher:
         After so many tasks a worker ends, and another takes its place.
     preload : tuple of str, optional
         Modules that each worker imports before all else.
+    prefix : bool, optional
+        Whether the worker's name stands before each line that it prints.
     """
 
     def __init__(
@@ -69,12 +71,14 @@ class Dispatcher:
         initargs: tuple[object, ...] = (),
         max_tasks: int | None = None,
         preload: tuple[str, ...] = (),
+        prefix: bool = False,
     ) -> None:
         self._max_workers = max_workers
         self._name = name
         self._initializer = None if initializer is None else (initializer, initargs)
         self._max_tasks = max_tasks
         self._preload = preload
+        self._prefix = prefix
         self._tasks = _core.Queue(last_first=True)  # an idle worker stays idle, a busy one warm
         self.replies = _core.Queue()
         # Guards what follows. Reentrant: a signal handler or a finalizer may come in at any point.
@@ -373,7 +377,7 @@ class Dispatcher:
         if kind in (RESULT, ERROR):
             self.resolve(kind, number, parts)
         elif kind in (STDOUT, STDERR):
-            show(sys.stdout if kind == STDOUT else sys.stderr, parts)
+            show(kind, (id(self), number), f"[{self._name(number)}] " if self._prefix else "", parts)
         elif kind == READY:
             worker = self._workers.get(number)
             if worker is None:  # _start_worker() has not returned yet

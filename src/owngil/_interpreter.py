@@ -29,6 +29,8 @@ class Interpreter:
     name : str, optional
         Shown in tracebacks, and by the operating system as the thread's name (15 bytes of it).
         Default: ``"interpreter-1"`` and so on.
+    prefix : bool, optional
+        Whether its name stands before each line that it prints: ``[interpreter-1] text``.
 
     Raises
     ------
@@ -53,10 +55,10 @@ class Interpreter:
     1024
     """
 
-    def __init__(self, name: str | None = None) -> None:
+    def __init__(self, name: str | None = None, *, prefix: bool = False) -> None:
         self._name = f"interpreter-{next(_names)}" if name is None else str(name)
         fixed = self._name  # a reference to self would keep it alive
-        self._dispatcher = Dispatcher(1, lambda number: fixed)
+        self._dispatcher = Dispatcher(1, lambda number: fixed, prefix=prefix)
         self._finalizer = weakref.finalize(self, self._dispatcher.close)
         self._finalizer.atexit = False  # the dispatcher sees to that itself
         self._id = self._dispatcher.start()

@@ -1,72 +1,214 @@
-"""How output gets from a worker to the caller: its streams there, and what the dispatcher does with their messages."""
+"""How output gets from a worker to the caller: its streams there, and what the dispatcher does with their messages.
+
+A worker sends whole lines, as they are complete. The beginning of a line goes when it is flushed explicitly, when a
+carriage return is in it (progress bars), and when the task ends. Such a line is its worker's until it is complete or
+the task has ended: what another worker writes meanwhile starts a line of its own.
+"""
 
 import contextlib
 import io
 import sys
-from codecs import getincrementaldecoder
-from collections.abc import Iterable
+import weakref
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from owngil import _core
+from owngil._protocol import STDERR, STDOUT
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["Output", "flush", "show", "text_output"]
+__all__ = ["Output", "flush", "install", "show"]
+
+# In the worker
 
 
 class Output(io.BufferedIOBase):
-    """The bytes under a worker's sys.stdout or sys.stderr; each write becomes a message to the dispatcher."""
+    """The bytes under a worker's sys.stdout or sys.stderr; each line becomes a message to the dispatcher."""
 
-    def __init__(self, replies: _core.Queue, kind: int, number: int, fd: int) -> None:
+    __slots__ = ("_kind", "_number", "_replies", "is_open", "name", "pending")
+
+    def __init__(self, replies: _core.Queue, kind: int, number: int) -> None:
         self._replies = replies
         self._kind = kind
         self._number = number
-        self._fd = fd
-        self.name = "<stdout>" if fd == 1 else "<stderr>"
-        self._decoder = getincrementaldecoder("utf-8")("surrogatepass")
+        self.name = "<stdout>" if kind == STDOUT else "<stderr>"
+        self.pending: list[bytes] = []  # what there is of the current line, and is not sent
+        self.is_open = False  # the beginning of a line was sent
 
     def writable(self) -> bool:
         return True
 
     def fileno(self) -> int:
         """Return the process's own descriptor: for child processes, whose output cannot come through here."""
-        return self._fd
+        return 1 if self._kind == STDOUT else 2
 
     def write(self, data: "ReadableBuffer", /) -> int:
         raw = bytes(data)
-        try:
-            text = self._decoder.decode(raw)
-        except UnicodeDecodeError:
-            self._decoder.reset()
-            text = raw.decode("utf-8", "backslashreplace")
-        if text:
-            with contextlib.suppress(_core.QueueClosed):  # nobody listens any more
-                self._replies.put(self._kind, self._number, (_core.Block(text.encode("utf-8", "surrogatepass")),))
+        end = raw.rfind(b"\n") + 1
+        if b"\r" in raw[end:]:
+            end = len(raw)
+        if end == 0:
+            if raw:
+                self.pending.append(raw)
+            return len(raw)
+        pending = self.pending
+        self.pending = [raw[end:]] if end < len(raw) else []
+        pending.append(raw[:end])
+        self._send(b"".join(pending))
         return len(raw)
 
+    def flush(self) -> None:
+        """Send the beginning of a line."""
+        if self.pending:
+            text = b"".join(self.pending)
+            end = len(text) - _count_incomplete(text)
+            self.pending = [text[end:]] if end < len(text) else []
+            self._send(text[:end])
 
-def text_output(output: Output) -> io.TextIOWrapper:
-    return io.TextIOWrapper(output, encoding="utf-8", errors="surrogatepass", newline="\n", line_buffering=True)
+    def end_line(self) -> None:
+        """Send what there is of a line, and that nobody will go on with it."""
+        pending = self.pending
+        self.pending = []
+        self._send(b"".join(pending))
+        if self.is_open:
+            self.is_open = False
+            self._put(())
+
+    def _send(self, text: bytes) -> None:
+        if text:
+            self.is_open = text[-1] != 0x0A
+            self._put((_core.Block(text),))
+
+    def _put(self, parts: tuple[_core.Block, ...]) -> None:
+        with contextlib.suppress(_core.QueueClosed):  # nobody listens any more
+            self._replies.put(self._kind, self._number, parts)
+
+
+def _count_incomplete(text: bytes) -> int:
+    """Return how many bytes at the end are the beginning of a character in UTF-8."""
+    for count in range(1, min(len(text), 3) + 1):
+        byte = text[-count]
+        if byte >= 0xC0:
+            return count if count < (2 if byte < 0xE0 else 3 if byte < 0xF0 else 4) else 0
+        if byte < 0x80:
+            break
+    return 0
+
+
+def _text_output(output: Output) -> io.TextIOWrapper:
+    # Writing through, so that nothing is left here when a task ends, and only explicit flushes get to the output.
+    stream = io.TextIOWrapper(output, encoding="utf-8", errors="surrogatepass", newline="\n", write_through=True)
+    reconfigure = stream.reconfigure
+
+    def checked(*, errors: str | None = None, newline: str | None = "\n", **_: object) -> None:
+        """As TextIOWrapper.reconfigure, but for how text gets to the caller."""
+        reconfigure(errors=errors, newline=newline)
+
+    stream.reconfigure = checked  # type: ignore[method-assign]
+    return stream
+
+
+_out_stream: io.TextIOWrapper  # a task may put others into sys, and let go of these
+_err_stream: io.TextIOWrapper
+_out: Output
+_err: Output
+
+
+def install(replies: _core.Queue, number: int) -> None:
+    """Make the worker's sys.stdout and sys.stderr."""
+    global _out, _err, _out_stream, _err_stream
+    _out, _err = Output(replies, STDOUT, number), Output(replies, STDERR, number)
+    sys.stdout = _out_stream = _text_output(_out)
+    sys.stderr = _err_stream = _text_output(_err)
 
 
 def flush() -> None:
+    """Send what a task has left in the worker's streams."""
     # A task may have put anything there, or closed it: that is no reason to lose its result.
-    try:  # noqa: SIM105 - contextlib.suppress() would cost more than the flush
-        sys.stdout.flush()
+    try:  # contextlib.suppress() would cost more than all the rest
+        if sys.stdout is not _out_stream:
+            sys.stdout.flush()
     except BaseException:
         pass
-    try:  # noqa: SIM105
-        sys.stderr.flush()
+    try:
+        if sys.stderr is not _err_stream:
+            sys.stderr.flush()
     except BaseException:
         pass
+    if _out.pending or _out.is_open:
+        _out.end_line()
+    if _err.pending or _err.is_open:
+        _err.end_line()
 
 
-def show(stream: Any, parts: Iterable[Any]) -> None:
-    """Write a worker's output to the caller's stream, whatever that is by now."""
+# At the caller
+
+
+class _Line:
+    """What a stream's last line is, as far as workers wrote it."""
+
+    def __init__(self) -> None:
+        self.stream: Callable[[], Any] = lambda: None  # weakly: one that was replaced may go
+        self.worker: object = None  # whose line it is, if it is not complete
+        self.is_held = False  # that worker may go on with it
+        self.is_start = True  # what comes next is seen at a line's start
+
+
+_lines = {STDOUT: _Line(), STDERR: _Line()}
+
+
+def _arrange(line: _Line, worker: object, prefix: str, text: str) -> str:
+    """Return `text` as it goes to the caller's stream: with prefixes, and on a line that is not another worker's."""
+    begun = line.worker is not None and line.worker != worker and (line.is_held or bool(prefix))
+    breaks = begun and text[0] != "\r"  # which writes over the line, as the progress bars of workers do with each other
+    starts = line.is_start or breaks
+    complete = text[-1] == "\n"
+    line.worker = None if complete else worker
+    line.is_held = not complete
+    line.is_start = text[-1] in "\r\n"
+    if prefix:
+        last = "\r\n" if text.endswith("\r\n") else text[-1] if line.is_start else ""
+        body = text[: len(text) - len(last)]
+        # Also after a carriage return: what follows it is seen instead of what came before.
+        body = body.replace("\n", f"\n{prefix}").replace("\r", f"\r{prefix}").replace(f"\r{prefix}\n", "\r\n")
+        if starts and (body or complete) and not body.startswith("\r"):
+            body = prefix + body
+        text = body + last
+    return "\n" + text if breaks else text
+
+
+def show(kind: int, worker: object, prefix: str, parts: Iterable[Any]) -> None:
+    """Write a worker's output to the caller's stream, whatever that is by now.
+
+    Parameters
+    ----------
+    kind : int
+        STDOUT or STDERR.
+    worker : object
+        Tells workers apart.
+    prefix : str
+        Stands before each line.
+    parts : iterable of Block
+        The text; none: the worker does not go on with the line that it has begun.
+    """
+    stream = sys.stdout if kind == STDOUT else sys.stderr
     if stream is None:
         return
-    text = b"".join(parts).decode("utf-8", "surrogatepass")
+    line = _lines[kind]
+    if line.stream() is not stream:
+        line = _lines[kind] = _Line()
+        with contextlib.suppress(TypeError):  # then each message is taken for the first
+            line.stream = weakref.ref(stream)
+    raw = b"".join(parts)
+    try:
+        text = raw.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:  # it was written as bytes
+        text = raw.decode("utf-8", "backslashreplace")
+    if not text:
+        line.is_held = line.is_held and line.worker != worker
+        return
+    text = _arrange(line, worker, prefix, text)
     with contextlib.suppress(Exception):  # a closed or full stream is no reason to lose results
         try:
             stream.write(text)

@@ -44,6 +44,8 @@ class Pool(Executor):
         Names of modules that each worker imports before all else, ``["numpy", "scipy.stats"]`` for one. With it, all
         `max_workers` workers start at once and import at the same time, and nobody waits for it but the first tasks. If
         a module cannot be imported, the pool is broken, as by `initializer`.
+    prefix : bool, optional
+        Whether the worker's name stands before each line that it prints: ``[pool-1-0] text``.
 
     Raises
     ------
@@ -72,6 +74,7 @@ class Pool(Executor):
         initargs: tuple[object, ...] = (),
         max_tasks_per_child: int | None = None,
         preload: Sequence[str] = (),
+        prefix: bool = False,
     ) -> None:
         if max_workers is None:
             max_workers = usable_cores()
@@ -83,15 +86,16 @@ class Pool(Executor):
             raise TypeError(f"initializer must be callable, not {type(initializer).__name__}")
         if isinstance(preload, str) or not all(isinstance(name, str) for name in preload):
             raise TypeError(f"preload must be a sequence of module names, such as ['numpy'], not {preload!r}")
-        prefix = thread_name_prefix or f"pool-{next(_names)}"
+        stem = thread_name_prefix or f"pool-{next(_names)}"
         self._max_workers = max_workers
         self._dispatcher = Dispatcher(
             max_workers,
-            lambda number: f"{prefix}-{number}",
+            lambda number: f"{stem}-{number}",
             initializer=initializer,
             initargs=initargs,
             max_tasks=max_tasks_per_child,
             preload=tuple(preload),
+            prefix=prefix,
         )
         # A pool that nobody refers to any more ends when its tasks are done.
         self._finalizer = weakref.finalize(self, self._dispatcher.close)

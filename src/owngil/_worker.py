@@ -11,8 +11,8 @@ from typing import Any
 
 from owngil import _core, _wire, isolation
 from owngil._failure import describe_error
-from owngil._output import Output, flush, text_output
-from owngil._protocol import ERROR, READY, RESULT, STDERR, STDOUT
+from owngil._output import flush, install
+from owngil._protocol import ERROR, READY, RESULT
 
 __all__ = ["call_chunk", "execute_code", "main", "settings_of_caller"]
 
@@ -80,8 +80,7 @@ def main() -> None:
     """Live as a worker: start up, serve, flush."""
     name, number, setup, _, replies = _core.worker_setup()
     threading.current_thread().name = name
-    sys.stdout = text_output(Output(replies, STDOUT, number, 1))
-    sys.stderr = text_output(Output(replies, STDERR, number, 2))
+    install(replies, number)
     settings, pool_size, max_tasks, preload, initializer = _wire.loads(setup)
     del setup
     isolation.set_pool_size(pool_size)
