@@ -53,7 +53,7 @@ def test_docstring_examples(pytestconfig):
 import doctest, importlib, sys, owngil
 results = [
     doctest.testmod(module, extraglobs={"owngil": owngil})
-    for name in ("_channel", "_default", "_interpreter", "_local", "_pool", "_shared_arrays", "_sync")
+    for name in ("_channel", "_default", "_executor", "_interpreter", "_local", "_pool", "_shared_arrays", "_sync")
     for module in [importlib.import_module(f"owngil.{name}")]
 ]
 sys.exit(any(r.failed for r in results) or not all(r.attempted for r in results))

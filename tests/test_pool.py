@@ -1,39 +1,14 @@
 import gc
-import os
 import threading
-from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor
 from itertools import count
 from pathlib import Path
 
-import executor_contract
 import numpy as np
 import pytest
 
 import owngil
-
-
-class TestThreadPoolExecutor(executor_contract.ExecutorContract):
-    """The reference: if this fails, the contract is wrong."""
-
-    make = staticmethod(ThreadPoolExecutor)
-
-    @staticmethod
-    def make_gate():
-        gate = threading.Event()
-        return gate.wait, (30,), gate.set
-
-
-def _recv(channel, timeout):
-    return channel.recv(timeout)
-
-
-class TestPool(executor_contract.ExecutorContract):
-    make = staticmethod(owngil.Pool)
-
-    @staticmethod
-    def make_gate():
-        gate = owngil.Channel()
-        return _recv, (gate, 30), lambda: gate.send(None)
+from owngil.isolation import usable_cores
 
 
 def test_is_an_executor(pool):
@@ -65,7 +40,7 @@ def test_workers_start_as_they_are_needed():
 
 def test_default_size_is_the_usable_cores():
     with owngil.Pool() as pool:
-        assert pool._max_workers == len(os.sched_getaffinity(0))
+        assert pool._max_workers == usable_cores()
 
 
 def test_names_of_workers():

@@ -17,6 +17,7 @@ def test_exactly_these_names_are_public():
         "Counter",
         "Event",
         "Interpreter",
+        "InterpreterPoolExecutor",
         "IsolationError",
         "Lock",
         "Pool",

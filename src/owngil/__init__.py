@@ -11,10 +11,6 @@ from owngil import _core, _startup  # noqa: E402
 if _core.in_worker() and not TYPE_CHECKING:
     _startup.prepare_worker()
 
-    def __getattr__(name):
-        """Import a public name when it is asked for: a worker that only runs tasks does without most of them."""
-        return _startup.import_public(name)
-
 else:
     from owngil._channel import Channel
     from owngil._default import map, run, to_interpreter
@@ -27,6 +23,15 @@ else:
     from owngil._shared_arrays import empty, full, share, zeros
     from owngil._sync import Barrier, BoundedSemaphore, Counter, Event, Lock, Semaphore
 
+if TYPE_CHECKING:
+    from owngil._executor import InterpreterPoolExecutor
+else:
+
+    def __getattr__(name):
+        """Import a public name when it is asked for: a worker that only runs tasks does without most of them."""
+        return _startup.import_public(name)
+
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -38,6 +43,7 @@ __all__ = [
     "Counter",
     "Event",
     "Interpreter",
+    "InterpreterPoolExecutor",
     "IsolationError",
     "Lock",
     "Pool",

@@ -26,6 +26,9 @@ from owngil._worker import settings_of_caller
 __all__ = ["BrokenPoolError", "Dispatcher", "Source"]
 
 
+_CLOSED = "cannot schedule new futures after shutdown: the workers take no more tasks"
+
+
 class BrokenPoolError(BrokenExecutor):
     """A worker could not start, or its initializer failed; the pool accepts no more tasks."""
 
@@ -93,6 +96,7 @@ class Dispatcher:
         self.collector_ident = 0
         self._collecting = threading.Lock()  # held by the collector from its first act on
         self._ended = threading.Event()  # the collector's last act
+        self.broken_error: type[BrokenPoolError] = BrokenPoolError
         self._broken: str | None = None
         self._closing = False  # when all sources have ended
         self._closed = False
@@ -114,9 +118,9 @@ class Dispatcher:
         """
         with self._lock:
             if self._broken is not None:
-                raise BrokenPoolError(self._broken)
+                raise self.broken_error(self._broken)
             if self._tasks.closed or (self._closed and source not in self.sources):
-                raise RuntimeError("no task can be submitted: the workers are closed")
+                raise RuntimeError(_CLOSED)
             task = next(self._task_ids)
             future = TaskFuture(self, task, on_done)
             self._pending[task] = future
@@ -124,7 +128,7 @@ class Dispatcher:
                 future._message = self._tasks.put(CALL, task, parts)
             except _core.QueueClosed:  # by a signal handler, since the check
                 self.forget(task)
-                raise RuntimeError("no task can be submitted: the workers are closed") from None
+                raise RuntimeError(_CLOSED) from None
             # One more than there is work for: the next task need not wait for its worker to start.
             wanted = min(self._max_workers, len(self._pending) + 1)
             if len(self._workers) < wanted:
@@ -145,7 +149,7 @@ class Dispatcher:
         futures: list[TaskFuture] = []
         with self._lock:
             if self._broken is not None:
-                raise BrokenPoolError(self._broken)
+                raise self.broken_error(self._broken)
             try:
                 if self._tasks.closed or self._closed:
                     raise _core.QueueClosed
@@ -163,7 +167,7 @@ class Dispatcher:
                     if not future.cancel():
                         self._addressed.pop(future, None)
                 if isinstance(error, _core.QueueClosed):
-                    raise RuntimeError("no task can be submitted: the workers are closed") from None
+                    raise RuntimeError(_CLOSED) from None
                 raise
         return futures
 
@@ -334,14 +338,14 @@ class Dispatcher:
         # Those that other workers are running still get their results.
         self._fail([f for f in waiting if f._message is not None and f._message.cancel()], reason)
         if not self._started.done():
-            self._started.set_exception(BrokenPoolError(reason))
+            self._started.set_exception(self.broken_error(reason))
 
     def _fail(self, futures: Iterable[TaskFuture], reason: str) -> None:
         """Fail tasks that nobody runs. Without the lock held: this runs the futures' callbacks."""
         for future in futures:
             self.forget(future._task)
             if not future.done():
-                future.set_exception(BrokenPoolError(reason))
+                future.set_exception(self.broken_error(reason))
 
     # Replies
 

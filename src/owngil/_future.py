@@ -120,3 +120,11 @@ class TaskFuture(Future[Any]):
         """Return whether a worker has taken the task and not finished it."""
         message = self._message
         return message is not None and message.taken and not self.done()
+
+    def __repr__(self) -> str:
+        if self._state == "PENDING" and self.running():
+            return f"<{type(self).__name__} at {id(self):#x} state=running>"
+        return super().__repr__()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a future stays where it was made; pass its result, or a Channel")

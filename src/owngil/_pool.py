@@ -65,6 +65,8 @@ class Pool(Executor):
     [0, 1, 4, 9, 16]
     """
 
+    _separator = "-"
+
     def __init__(
         self,
         max_workers: int | None = None,
@@ -86,11 +88,11 @@ class Pool(Executor):
             raise TypeError(f"initializer must be callable, not {type(initializer).__name__}")
         if isinstance(preload, str) or not all(isinstance(name, str) for name in preload):
             raise TypeError(f"preload must be a sequence of module names, such as ['numpy'], not {preload!r}")
-        stem = thread_name_prefix or f"pool-{next(_names)}"
+        stem = (thread_name_prefix or f"pool-{next(_names)}") + self._separator
         self._max_workers = max_workers
         self._dispatcher = Dispatcher(
             max_workers,
-            lambda number: f"{stem}-{number}",
+            lambda number: f"{stem}{number}",
             initializer=initializer,
             initargs=initargs,
             max_tasks=max_tasks_per_child,
@@ -163,8 +165,8 @@ class Pool(Executor):
         Exception
             While reading, the first that a call raised, after the results of the calls before it. What has not started
             then is cancelled.
-        ValueError
-            If `chunksize` or `buffersize` is below 1.
+        TypeError, ValueError
+            If `chunksize` or `buffersize` is no integer, or below 1.
         TypeError
             If `progress` is none of these.
         ImportError
@@ -173,6 +175,8 @@ class Pool(Executor):
         if not iterables:
             raise TypeError("map() needs at least one iterable")
         for name, value in (("chunksize", chunksize), ("buffersize", buffersize)):
+            if value is not None and not isinstance(value, int):
+                raise TypeError(f"{name} must be an integer, not {value!r}")
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be 1 or more, not {value}")
         deadline = None if timeout is None else time.monotonic() + timeout

@@ -11,7 +11,7 @@ from owngil import _core, isolation
 
 __all__ = ["import_public", "prepare_worker"]
 
-# Where the public names are, for workers; owngil/__init__.py imports them from there in the main interpreter.
+# Where the public names are, for workers; owngil/__init__.py imports all but one from there in the main interpreter.
 _PLACES = {
     "Barrier": "_sync",
     "BoundedSemaphore": "_sync",
@@ -21,6 +21,7 @@ _PLACES = {
     "Counter": "_sync",
     "Event": "_sync",
     "Interpreter": "_interpreter",
+    "InterpreterPoolExecutor": "_executor",
     "IsolationError": "_errors",
     "Lock": "_sync",
     "Pool": "_pool",

@@ -5,11 +5,12 @@ interpreters that run in parallel would corrupt it. Here each interpreter gets a
 """
 
 from owngil.isolation import _libraries, _loader, _policy
+from owngil.isolation._cores import usable_cores
 from owngil.isolation._libraries import Library
 from owngil.isolation._loader import LoadedModule, install, uninstall
 from owngil.isolation._policy import prepare_main
 from owngil.isolation._threads import restore as restore_threads
-from owngil.isolation._threads import set_pool_size, usable_cores
+from owngil.isolation._threads import set_pool_size
 
 __all__ = [
     "Library",

@@ -9,12 +9,12 @@ process-wide numbers are again what they were.
 
 import contextlib
 import os
-import sys
 from typing import Any
 
 from owngil import _core
+from owngil.isolation._cores import cores_of_affinity, usable_cores
 
-__all__ = ["limit", "restore", "set_pool_size", "usable_cores"]
+__all__ = ["limit", "restore", "set_pool_size"]
 
 # The libraries that threadpoolctl knows, by the beginning of their names.
 _PREFIXES = ("libopenblas", "libscipy_openblas", "libblas", "libmkl_rt", "libblis", "libflexiblas", "libgomp", "libomp",
@@ -31,13 +31,6 @@ _pool_size = 1
 _seen: set[str] = set()  # paths of the libraries whose number this worker has settled
 
 
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    if sys.version_info >= (3, 13):
-        return os.process_cpu_count() or 1
-    return len(os.sched_getaffinity(0))
-
-
 def set_pool_size(size: int) -> None:
     """Tell this worker how many workers its pool may have."""
     global _pool_size
@@ -48,7 +41,7 @@ def limit(paths: list[str]) -> None:
     """Give this worker its share of the threads of those libraries that are BLAS or OpenMP."""
     new = {path for path in paths if os.path.basename(path).startswith(_PREFIXES)} - _seen
     share = max(1, usable_cores() // max(_pool_size, _core.count_workers()))
-    if not new or share == usable_cores():
+    if not new or share >= cores_of_affinity():
         return
     _seen.update(new)
     # threadpoolctl is half a megabyte with what it imports: not for what another worker has settled.
@@ -82,7 +75,7 @@ def _set(library: Any, path: str, share: int) -> None:
         return
     key = os.fsencode(path)
     note = _core.get_note(key)  # what it was, and in the lower 16 bits what we set
-    if current == (note & 0xFFFF if note else usable_cores()):
+    if current == (note & 0xFFFF if note else cores_of_affinity()):
         _core.set_note(key, (note >> 16 if note else current) << 16 | share)
         library.set_num_threads(share)
 
