@@ -26,7 +26,7 @@ from owngil._worker import settings_of_caller
 __all__ = ["BrokenPoolError", "Dispatcher", "Source"]
 
 
-_CLOSED = "cannot schedule new futures after shutdown: the workers take no more tasks"
+_CLOSED = "cannot schedule new futures after shutdown: the workers are closed"
 
 
 class BrokenPoolError(BrokenExecutor):
