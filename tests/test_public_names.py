@@ -24,6 +24,8 @@ def test_exactly_these_names_are_public():
         "RemoteError",
         "RemoteTraceback",
         "Semaphore",
+        "Stats",
+        "WorkerStats",
         "empty",
         "full",
         "map",

@@ -264,6 +264,7 @@ worker_main(void *argument)
         if (run_bootstrap(self) < 0) {
             owngil_interp_before_end(self); /* which may not be registered yet */
         }
+        (void)owngil_tally_turn(&self->tally, OWNGIL_PHASE_END);
         owngil_copies_end_thread(&self->copies);
         turn_away_visitors(self);
         remove_from_living(self);
@@ -298,6 +299,7 @@ owngil_interp_start(const char *name, uint64_t number, const char *bootstrap, ow
     atomic_init(&self->task, 0);
     atomic_init(&self->joined, false);
     atomic_init(&self->stopped, false);
+    owngil_tally_init(&self->tally);
     self->number = number;
     self->setup = setup;
     owngil_shared_acquire(&setup->base);

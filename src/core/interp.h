@@ -9,6 +9,7 @@
 #include "copies.h"
 #include "heap.h"
 #include "queue.h"
+#include "tally.h"
 
 /* What the core itself reports through a worker's `replies`, with the worker's number as id; other kinds are the Python code's. */
 enum {
@@ -33,6 +34,7 @@ typedef struct owngil_worker {
     _Atomic uint64_t task;               /* what it is running, 0: nothing; written with the worker's GIL held */
     atomic_bool joined;                  /* or to be joined by owngil_runtime_exit */
     atomic_bool stopped;                 /* it runs no more tasks: each fails as it begins */
+    owngil_tally tally;
     /* Guarded by `lock`. */
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -43,6 +45,7 @@ typedef struct owngil_worker {
     /* Of the worker's thread. */
     unsigned long ident;
     owngil_message *request;             /* the task that it took last, until it answers; owned */
+    int64_t calls, failed;               /* of the calls that its task made; see count_calls() */
     owngil_parking parking;
     owngil_heap heap;
     /* Its own lock inside. */

@@ -1,5 +1,7 @@
 #include "message.h"
 
+#include "block.h"
+
 #include <stdlib.h>
 
 enum { WAITING, TAKEN, CANCELLED };
@@ -12,6 +14,18 @@ owngil_message_clear(owngil_message *self)
     for (size_t k = 0; k < count; k++) {
         owngil_shared_release(self->parts[k]);
     }
+}
+
+int64_t
+owngil_message_bytes(const owngil_message *self)
+{
+    int64_t bytes = 0;
+    for (size_t k = 0; k < self->count; k++) {
+        if (self->parts[k]->kind == OWNGIL_KIND_BLOCK) {
+            bytes += (int64_t)((const owngil_block *)self->parts[k])->size;
+        }
+    }
+    return bytes;
 }
 
 static void

@@ -22,6 +22,7 @@ typedef struct owngil_message {
     uint64_t receiver;           /* of the one receiver that may have it, 0: any may; guarded by the mutex of its queue */
     int kind;                    /* what it is for: sender and receiver agree on the numbers */
     uint64_t id;                 /* what it belongs to */
+    int64_t sent_at;             /* when it was put, by owngil_tally_now(); 0: nobody wants to know */
     size_t count;                /* of parts; 0 once they are gone */
     owngil_shared *parts[];      /* owned */
 } owngil_message;
@@ -36,6 +37,9 @@ bool owngil_message_is_taken(owngil_message *self);
 
 /* For the one who has taken the message and, with its parts still there, has it no longer: another may. */
 void owngil_message_untake(owngil_message *self);
+
+/* How many bytes the blocks among the parts are. */
+int64_t owngil_message_bytes(const owngil_message *self);
 
 /* Lets go of the parts. For the one who has taken the message, or cancelled it. */
 void owngil_message_clear(owngil_message *self);

@@ -1,4 +1,5 @@
 /* owngil._core.Message: what was put into a queue, seen from one interpreter; and waiting for the answer to it. */
+#include "block.h"
 #include "interp.h"
 #include "lease.h"
 #include "module.h"
@@ -73,14 +74,20 @@ set_quietly(PyObject *names, PyObject *future, PyObject *result)
 
 /* Gives the future what the answer holds: 1; or 0 if another thread is to do that; -1 with an exception: nothing was done. */
 static int
-settle(owngil_state *state, const owngil_message *answer, PyObject *future, PyObject *loads)
+settle(owngil_state *state, owngil_queue *queue, const owngil_message *answer, PyObject *future, PyObject *loads)
 {
     if (answer->kind != OWNGIL_REPLY_RESULT) {
         return 0;
     }
+    const owngil_block *first = answer->count > 0 ? (const owngil_block *)answer->parts[0] : NULL;
+    bool pickled = first != NULL && first->size > 0 && *(const unsigned char *)first->data == 0x80; /* see _wire.py */
+    int64_t start = pickled ? owngil_tally_now() : 0;
     PyObject *parts = owngil_message_to_parts(state, answer, true);
     PyObject *result = parts != NULL ? PyObject_CallOneArg(loads, parts) : NULL;
     Py_XDECREF(parts);
+    if (pickled) {
+        atomic_fetch_add_explicit(&queue->spent, owngil_tally_now() - start, memory_order_relaxed);
+    }
     int settled = result != NULL ? set_quietly(state->future_names, future, result) : -1;
     Py_XDECREF(result);
     return settled;
@@ -148,7 +155,7 @@ message_await_answer(PyObject *self, PyObject *const *args, Py_ssize_t count)
     if (answer == NULL) {
         Py_RETURN_FALSE;
     }
-    int settled = settle(state, answer, future, loads);
+    int settled = settle(state, queue, answer, future, loads);
     if (settled > 0) {
         owngil_message_clear(answer);
         /* Another thread may have begun to wait since. Not left to the caller, whom a signal may keep from it. */

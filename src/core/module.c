@@ -94,6 +94,7 @@ module_exec(PyObject *module)
         || PyModule_AddFunctions(module, owngil_message_functions) < 0
         || PyModule_AddFunctions(module, owngil_plain_functions) < 0
         || PyModule_AddFunctions(module, owngil_worker_functions) < 0
+        || PyModule_AddFunctions(module, owngil_observe_functions) < 0
         || PyModule_AddFunctions(module, owngil_extension_functions) < 0
         || PyModule_AddFunctions(module, owngil_library_functions) < 0) {
         return -1;

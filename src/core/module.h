@@ -73,6 +73,13 @@ owngil_message *owngil_message_from_parts(owngil_state *state, int kind, uint64_
 /* ... and back: a new tuple of wrappers; the message keeps its own references. Both need the GIL. */
 PyObject *owngil_message_to_parts(owngil_state *state, const owngil_message *message, bool writable);
 
+/* observe.c: for the thread that is about to put a task, when it has written it; ... */
+void owngil_observe_send(owngil_queue *queue, owngil_message *task);
+
+/* ... a method of Worker, and functions for its tasks. */
+PyObject *owngil_worker_tally(PyObject *self, PyObject *unused);
+extern PyMethodDef owngil_observe_functions[];
+
 /* transfer_type.c: methods of the Queue `self` that return a Transfer. Need the GIL, and the first lets go of it. */
 PyObject *owngil_queue_receive(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *owngil_queue_begin_receive(PyObject *self, PyObject *const *args, Py_ssize_t count);

@@ -3,6 +3,7 @@
 #include "lease.h"
 #include "module.h"
 #include "queue.h"
+#include "tally.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -162,6 +163,9 @@ queue_put(PyObject *self, PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     owngil_queue *queue = queue_of(self);
+    if (queue->last_first) { /* of tasks */
+        owngil_observe_send(queue, message);
+    }
     /* Nearly always there is room: then nobody else need get the GIL. */
     owngil_code code = owngil_queue_put(queue, message, &owngil_deadline_now);
     int again = 0;
@@ -199,6 +203,7 @@ queue_put_for(PyObject *self, PyObject *args)
     if (message == NULL) {
         return NULL;
     }
+    owngil_observe_send(queue_of(self), message);
     owngil_code code = owngil_queue_put_for(queue_of(self), receiver + 1, message);
     if (code != OWNGIL_OK) {
         owngil_shared_release(&message->base);
@@ -291,6 +296,27 @@ PyDoc_STRVAR(queue_begin_send_doc,
 "begin_send(wakeup, key, parts, /)\n--\n\n"
 "Send a message made of blocks and queues as soon as there is room, and return a Transfer; see begin_receive.");
 
+PyDoc_STRVAR(queue_spend_doc,
+"spend(since, /)\n--\n\n"
+"Add the time since then, by time.monotonic_ns(), to what the queue's users have spent on writing or rebuilding messages.");
+
+static PyObject *
+queue_spend(PyObject *self, PyObject *argument)
+{
+    long long since = PyLong_AsLongLong(argument);
+    if (since == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    atomic_fetch_add_explicit(&queue_of(self)->spent, owngil_tally_now() - since, memory_order_relaxed);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+queue_get_spent(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyLong_FromLongLong(atomic_load_explicit(&queue_of(self)->spent, memory_order_relaxed));
+}
+
 PyDoc_STRVAR(queue_close_doc,
 "close()\n--\n\n"
 "Take no more messages; whoever waits is woken with QueueClosed.");
@@ -322,6 +348,7 @@ static PyMethodDef queue_methods[] = {
     {"receive", (PyCFunction)(void (*)(void))owngil_queue_receive, METH_FASTCALL, queue_receive_doc},
     {"begin_receive", (PyCFunction)(void (*)(void))owngil_queue_begin_receive, METH_FASTCALL, queue_begin_receive_doc},
     {"begin_send", (PyCFunction)(void (*)(void))owngil_queue_begin_send, METH_FASTCALL, queue_begin_send_doc},
+    {"spend", queue_spend, METH_O, queue_spend_doc},
     {"close", queue_close, METH_NOARGS, queue_close_doc},
     {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
@@ -329,6 +356,7 @@ static PyMethodDef queue_methods[] = {
 
 static PyGetSetDef queue_getset[] = {
     {"closed", queue_get_closed, NULL, "Whether close() was called.", NULL},
+    {"spent", queue_get_spent, NULL, "Nanoseconds; see spend().", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -75,9 +75,15 @@ worker_get_task(PyObject *self, void *Py_UNUSED(closure))
     return PyLong_FromUnsignedLongLong(atomic_load(&worker_of(self)->task));
 }
 
+PyDoc_STRVAR(tally_doc,
+"tally()\n--\n\n"
+"Return (phase, spent, waited, tasks, calls, failed, bytes_in, bytes_out) up to this moment; `spent` are\n"
+"the nanoseconds of each phase: starting, idle, reading, running, writing, ending.");
+
 static PyMethodDef worker_methods[] = {
     {"interrupt", worker_interrupt, METH_VARARGS, interrupt_doc},
     {"stop", worker_stop, METH_NOARGS, stop_doc},
+    {"tally", owngil_worker_tally, METH_NOARGS, tally_doc},
     {"join", worker_join, METH_NOARGS, join_doc},
     {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
@@ -189,8 +195,13 @@ take_task(PyObject *module, PyObject *Py_UNUSED(unused))
     owngil_state *state = PyModule_GetState(module);
     owngil_worker *worker = require_current();
     owngil_message *message = NULL;
-    if (worker == NULL
-        || owngil_queue_wait(worker->tasks, worker->number + 1, &message, &owngil_deadline_never, state->queue_closed) < 0) {
+    if (worker == NULL) {
+        return NULL;
+    }
+    if (atomic_load(&worker->tally.phase) == OWNGIL_PHASE_START) {
+        (void)owngil_tally_turn(&worker->tally, OWNGIL_PHASE_IDLE);
+    }
+    if (owngil_queue_wait(worker->tasks, worker->number + 1, &message, &owngil_deadline_never, state->queue_closed) < 0) {
         return NULL;
     }
     PyObject *parts = owngil_message_to_parts(state, message, false);
@@ -199,6 +210,9 @@ take_task(PyObject *module, PyObject *Py_UNUSED(unused))
         owngil_queue_put_back(worker->tasks, message);
         return NULL;
     }
+    (void)owngil_tally_take(&worker->tally, message->sent_at, owngil_message_bytes(message));
+    worker->calls = 1;
+    worker->failed = -1;
     owngil_message_clear(message);
     if (worker->request != NULL) {
         owngil_shared_release(&worker->request->base);
@@ -232,6 +246,8 @@ answer(PyObject *module, PyObject *const *args, Py_ssize_t count)
     if (message == NULL) {
         return NULL;
     }
+    int64_t failed = worker->failed >= 0 ? worker->failed : kind != OWNGIL_REPLY_RESULT;
+    (void)owngil_tally_answer(&worker->tally, worker->calls, failed, owngil_message_bytes(message));
     owngil_code code = owngil_queue_answer(worker->replies, worker->request, message);
     owngil_shared_release(&message->base);
     owngil_shared_release(&worker->request->base);

@@ -21,6 +21,7 @@ else:
     from owngil._pool import Pool
     from owngil._progress import track
     from owngil._shared_arrays import empty, full, share, zeros
+    from owngil._stats import Stats, WorkerStats
     from owngil._sync import Barrier, BoundedSemaphore, Counter, Event, Lock, Semaphore
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ __all__ = [
     "RemoteError",
     "RemoteTraceback",
     "Semaphore",
+    "Stats",
+    "WorkerStats",
     "empty",
     "full",
     "map",

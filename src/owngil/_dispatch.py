@@ -21,6 +21,7 @@ from owngil._failure import load_error
 from owngil._future import TaskFuture, seconds_left
 from owngil._output import show
 from owngil._protocol import CALL, ERROR, EXITED, FAILED, KEPT, READY, RESULT, STDERR, STDOUT, WAKE
+from owngil._stats import History, Stats, worker_stats
 from owngil._worker import settings_of_caller
 
 __all__ = ["BrokenPoolError", "Dispatcher", "Source"]
@@ -89,6 +90,7 @@ class Dispatcher:
         self._pending: dict[int, TaskFuture] = {}
         self._addressed: dict[TaskFuture, int] = {}  # those for one worker, and its number
         self._workers: dict[int, _core.Worker] = {}
+        self._ended_workers = History()
         self.sources: set[Source] = set()
         self._task_ids = count(1)
         self._numbers = count()
@@ -193,6 +195,19 @@ class Dispatcher:
     def busy(self) -> bool:
         """Whether any worker is running a task."""
         return any(worker.task for worker in list(self._workers.values()))
+
+    def stats(self) -> Stats:
+        """Return what the workers have done, and how many tasks wait."""
+        with self._lock:
+            rows = self._ended_workers.rows()
+            rows += [worker_stats(self._name(number), worker.tally()) for number, worker in self._workers.items()]
+        waiting = [future._message for future in list(self._pending.values())]
+        return Stats(
+            tuple(rows),
+            sum(message is not None and not message.taken for message in waiting),
+            self._tasks.spent / 1e9,
+            self.replies.spent / 1e9,
+        )
 
     def interrupt(self) -> None:
         """Raise KeyboardInterrupt in every task that is running."""
@@ -307,7 +322,8 @@ class Dispatcher:
             if _core.in_main_interpreter() and _core.count_workers() == 0:
                 isolation.restore_threads()
         with self._lock:
-            self._workers.pop(number, None)
+            if self._workers.pop(number, None) is not None and worker is not None:
+                self._ended_workers.add(self._name(number), worker.tally())
             left = [future for future, receiver in self._addressed.items() if receiver == number]
             failure = None
             wanted = bool(left) or len(self._tasks) > 0
@@ -402,9 +418,9 @@ class Dispatcher:
         result = None
         try:
             if kind == ERROR:
-                failure = load_error(_wire.loads(parts))
+                failure = load_error(_wire.loads(parts, self.replies))
             else:
-                result = _wire.loads(parts)
+                result = _wire.loads(parts, self.replies)
         except BaseException as error:
             error.add_note("owngil: the task ended, but what it sent back cannot be rebuilt at the caller")
             failure = error

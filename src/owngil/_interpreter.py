@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 from owngil import _wire
 from owngil._dispatch import Dispatcher
+from owngil._stats import Stats
 from owngil._worker import execute_code
 
 __all__ = ["Interpreter"]
@@ -124,6 +125,10 @@ class Interpreter:
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Start ``fn(*args, **kwargs)`` in the interpreter and return its future at once; see `call`."""
         return self._dispatcher.submit(_wire.dumps_call(fn, args, kwargs))
+
+    def stats(self) -> Stats:
+        """Return what the interpreter has done so far: tasks, and where its time went; see `Pool.stats`."""
+        return self._dispatcher.stats()
 
     def interrupt(self) -> None:
         """Raise KeyboardInterrupt in whatever the interpreter is running; do nothing when it is idle.

@@ -12,6 +12,7 @@ from owngil import _wire
 from owngil._broadcast import results_of_each
 from owngil._dispatch import Dispatcher
 from owngil._map import MapCalls
+from owngil._stats import Stats
 from owngil.isolation import usable_cores
 
 __all__ = ["Pool"]
@@ -219,6 +220,18 @@ class Pool(Executor):
         [1024, 1024]
         """
         return results_of_each(self._dispatcher, self._dispatcher.submit_to_each(_wire.dumps_call(fn, args, kwargs)))
+
+    def stats(self) -> Stats:
+        """Return what each worker has done so far, those that have ended included: tasks, and where its time went.
+
+        Examples
+        --------
+        >>> with owngil.Pool(2) as pool:
+        ...     results = list(pool.map(abs, range(1000)))
+        ...     pool.stats().total.calls
+        1000
+        """
+        return self._dispatcher.stats()
 
     def interrupt(self) -> None:
         """Raise KeyboardInterrupt in every task that is running; see `Interpreter.interrupt`."""

@@ -28,6 +28,8 @@ _PLACES = {
     "RemoteError": "_errors",
     "RemoteTraceback": "_errors",
     "Semaphore": "_sync",
+    "Stats": "_stats",
+    "WorkerStats": "_stats",
     "empty": "_shared_arrays",
     "full": "_shared_arrays",
     "map": "_default",

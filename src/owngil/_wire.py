@@ -11,11 +11,12 @@ import pickle
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from time import monotonic_ns
 from typing import Any
 
 from owngil._arrays import block_of
 from owngil._chunks import Chunks
-from owngil._core import Block, dumps_plain, dumps_plain_call
+from owngil._core import Block, Queue, dumps_plain, dumps_plain_call, note_writing
 from owngil._pickler import Handle, Pickler, loading
 
 __all__ = ["Parts", "SavedCall", "describe_callable", "dumps", "dumps_call", "dumps_result", "loads", "loads_call"]
@@ -124,7 +125,10 @@ def dumps_call(fn: Callable[..., object], args: tuple[object, ...], kwargs: dict
     plain = None if kwargs else dumps_plain_call(fn, args)
     if plain is not None:
         return (plain,)
-    return dumps((fn, args, kwargs), f"{describe_callable(fn)} cannot be sent to a worker")
+    since = monotonic_ns()
+    parts = dumps((fn, args, kwargs), f"{describe_callable(fn)} cannot be sent to a worker")
+    note_writing(since)
+    return parts
 
 
 def dumps_result(result: object, fn: Callable[..., object]) -> Parts:
@@ -135,13 +139,21 @@ def dumps_result(result: object, fn: Callable[..., object]) -> Parts:
     return dumps(result, f"the result of {describe_callable(fn)} cannot be sent back")
 
 
-def loads(parts: Parts) -> Any:
-    """Rebuild the object that `dumps` took apart; what has buffers refers to the memory of the blocks in `parts`."""
+def loads(parts: Parts, replies: Queue | None = None) -> Any:
+    """Rebuild the object that `dumps` took apart; what has buffers refers to the memory of the blocks in `parts`.
+
+    If it takes unpickling, the time is counted as spent on `replies`, which they came from.
+    """
     stream = parts[0]
     if type(stream) is bytes and stream[0] != _PICKLE_MARK:
         return marshal.loads(stream)
+    since = monotonic_ns()
     rest = parts[1:]
-    return _unpickle(stream, [p for p in rest if type(p) is Block], [p for p in rest if type(p) is not Block])
+    try:
+        return _unpickle(stream, [p for p in rest if type(p) is Block], [p for p in rest if type(p) is not Block])
+    finally:
+        if replies is not None:
+            replies.spend(since)
 
 
 def _unpickle(stream: Any, buffers: list[Any], handles: list[Any]) -> Any:

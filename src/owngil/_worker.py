@@ -40,7 +40,7 @@ def _apply(settings: dict[str, Any]) -> None:
 
 def _run(parts: _wire.Parts) -> _wire.Parts:
     fn, args, kwargs = _wire.loads_call(parts)
-    return _wire.dumps_result(fn(*args, **kwargs), fn)
+    return _wire.dumps_result(_core.call(fn, args, kwargs), fn)
 
 
 def _serve(name: str, max_tasks: int | None) -> None:
@@ -132,4 +132,5 @@ def call_chunk(
             raise StopIteration("raised by the function that is mapped")
     except BaseException as error:
         failure = describe_error(error, threading.current_thread().name)
+    _core.count_calls(len(values) + (failure is not None), failure is not None)
     return perf_counter() - start, len(columns[0]), values, failure
