@@ -292,6 +292,21 @@ run_task(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
     return result;
 }
 
+PyDoc_STRVAR(current_task_doc,
+"current_task()\n--\n\n"
+"Return the id of the task that this worker runs, or is about to answer; 0 for none.");
+
+static PyObject *
+current_task(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    owngil_worker *worker = owngil_interp_of_thread();
+    uint64_t task = worker == NULL ? 0 : atomic_load(&worker->task);
+    if (task == 0 && worker != NULL && worker == owngil_interp_current() && worker->request != NULL) {
+        task = worker->request->id;
+    }
+    return PyLong_FromUnsignedLongLong(task);
+}
+
 PyDoc_STRVAR(before_end_doc,
 "before_end()\n--\n\n"
 "Prepare the end of a worker's interpreter, which waits for its other threads; for its atexit, first registered.");
@@ -431,6 +446,7 @@ PyMethodDef owngil_worker_functions[] = {
     {"take_task", take_task, METH_NOARGS, take_task_doc},
     {"answer", (PyCFunction)(void (*)(void))answer, METH_FASTCALL, answer_doc},
     {"run_task", (PyCFunction)(void (*)(void))run_task, METH_FASTCALL, run_task_doc},
+    {"current_task", current_task, METH_NOARGS, current_task_doc},
     {"before_end", before_end, METH_NOARGS, before_end_doc},
     {"end_kept_workers", end_kept_workers, METH_NOARGS, end_kept_workers_doc},
     {"in_worker", in_worker, METH_NOARGS, in_worker_doc},

@@ -12,15 +12,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, Future
+from contextvars import Context, copy_context
 from itertools import count
 from typing import Protocol
 
 from owngil import _core, _wire, isolation
+from owngil._arrivals import REPORTS, deliver, keep_contexts
+from owngil._arrivals import settings_of_caller as settings_of_reports
 from owngil._ending import live
 from owngil._failure import load_error
 from owngil._future import TaskFuture, seconds_left
-from owngil._output import show
-from owngil._protocol import CALL, ERROR, EXITED, FAILED, KEPT, READY, RESULT, STDERR, STDOUT, WAKE
+from owngil._protocol import CALL, ERROR, EXITED, FAILED, KEPT, READY, RESULT, WAKE
 from owngil._stats import History, Stats, worker_stats
 from owngil._worker import settings_of_caller
 
@@ -36,6 +38,8 @@ class BrokenPoolError(BrokenExecutor):
 
 class Source(Protocol):
     """Who submits tasks by and by."""
+
+    context: Context  # in which it was made
 
     def submit_rest(self) -> None:
         """Submit what is left, at once or soon, and call Dispatcher.end_source(): the dispatcher is about to close."""
@@ -83,6 +87,7 @@ class Dispatcher:
         self._max_tasks = max_tasks
         self._preload = preload
         self._prefix = prefix
+        self._keeps_contexts = keep_contexts()
         self._tasks = _core.Queue(last_first=True)  # an idle worker stays idle, a busy one warm
         self.replies = _core.Queue()
         # Guards what follows. Reentrant: a signal handler or a finalizer may come in at any point.
@@ -126,6 +131,8 @@ class Dispatcher:
             task = next(self._task_ids)
             future = TaskFuture(self, task, on_done)
             self._pending[task] = future
+            if self._keeps_contexts:
+                future.context = copy_context() if source is None else source.context
             try:
                 future._message = self._tasks.put(CALL, task, parts)
             except _core.QueueClosed:  # by a signal handler, since the check
@@ -299,8 +306,15 @@ class Dispatcher:
         isolation.prepare_main()
         number = next(self._numbers)
         name = self._name(number)
+        settings = settings_of_caller() | settings_of_reports(self._keeps_contexts)
         setup = _wire.dumps(
-            (settings_of_caller(), self._max_workers, self._max_tasks, self._preload, self._initializer),
+            (
+                settings,
+                self._max_workers,
+                self._max_tasks,
+                self._preload,
+                self._initializer,
+            ),
             "the initializer cannot be sent to a worker",
         )
         # Only the path is needed before the import hook is there; repr() of a str is plain source.
@@ -396,8 +410,9 @@ class Dispatcher:
     def _handle(self, kind: int, number: int, parts: _wire.Parts) -> None:
         if kind in (RESULT, ERROR):
             self.resolve(kind, number, parts)
-        elif kind in (STDOUT, STDERR):
-            show(kind, (id(self), number), f"[{self._name(number)}] " if self._prefix else "", parts)
+        elif kind in REPORTS:
+            prefix = f"[{self._name(number)}] " if self._prefix else ""
+            deliver(kind, parts, (id(self), number), prefix, self._context_of if self._keeps_contexts else None)
         elif kind == READY:
             worker = self._workers.get(number)
             if worker is None:  # _start_worker() has not returned yet
@@ -410,6 +425,10 @@ class Dispatcher:
             self._break(f"worker '{self._name(number)}' cannot work:\n{reason.rstrip()}")
         elif kind in (EXITED, KEPT):
             self._on_exit(number, kind == EXITED)
+
+    def _context_of(self, task: int) -> Context | None:
+        future = self._pending.get(task)
+        return None if future is None else future.context
 
     def resolve(self, kind: int, task: int, parts: _wire.Parts) -> None:
         """Give a task's future what its worker has answered."""

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import Context
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ class TaskFuture(Future[Any]):
     _made_condition: threading.Condition | None = None
     _message: _core.Message | None = None
     _awaited = False
+    context: Context | None = None  # in which it was submitted, if that matters
     _on_done: "Callable[[TaskFuture], None] | None" = None
 
     def __init__(

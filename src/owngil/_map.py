@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
+from contextvars import copy_context
 from itertools import islice
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -128,6 +129,7 @@ class MapCalls:
         progress: object = None,
     ) -> None:
         self._dispatcher = dispatcher
+        self.context = copy_context()
         self._workers = workers
         self._fn = fn
         known = all(map(_has_length, columns))

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from owngil import _core
 from owngil._protocol import STDERR, STDOUT
+from owngil._reports import send
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["Output", "flush", "install", "show"]
+__all__ = ["Output", "flush", "install", "is_stream", "show"]
 
 # In the worker
 
@@ -26,12 +27,10 @@ __all__ = ["Output", "flush", "install", "show"]
 class Output(io.BufferedIOBase):
     """The bytes under a worker's sys.stdout or sys.stderr; each line becomes a message to the dispatcher."""
 
-    __slots__ = ("_kind", "_number", "_replies", "is_open", "name", "pending")
+    __slots__ = ("_kind", "is_open", "name", "pending")
 
-    def __init__(self, replies: _core.Queue, kind: int, number: int) -> None:
-        self._replies = replies
+    def __init__(self, kind: int) -> None:
         self._kind = kind
-        self._number = number
         self.name = "<stdout>" if kind == STDOUT else "<stderr>"
         self.pending: list[bytes] = []  # what there is of the current line, and is not sent
         self.is_open = False  # the beginning of a line was sent
@@ -73,16 +72,12 @@ class Output(io.BufferedIOBase):
         self._send(b"".join(pending))
         if self.is_open:
             self.is_open = False
-            self._put(())
+            send(self._kind, ())
 
     def _send(self, text: bytes) -> None:
         if text:
             self.is_open = text[-1] != 0x0A
-            self._put((_core.Block(text),))
-
-    def _put(self, parts: tuple[_core.Block, ...]) -> None:
-        with contextlib.suppress(_core.QueueClosed):  # nobody listens any more
-            self._replies.put(self._kind, self._number, parts)
+            send(self._kind, (_core.Block(text),))
 
 
 def _count_incomplete(text: bytes) -> int:
@@ -115,10 +110,15 @@ _out: Output
 _err: Output
 
 
-def install(replies: _core.Queue, number: int) -> None:
+def is_stream(stream: object) -> bool:
+    """Whether this is one of the worker's own streams, which are in sys unless a task has put others there."""
+    return stream is _out_stream or stream is _err_stream
+
+
+def install() -> None:
     """Make the worker's sys.stdout and sys.stderr."""
     global _out, _err, _out_stream, _err_stream
-    _out, _err = Output(replies, STDOUT, number), Output(replies, STDERR, number)
+    _out, _err = Output(STDOUT), Output(STDERR)
     sys.stdout = _out_stream = _text_output(_out)
     sys.stderr = _err_stream = _text_output(_err)
 

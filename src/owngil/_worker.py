@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
-from owngil import _core, _wire, isolation
+from owngil import _core, _output, _reports, _wire, isolation
 from owngil._failure import describe_error
-from owngil._output import flush, install
+from owngil._output import flush
 from owngil._protocol import ERROR, READY, RESULT
 
 __all__ = ["call_chunk", "execute_code", "main", "settings_of_caller"]
@@ -80,11 +80,13 @@ def main() -> None:
     """Live as a worker: start up, serve, flush."""
     name, number, setup, _, replies = _core.worker_setup()
     threading.current_thread().name = name
-    install(replies, number)
+    _reports.install(name, replies, number)
+    _output.install()
     settings, pool_size, max_tasks, preload, initializer = _wire.loads(setup)
     del setup
     isolation.set_pool_size(pool_size)
     _apply(settings)
+    _reports.apply(settings)
     if preload:
         _import_all(preload, name)
     if initializer is not None:
