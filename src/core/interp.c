@@ -4,6 +4,7 @@
 #include "argparsers.h"
 #include "block.h"
 #include "runtime.h"
+#include "stopping.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -300,6 +301,12 @@ owngil_interp_start(const char *name, uint64_t number, const char *bootstrap, ow
     atomic_init(&self->joined, false);
     atomic_init(&self->stopped, false);
     owngil_tally_init(&self->tally);
+    atomic_init(&self->limit, 0);
+    atomic_init(&self->doubtful_limit, 0);
+    atomic_init(&self->looked, false);
+    atomic_init(&self->reported, false);
+    owngil_alarm_init(&self->limit_alarm, &self->base, owngil_stopping_ring_limit);
+    owngil_alarm_init(&self->grace_alarm, &self->base, owngil_stopping_ring_grace);
     self->number = number;
     self->setup = setup;
     owngil_shared_acquire(&setup->base);
@@ -362,72 +369,6 @@ owngil_interp_join(owngil_worker *self)
         owngil_heap_clear(&self->heap);
     }
     Py_END_ALLOW_THREADS
-}
-
-typedef struct {
-    owngil_worker *worker;
-    PyInterpreterState *interp;
-    uint64_t task;
-} visit;
-
-/* Enters the worker's interpreter, as soon as its GIL can be had, to interrupt what runs there. */
-static void *
-visitor_main(void *argument)
-{
-    visit *this = argument;
-    owngil_worker *worker = this->worker;
-    PyThreadState *tstate = PyThreadState_New(this->interp);
-    if (tstate != NULL) {
-        PyEval_RestoreThread(tstate);
-        /* The worker starts and ends tasks with its GIL held, so that this one cannot end in between. */
-        if (atomic_load(&worker->task) == this->task && !owngil_parking_interrupt(&worker->parking)) {
-            PyThreadState_SetAsyncExc(worker->ident, PyExc_KeyboardInterrupt);
-        }
-        PyThreadState_Clear(tstate);
-        PyThreadState_DeleteCurrent();
-    }
-    owngil_interp_leave(worker);
-    owngil_shared_release(&worker->base);
-    free(this);
-    return NULL;
-}
-
-int
-owngil_interp_interrupt(owngil_worker *self, uint64_t task)
-{
-    visit *argument = malloc(sizeof(*argument));
-    if (argument == NULL) {
-        return ENOMEM;
-    }
-    PyInterpreterState *interp = owngil_interp_enter(self);
-    if (interp == NULL) {
-        free(argument);
-        return 0;
-    }
-
-    *argument = (visit){.worker = self, .interp = interp, .task = task};
-    owngil_shared_acquire(&self->base);
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_t thread;
-    int error = pthread_create(&thread, &attributes, visitor_main, argument);
-    pthread_attr_destroy(&attributes);
-    if (error != 0) {
-        owngil_interp_leave(self);
-        owngil_shared_release(&self->base);
-        free(argument);
-    }
-    return error;
-}
-
-int
-owngil_interp_stop(owngil_worker *self)
-{
-    /* run_task() sets `task` and then looks at `stopped`; here it is the other way round, so one of the two sees. */
-    atomic_store(&self->stopped, true);
-    uint64_t task = atomic_load(&self->task);
-    return task != 0 ? owngil_interp_interrupt(self, task) : 0;
 }
 
 /* Thread states of `interp` other than the caller's. The list changes only with the GIL held, which the caller does. */

@@ -6,6 +6,7 @@
 #ifndef OWNGIL_INTERP_H
 #define OWNGIL_INTERP_H
 
+#include "alarm.h"
 #include "copies.h"
 #include "heap.h"
 #include "queue.h"
@@ -17,6 +18,7 @@ enum {
     OWNGIL_REPLY_FAILED = 2, /* one Block, UTF-8: why the worker stopped before its time; EXITED follows */
     OWNGIL_REPLY_KEPT = 3,   /* instead of EXITED: threads of its own keep its interpreter alive until exit */
     OWNGIL_REPLY_RESULT = 4, /* the Python code's, which the core must know: the result of a task */
+    OWNGIL_REPLY_STUCK = 5,  /* one Block: the stack of a task that does not notice its interrupt, see stopping.c */
 };
 
 typedef struct owngil_worker {
@@ -35,6 +37,9 @@ typedef struct owngil_worker {
     atomic_bool joined;                  /* or to be joined by owngil_runtime_exit */
     atomic_bool stopped;                 /* it runs no more tasks: each fails as it begins */
     owngil_tally tally;
+    _Atomic uint64_t limit;              /* number of the call with a limit that it is in, or 0; as `task` */
+    _Atomic uint64_t doubtful_limit;     /* the call that `grace_alarm` is for, or 0: any of its task's */
+    atomic_bool looked, reported;        /* what was done about the task that `grace_alarm` is for */
     /* Guarded by `lock`. */
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -44,11 +49,14 @@ typedef struct owngil_worker {
     struct owngil_worker *next;          /* in the list of those that live; guarded by that one's lock */
     /* Of the worker's thread. */
     unsigned long ident;
+    uint64_t limits;                     /* calls with a limit, so far */
+    double limit_grace;                  /* constant while `limit` is not 0 */
     owngil_message *request;             /* the task that it took last, until it answers; owned */
     int64_t calls, failed;               /* of the calls that its task made; see count_calls() */
     owngil_parking parking;
     owngil_heap heap;
-    /* Its own lock inside. */
+    /* Their own locks inside. */
+    owngil_alarm limit_alarm, grace_alarm;
     owngil_copies copies;
 } owngil_worker;
 
@@ -80,13 +88,6 @@ typedef struct owngil_visitor {
 /* Between owngil_interp_enter() and _leave(); and before the thread state is deleted. */
 void owngil_interp_add_visitor(owngil_worker *self, owngil_visitor *visitor);
 void owngil_interp_remove_visitor(owngil_worker *self, const owngil_visitor *visitor);
-
-/* KeyboardInterrupt in task `task`, if the worker is still running that one when its GIL can be had. Does not wait
- * for it. Returns 0 or an errno. Needs no GIL. */
-int owngil_interp_interrupt(owngil_worker *self, uint64_t task);
-
-/* Lets every task that the worker begins from now on fail with KeyboardInterrupt, and interrupts the one that runs. */
-int owngil_interp_stop(owngil_worker *self);
 
 /* Waits until the thread is gone, which it is soon after EXITED; then unloads the worker's private copies and frees the
  * memory that its interpreter left. Needs a GIL, of any interpreter but the worker's, and lets go of it meanwhile. */

@@ -44,6 +44,7 @@ owngil_message_new(int kind, uint64_t id, size_t count)
     }
     owngil_shared_init(&self->base, OWNGIL_KIND_MESSAGE, message_free);
     atomic_init(&self->state, WAITING);
+    atomic_init(&self->unwanted, false);
     self->kind = kind;
     self->id = id;
     self->count = count;

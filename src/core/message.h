@@ -16,6 +16,7 @@ typedef struct owngil_message {
     struct owngil_message *next; /* the queue's, guarded by its mutex */
     uint64_t place;              /* in the order in which messages came to the queue; likewise */
     atomic_int state;
+    atomic_bool unwanted;        /* a task: it is to fail as it begins */
     struct owngil_waiter *waiter;/* of a task: who waits for its answer; guarded by the mutex of the answers' queue ... */
     bool answered;               /* ... as are: whether the answer is there, */
     bool settled;                /* and whether nobody need wait for it any more */

@@ -20,6 +20,18 @@ message_cancel(PyObject *self, PyObject *Py_UNUSED(unused))
     return PyBool_FromLong(owngil_message_cancel(message_of(self)));
 }
 
+PyDoc_STRVAR(refuse_doc,
+"refuse()\n--\n\n"
+"Let the task that the message is fail with KeyboardInterrupt as it begins, if it has not begun.");
+
+static PyObject *
+message_refuse(PyObject *self, PyObject *Py_UNUSED(unused))
+{
+    /* run_task() sets the worker's `task` and then looks here. Who calls this looks at `task` afterwards. */
+    atomic_store(&message_of(self)->unwanted, true);
+    Py_RETURN_NONE;
+}
+
 static PyObject *
 message_get_taken(PyObject *self, void *Py_UNUSED(closure))
 {
@@ -225,6 +237,7 @@ PyMethodDef owngil_message_functions[] = {
 
 static PyMethodDef message_methods[] = {
     {"cancel", message_cancel, METH_NOARGS, cancel_doc},
+    {"refuse", message_refuse, METH_NOARGS, refuse_doc},
     {"await_answer", (PyCFunction)(void (*)(void))message_await_answer, METH_FASTCALL, await_answer_doc},
     {"settle", message_settle, METH_O, settle_doc},
     {"has_answer", message_has_answer, METH_O, has_answer_doc},

@@ -85,8 +85,8 @@ PyObject *owngil_queue_receive(PyObject *self, PyObject *const *args, Py_ssize_t
 PyObject *owngil_queue_begin_receive(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *owngil_queue_begin_send(PyObject *self, PyObject *const *args, Py_ssize_t count);
 
-/* message_type.c, plain.c, worker_type.c, extension.c and library.c: functions of the module. */
-extern PyMethodDef owngil_message_functions[], owngil_plain_functions[], owngil_worker_functions[], owngil_extension_functions[],
-    owngil_library_functions[];
+/* message_type.c, plain.c, worker_type.c, limits.c, extension.c and library.c: functions of the module. */
+extern PyMethodDef owngil_message_functions[], owngil_plain_functions[], owngil_worker_functions[], owngil_limit_functions[],
+    owngil_extension_functions[], owngil_library_functions[];
 
 #endif

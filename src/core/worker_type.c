@@ -4,6 +4,7 @@
 #include "lease.h"
 #include "module.h"
 #include "runtime.h"
+#include "stopping.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,42 +15,47 @@ worker_of(PyObject *self)
     return (owngil_worker *)((owngil_wrapper *)self)->shared;
 }
 
-PyDoc_STRVAR(interrupt_doc,
-"interrupt(task=0, /)\n--\n\n"
-"Raise KeyboardInterrupt in the task that the worker is running, if any, or if it is `task`; return before it arrives there.");
-
+/* The result of a method that returned an errno, or 0. */
 static PyObject *
-worker_interrupt(PyObject *self, PyObject *args)
+none_or_error(int error)
 {
-    owngil_worker *worker = worker_of(self);
-    unsigned long long only = 0;
-    if (!PyArg_ParseTuple(args, "|K:interrupt", &only)) {
-        return NULL;
-    }
-    uint64_t task = atomic_load(&worker->task);
-    if (task != 0 && (only == 0 || only == task)) {
-        int error = owngil_interp_interrupt(worker, task);
-        if (error != 0) {
-            errno = error;
-            return PyErr_SetFromErrno(PyExc_OSError);
-        }
-    }
-    Py_RETURN_NONE;
-}
-
-PyDoc_STRVAR(stop_doc,
-"stop()\n--\n\n"
-"Interrupt the task that the worker is running, and every one that it begins from now on.");
-
-static PyObject *
-worker_stop(PyObject *self, PyObject *Py_UNUSED(unused))
-{
-    int error = owngil_interp_stop(worker_of(self));
     if (error != 0) {
         errno = error;
         return PyErr_SetFromErrno(PyExc_OSError);
     }
     Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(interrupt_doc,
+"interrupt(task=0, grace=0.0, /)\n--\n\n"
+"Raise KeyboardInterrupt in the task that the worker is running, if any, or in that one only; return before it arrives there.\n\n"
+"After `grace` seconds, if that is not 0, a STUCK tells if the task is still running.");
+
+static PyObject *
+worker_interrupt(PyObject *self, PyObject *args)
+{
+    owngil_worker *worker = worker_of(self);
+    unsigned long long task = 0;
+    double grace = 0.0;
+    if (!PyArg_ParseTuple(args, "|Kd:interrupt", &task, &grace)) {
+        return NULL;
+    }
+    uint64_t current = atomic_load(&worker->task);
+    return none_or_error(task == 0 || task == current ? owngil_stopping_interrupt(worker, current, grace) : 0);
+}
+
+PyDoc_STRVAR(stop_doc,
+"stop(grace=0.0, /)\n--\n\n"
+"Interrupt the task that the worker is running, and every one that it begins from now on; see interrupt().");
+
+static PyObject *
+worker_stop(PyObject *self, PyObject *args)
+{
+    double grace = 0.0;
+    if (!PyArg_ParseTuple(args, "|d:stop", &grace)) {
+        return NULL;
+    }
+    return none_or_error(owngil_stopping_stop(worker_of(self), grace));
 }
 
 PyDoc_STRVAR(join_doc,
@@ -82,7 +88,7 @@ PyDoc_STRVAR(tally_doc,
 
 static PyMethodDef worker_methods[] = {
     {"interrupt", worker_interrupt, METH_VARARGS, interrupt_doc},
-    {"stop", worker_stop, METH_NOARGS, stop_doc},
+    {"stop", worker_stop, METH_VARARGS, stop_doc},
     {"tally", owngil_worker_tally, METH_NOARGS, tally_doc},
     {"join", worker_join, METH_NOARGS, join_doc},
     {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
@@ -279,7 +285,7 @@ run_task(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
     }
     atomic_store(&worker->task, id);
     PyObject *result = NULL;
-    if (atomic_load(&worker->stopped)) {
+    if (atomic_load(&worker->stopped) || (worker->request != NULL && atomic_load(&worker->request->unwanted))) {
         PyErr_SetNone(PyExc_KeyboardInterrupt);
     }
     else {

@@ -22,8 +22,9 @@ from owngil._arrivals import settings_of_caller as settings_of_reports
 from owngil._ending import live
 from owngil._failure import load_error
 from owngil._future import TaskFuture, seconds_left
-from owngil._protocol import CALL, ERROR, EXITED, FAILED, KEPT, READY, RESULT, WAKE
+from owngil._protocol import CALL, ERROR, EXITED, FAILED, KEPT, READY, RESULT, STUCK, WAKE
 from owngil._stats import History, Stats, worker_stats
+from owngil._stopping import GRACE, describe_stuck, say
 from owngil._worker import settings_of_caller
 
 __all__ = ["BrokenPoolError", "Dispatcher", "Source"]
@@ -108,6 +109,7 @@ class Dispatcher:
         self._closing = False  # when all sources have ended
         self._closed = False
         self._abandoned = False
+        self._stopped = False
         self._started: Future[int] = Future()
 
     # Tasks
@@ -277,9 +279,10 @@ class Dispatcher:
 
     def stop(self) -> None:
         """Cancel what waits and interrupt what runs, or begins to at this moment. Never waits."""
+        self._stopped = True
         self._cancel_pending()
         for worker in list(self._workers.values()):
-            worker.stop()
+            worker.stop(GRACE)
 
     def abandon(self) -> None:
         """Forget the workers: this process is a fork, which has none of their threads."""
@@ -425,6 +428,8 @@ class Dispatcher:
             self._break(f"worker '{self._name(number)}' cannot work:\n{reason.rstrip()}")
         elif kind in (EXITED, KEPT):
             self._on_exit(number, kind == EXITED)
+        elif kind == STUCK:
+            say(describe_stuck(self._name(number), parts, waits=self._stopped))
 
     def _context_of(self, task: int) -> Context | None:
         future = self._pending.get(task)

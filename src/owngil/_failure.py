@@ -9,13 +9,13 @@ from owngil._errors import RemoteError, RemoteTraceback
 
 __all__ = ["describe_error", "load_error"]
 
-_WORKER_FILE = os.path.join(os.path.dirname(__file__), "_worker.py")
+_OWN_FILES = {os.path.join(os.path.dirname(__file__), name) for name in ("_worker.py", "_timeouts.py")}
 
 
 def _user_traceback(error: BaseException) -> str:
     """Return the traceback without the frames of the worker's own loop."""
     tb = error.__traceback__
-    while tb is not None and tb.tb_frame.f_code.co_filename == _WORKER_FILE:
+    while tb is not None and tb.tb_frame.f_code.co_filename in _OWN_FILES:
         tb = tb.tb_next
 
     def make() -> str:

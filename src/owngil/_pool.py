@@ -13,6 +13,7 @@ from owngil._broadcast import results_of_each
 from owngil._dispatch import Dispatcher
 from owngil._map import MapCalls
 from owngil._stats import Stats
+from owngil._timeouts import LimitedPool
 from owngil.isolation import usable_cores
 
 __all__ = ["Pool"]
@@ -232,6 +233,50 @@ class Pool(Executor):
         1000
         """
         return self._dispatcher.stats()
+
+    def with_timeout(self, seconds: float) -> LimitedPool:
+        """Return an executor that runs calls on this pool's workers, and interrupts each that runs for too long.
+
+        The limit is for a call itself: the time in the queue, and that of passing arguments and results, does not
+        count. A call that runs for longer is interrupted once, as by `Interpreter.interrupt`, and fails with
+        TimeoutError, whatever it raises or returns after that. In `map`, the limit is for each call of the function,
+        however many make a chunk.
+
+        Parameters
+        ----------
+        seconds : float
+            More than 0.
+
+        Returns
+        -------
+        Executor
+            With `submit`, `map` and `interrupt` as the pool has them. Its `shutdown`, and the end of a ``with`` block,
+            wait for what `submit` was given and end this view only: the pool and its other views go on.
+
+        Raises
+        ------
+        ValueError
+            If `seconds` is not more than 0.
+
+        Notes
+        -----
+        A C function that is running notices when it returns, and so does its call; if that takes long, it is said on
+        stderr, with the worker's stack. Tasks without a limit cost nothing more.
+
+        Examples
+        --------
+        >>> import time
+        >>> with owngil.Pool(1, thread_name_prefix="worker") as pool:
+        ...     limited = pool.with_timeout(0.05)
+        ...     try:
+        ...         limited.submit(time.sleep, 0.1).result()
+        ...     except TimeoutError as error:
+        ...         print(error)
+        time.sleep() was interrupted in worker 'worker-0' after 0.05 s, the limit that with_timeout() set
+        """
+        if not seconds > 0:
+            raise ValueError(f"the limit must be more than 0 seconds, not {seconds}")
+        return LimitedPool(self, float(seconds))
 
     def interrupt(self) -> None:
         """Raise KeyboardInterrupt in every task that is running; see `Interpreter.interrupt`."""

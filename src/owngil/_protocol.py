@@ -3,13 +3,27 @@
 To the workers, with the task's id:  CALL.
 From them, with the task's id:       RESULT, ERROR.
 From them, with the worker's number: READY, the reports STDOUT, STDERR, LOG, WARNING;
-                                     and from the core EXITED, FAILED, KEPT.
+                                     and from the core EXITED, FAILED, KEPT, STUCK.
 From the dispatcher to itself:       WAKE.
 """
 
-from owngil._core import EXITED, FAILED, KEPT, RESULT
+from owngil._core import EXITED, FAILED, KEPT, RESULT, STUCK
 
-__all__ = ["CALL", "ERROR", "EXITED", "FAILED", "KEPT", "LOG", "READY", "RESULT", "STDERR", "STDOUT", "WAKE", "WARNING"]
+__all__ = [
+    "CALL",
+    "ERROR",
+    "EXITED",
+    "FAILED",
+    "KEPT",
+    "LOG",
+    "READY",
+    "RESULT",
+    "STDERR",
+    "STDOUT",
+    "STUCK",
+    "WAKE",
+    "WARNING",
+]
 
 CALL = 16
 ERROR = 18

@@ -1,0 +1,105 @@
+"""What `Pool.with_timeout` gives: the pool seen as an executor whose calls have a limit of time.
+
+The limit is set and called off in the worker, around each call, by the core (`limits.c`); one thread of the process
+waits for all limits. Tasks without one have nothing to do with this.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
+from concurrent.futures import Executor, Future
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from owngil import _core, _wire
+from owngil._stopping import GRACE
+
+if TYPE_CHECKING:
+    from owngil._pool import Pool
+
+__all__ = ["Limited", "LimitedPool"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Limited:
+    """`fn`, interrupted in the worker where it is called after so many seconds."""
+
+    def __init__(self, fn: Callable[..., Any], seconds: float) -> None:
+        self._fn = fn
+        self._seconds = seconds
+        # For messages, as are the others, which __getattr__ finds.
+        self.__module__ = getattr(fn, "__module__", None)  # type: ignore[assignment]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._fn, name)
+
+    def __reduce__(self) -> Any:
+        return Limited, (self._fn, self._seconds)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return _core.run_limited(self._seconds, GRACE, self._timed_out, self._fn, args, kwargs)
+
+    def _timed_out(self) -> TimeoutError:
+        worker = threading.current_thread().name
+        return TimeoutError(
+            f"{_wire.describe_callable(self._fn)} was interrupted in worker '{worker}' after {self._seconds:g} s,"
+            f" the limit that with_timeout() set"
+        )
+
+
+class LimitedPool(Executor):
+    """A pool as `Pool.with_timeout` shows it; see there."""
+
+    def __init__(self, pool: "Pool", seconds: float) -> None:
+        self._pool = pool
+        self._seconds = seconds
+        self._lock = threading.RLock()
+        self._closed = False
+        self._pending: set[Future[Any]] = set()
+
+    def with_timeout(self, seconds: float) -> "LimitedPool":
+        """Return another view of the same pool; this one's limit does not count there."""
+        return self._pool.with_timeout(seconds)
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """As Pool.submit, with the limit."""
+        with self._lock:
+            self._check_open()
+            future: Future[T] = self._pool.submit(Limited(fn, self._seconds), *args, **kwargs)
+            self._pending.add(future)
+        future.add_done_callback(self._pending.discard)
+        return future
+
+    def map(self, fn: Callable[..., T], *iterables: Iterable[Any], **options: Any) -> Iterator[T]:  # type: ignore[override]
+        """As Pool.map, with the limit for each call of `fn`."""
+        self._check_open()
+        return self._pool.map(Limited(fn, self._seconds), *iterables, **options)
+
+    def interrupt(self) -> None:
+        """As Pool.interrupt: the pool's other tasks too."""
+        self._pool.interrupt()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Accept no more tasks through this view; the pool and its other views go on.
+
+        Parameters
+        ----------
+        wait : bool, optional
+            Whether to return only when the tasks are done that `submit` was given. Calls of `map` are waited for by
+            reading their results.
+        cancel_futures : bool, optional
+            Whether to cancel those of them that have not started.
+        """
+        with self._lock:
+            self._closed = True
+            pending = list(self._pending)
+        if cancel_futures:
+            for future in pending:
+                future.cancel()
+        if wait:
+            futures.wait(pending)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("no task can be submitted: this view of the pool is shut down")
