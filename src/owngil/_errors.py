@@ -12,7 +12,7 @@ class RemoteTraceback(Exception):
     Parameters
     ----------
     text : str
-        What ``traceback.format_exception`` gave in the worker.
+        The worker's name, the call with its arguments, shortened, and what ``traceback.format_exception`` gave there.
     """
 
     def __init__(self, text: str) -> None:

@@ -3,6 +3,8 @@
 import os
 import pickle
 from collections.abc import Callable
+from types import TracebackType
+from typing import Any
 
 from owngil import _wire
 from owngil._errors import RemoteError, RemoteTraceback
@@ -12,18 +14,38 @@ __all__ = ["describe_error", "load_error"]
 _OWN_FILES = {os.path.join(os.path.dirname(__file__), name) for name in ("_worker.py", "_timeouts.py")}
 
 
-def _user_traceback(error: BaseException) -> str:
-    """Return the traceback without the frames of the worker's own loop."""
+def _split(error: BaseException) -> tuple[dict[str, Any], TracebackType | None]:
+    """Return the variables of the worker's own frame that called the task's function, and the traceback behind it."""
     tb = error.__traceback__
+    variables: dict[str, Any] = {}
     while tb is not None and tb.tb_frame.f_code.co_filename in _OWN_FILES:
+        variables = tb.tb_frame.f_locals
         tb = tb.tb_next
+    return variables, tb
 
-    def make() -> str:
-        import traceback  # and with it a dozen modules: only workers that need it pay for it
 
-        return "".join(traceback.format_exception(type(error), error, tb))
+def _call(error: BaseException) -> str:
+    """Return what was called with which arguments; empty if it did not come to that."""
+    from owngil._calls import show_call
 
-    return _text(make)
+    variables, _ = _split(error)
+    fn = variables.get("fn")
+    if fn is not None:
+        name = getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None) or type(fn).__qualname__
+        if "columns" in variables:  # of a map: the first item without a value is the one that failed
+            at = len(variables["values"])
+            return ", calling " + show_call(name, tuple(column[at] for column in variables["columns"]), {})
+        return ", calling " + show_call(name, variables.get("args", ()), variables.get("kwargs", {}))
+    if "code" in variables:
+        return ", calling " + show_call("exec", (variables["code"].strip(),), variables["names"])
+    return ""
+
+
+def _show(error: BaseException) -> str:
+    import traceback  # and with it a dozen modules: only workers that need it pay for it
+
+    _, tb = _split(error)
+    return "".join(traceback.format_exception(type(error), error, tb))
 
 
 def _text(make: Callable[[], str]) -> str:
@@ -39,7 +61,7 @@ def describe_error(error: BaseException, worker: str) -> _wire.Failure:
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     message = _text(lambda: str(error))
-    text = f"In worker '{worker}':\n{_user_traceback(error)}"
+    text = f"In worker '{worker}'{_text(lambda: _call(error))}:\n{_text(lambda: _show(error))}"
     pickled: bytes | None
     try:
         import cloudpickle
@@ -62,5 +84,7 @@ def load_error(failure: _wire.Failure) -> BaseException:
             reason = f"{type(problem).__name__}: {problem}"
     if not isinstance(error, BaseException):
         error = RemoteError(type_name, message, reason)
-    error.__cause__ = RemoteTraceback(text)
+    from owngil._sources import fill_in  # a worker has no use for it
+
+    error.__cause__ = RemoteTraceback(fill_in(text))
     return error

@@ -221,6 +221,10 @@ def handle(parts: _wire.Parts) -> None:
     record = logging.makeLogRecord({})
     since_start = record.relativeCreated / 1000 - record.created
     vars(record).update(values)
+    if record.exc_text:
+        from owngil._sources import fill_in
+
+        record.exc_text = fill_in(record.exc_text)
     record.relativeCreated = (since_start + record.created) * 1000
     for key, pickled, text in extra:
         value = text
