@@ -135,3 +135,10 @@ def test_inside_workers(pool):
 def test_a_future_says_why_it_cannot_be_sent(pool):
     with pytest.raises(TypeError, match="a future stays where it was made"):
         pool.submit(print, pool.submit(abs, 1))
+
+
+@pytest.mark.parametrize("contract", [TestPool, TestInterpreterPoolExecutor])
+def test_the_docs_tell_what_is_done_otherwise(contract):
+    docs = " ".join((Path(__file__).parent.parent / "docs" / "coming_from.md").read_text().split())
+    for reason in contract.deviations.values():
+        assert reason in docs

@@ -10,6 +10,7 @@ import pytest
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 WORKERS = (Path(__file__).parent.parent / "docs" / "workers.md").read_text()
+COMING_FROM = (Path(__file__).parent.parent / "docs" / "coming_from.md").read_text()
 
 
 def programs_of(text):
@@ -29,6 +30,17 @@ def test_program(program, output):
 @pytest.mark.parametrize(("program", "output"), programs_of(WORKERS))
 def test_program_of_docs_workers(program, output):
     test_program(program, output)
+
+
+@pytest.mark.parametrize(("program", "output"), programs_of(COMING_FROM))
+def test_program_of_docs_coming_from(program, output):
+    assert "import owngil" in program or "from owngil import" in program
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, output, "")
+
+
+def test_every_program_of_docs_coming_from_has_its_output():
+    assert len(programs_of(COMING_FROM)) == COMING_FROM.count("```python\n")
 
 
 @pytest.mark.parametrize("name", ["executors", "picture", "steps"])

@@ -177,7 +177,7 @@ class Pool(Executor):
         if not iterables:
             raise TypeError("map() needs at least one iterable")
         for name, value in (("chunksize", chunksize), ("buffersize", buffersize)):
-            if value is not None and not isinstance(value, int):
+            if value is not None and not hasattr(value, "__index__"):
                 raise TypeError(f"{name} must be an integer, not {value!r}")
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be 1 or more, not {value}")
