@@ -6,7 +6,7 @@ export PYTHON
 export OWNGIL_CRATES ?= $(wildcard .venvs/crates)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all asan tsan bench ecosystem lint format clean
+.PHONY: help demo test test-all asan tsan soak bench ecosystem lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,11 @@ asan: ## run the loader's tests with the address and undefined behaviour sanitiz
 
 tsan: ## run the core's tests with the thread sanitizer
 	@tools/tsan .venvs/tsan $(PYTEST_ARGS)
+
+soak: ## a million tasks with failures, interrupts and all ends of pools: tests/soak-results; 10 minutes or more
+	@tools/make-venv $(VENV) test
+	$(VENV)/bin/python tests/soak.py \
+		--json tests/soak-results/$$($(VENV)/bin/python -c 'import platform; print(platform.python_version())').json
 
 bench: ## measure all executors and the picture: benchmarks/results, docs/bench.png and the README's tables; 20 minutes
 	@tools/make-venv $(VENV) bench

@@ -2,15 +2,17 @@
 
     python tests/soak.py [--tasks N] [--seconds S] [--seed K] [--json FILE]
 
-It goes on until so many tasks were submitted and so many seconds have passed, in rounds. Each round has a pool of its own, and
-an array with a cell for each task, which the task counts up when it runs: what ran is known without asking the pool. After
-the pool's end,
+It goes on until so many tasks were submitted and so many seconds have passed, in rounds. Each round has a pool of its
+own, and an array with a cell for each task, which the task counts up when it runs: what ran is known without asking the
+pool. After the pool's end,
 
-- a task that gave a result or raised has run once, one that was cancelled has not, one that was interrupted at most once;
+- a task that gave a result or raised has run once, one that was cancelled has not, one that was interrupted at most
+  once;
 - each future is done, has the right outcome, and has called its callback once;
 - there are as many threads and descriptors as before the first round.
 
-The summary, with the memory after each round, is printed as JSON. The exit code is 0 if there was no anomaly.
+The summary, with the memory after each round, is printed as JSON. The exit code is 0 if there was no anomaly. Random
+decisions follow from the seed; when threads and signals come in between does not.
 """
 
 import argparse
@@ -398,7 +400,7 @@ def _megabytes():
 
 
 def growth(rounds):
-    """Return by how much the memory grew with each worker, in MB, and with each task, in bytes; None if that cannot be told.
+    """Return how much memory each worker added, in MB, and each task, in bytes; None after too few rounds.
 
     Fitted to all rounds by least squares: they differ in how many workers they had.
     """

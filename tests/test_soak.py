@@ -1,0 +1,72 @@
+"""The soak, short; and that it sees what it looks for."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import soak
+
+PROGRAM = Path(__file__).parent / "soak.py"
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", [1, 7])
+def test_nothing_is_lost_and_nothing_runs_twice(seed):
+    command = [
+        sys.executable,
+        str(PROGRAM),
+        "--tasks",
+        "5000",
+        "--seconds",
+        "0",
+        "--round",
+        "1000",
+        "--seed",
+        str(seed),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["anomalies"] == []
+    assert summary["tasks"] == sum(summary["outcomes"].values()) == 5000
+    assert min(summary["outcomes"][kind] for kind in ("done", "failed", "cancelled")) > 0
+
+
+@pytest.mark.parametrize(
+    ("outcome", "runs", "seen"),
+    [(soak.DONE, 1, False), (soak.DONE, 0, True), (soak.DONE, 2, True), (soak.FAILED, 0, True), (soak.CANCELLED, 0, False),
+     (soak.CANCELLED, 1, True), (soak.INTERRUPTED, 1, False), (soak.INTERRUPTED, 2, True), (None, 0, True),
+     (None, 1, True)],
+)  # fmt: skip
+def test_it_sees_what_does_not_add_up(outcome, runs, seen):
+    whole = soak.Soak(1)
+    one = soak.Round(whole, 100)
+    one.pool.shutdown()
+    k = one.ids(1)[0]
+    one.runs[k] = runs
+    if outcome is not None:
+        one.note([k], outcome)
+    one.account()
+    assert bool(whole.anomalies) == seen
+
+
+def test_it_sees_results_and_callbacks_that_are_wrong():
+    whole = soak.Soak(1)
+    one = soak.Round(whole, 100)
+    one.runs[:3] = 1
+    futures = [one.pool.submit(abs, -5), one.pool.submit(int, "x"), one.pool.submit(abs, -4)]
+    one.futures = [(future, k, soak.plain, ()) for future, k in zip(futures, one.ids(3), strict=True)]
+    one.expected_calls = {2}
+    one.called = Counter({2: 2})
+    one.pool.shutdown()
+    one.account()
+    assert len(whole.anomalies) == 3  # task 2 has the right result, but a callback too many
+
+
+def test_it_sees_memory_that_grows():
+    rounds = [{"workers": 3 * k + k % 2, "tasks": 1000 * k, "megabytes": 50 + 2 * (3 * k + k % 2)} for k in range(40)]
+    assert soak.growth(rounds) == (2, 0)
+    assert soak.growth(rounds[:5]) == (None, None)
