@@ -67,6 +67,7 @@ def test_it_sees_results_and_callbacks_that_are_wrong():
 
 
 def test_it_sees_memory_that_grows():
-    rounds = [{"workers": 3 * k + k % 2, "tasks": 1000 * k, "megabytes": 50 + 2 * (3 * k + k % 2)} for k in range(40)]
+    rounds = [(3 * k + k % 2, 1000 * k) for k in range(40)]
+    rounds = [{"workers": w, "tasks": tasks, "megabytes": 50 + 2 * w} for w, tasks in rounds]
     assert soak.growth(rounds) == (2, 0)
     assert soak.growth(rounds[:5]) == (None, None)
