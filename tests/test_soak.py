@@ -38,7 +38,8 @@ def test_nothing_is_lost_and_nothing_runs_twice(seed):
 @pytest.mark.parametrize(
     ("outcome", "runs", "seen"),
     [(soak.DONE, 1, False), (soak.DONE, 0, True), (soak.DONE, 2, True), (soak.FAILED, 0, True),
-     (soak.CANCELLED, 0, False), (soak.CANCELLED, 1, True), (soak.INTERRUPTED, 1, False), (soak.INTERRUPTED, 2, True), (None, 0, True),
+     (soak.CANCELLED, 0, False), (soak.CANCELLED, 1, True), (soak.INTERRUPTED, 1, False),
+     (soak.INTERRUPTED, 2, True), (None, 0, True),
      (None, 1, True)],
 )  # fmt: skip
 def test_it_sees_what_does_not_add_up(outcome, runs, seen):
