@@ -39,7 +39,7 @@ def steps_of_worker():
         "worker: write the result": step(_wire.dumps_result, 1, basename),
         "worker: flush stdout and stderr": step(_output.flush),
         "worker: note the task's number": step(_core.run_task, 1, int),
-        "worker: call the function": step(_core.call, int, (), {}),
+        "worker: call the function": step(_core.call, int, (), {}, repr),
     }
 
 

@@ -32,6 +32,7 @@ def test_exactly_these_names_are_public():
         "run",
         "share",
         "to_interpreter",
+        "trace",
         "track",
         "worker_local",
         "zeros",

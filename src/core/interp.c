@@ -3,6 +3,7 @@
 #include "arenas.h"
 #include "argparsers.h"
 #include "block.h"
+#include "observe.h"
 #include "runtime.h"
 #include "stopping.h"
 
@@ -152,6 +153,16 @@ owngil_interp_of_thread(void)
     return at;
 }
 
+void
+owngil_interp_visit_living(void (*visit)(owngil_worker *))
+{
+    pthread_mutex_lock(&living_lock);
+    for (owngil_worker *at = living; at != NULL; at = at->next) {
+        visit(at);
+    }
+    pthread_mutex_unlock(&living_lock);
+}
+
 size_t
 owngil_interp_count(void)
 {
@@ -265,7 +276,7 @@ worker_main(void *argument)
         if (run_bootstrap(self) < 0) {
             owngil_interp_before_end(self); /* which may not be registered yet */
         }
-        (void)owngil_tally_turn(&self->tally, OWNGIL_PHASE_END);
+        int64_t end = owngil_tally_turn(&self->tally, OWNGIL_PHASE_END);
         owngil_copies_end_thread(&self->copies);
         turn_away_visitors(self);
         remove_from_living(self);
@@ -274,6 +285,7 @@ worker_main(void *argument)
         atomic_store(&self->own_interp, NULL);
         owngil_copies_exit(&self->copies);
         owngil_parking_adopt(NULL);
+        owngil_observe_end(self, end);
     }
     report(self, OWNGIL_REPLY_EXITED, NULL);
     current = NULL;

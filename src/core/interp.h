@@ -11,6 +11,7 @@
 #include "heap.h"
 #include "queue.h"
 #include "tally.h"
+#include "trace.h"
 
 /* What the core itself reports through a worker's `replies`, with the worker's number as id; other kinds are the Python code's. */
 enum {
@@ -37,6 +38,11 @@ typedef struct owngil_worker {
     atomic_bool joined;                  /* or to be joined by owngil_runtime_exit */
     atomic_bool stopped;                 /* it runs no more tasks: each fails as it begins */
     owngil_tally tally;
+    struct {                             /* what it is doing, for a recording */
+        _Atomic uint64_t task;           /* 0: none */
+        _Atomic int64_t times[4], bytes; /* see owngil_event */
+        owngil_trace_slot name, row;
+    } doing;
     _Atomic uint64_t limit;              /* number of the call with a limit that it is in, or 0; as `task` */
     _Atomic uint64_t doubtful_limit;     /* the call that `grace_alarm` is for, or 0: any of its task's */
     atomic_bool looked, reported;        /* what was done about the task that `grace_alarm` is for */
@@ -70,6 +76,9 @@ owngil_worker *owngil_interp_current(void);
 
 /* The worker whose interpreter the calling thread is in; NULL: the main one, or none. */
 owngil_worker *owngil_interp_of_thread(void);
+
+/* Calls `visit` with each worker that has an interpreter, which must not lock anything but trace.c's. Needs no GIL. */
+void owngil_interp_visit_living(void (*visit)(owngil_worker *));
 
 /* How many workers have an interpreter. */
 size_t owngil_interp_count(void);

@@ -23,7 +23,8 @@ typedef struct owngil_message {
     uint64_t receiver;           /* of the one receiver that may have it, 0: any may; guarded by the mutex of its queue */
     int kind;                    /* what it is for: sender and receiver agree on the numbers */
     uint64_t id;                 /* what it belongs to */
-    int64_t sent_at;             /* when it was put, by owngil_tally_now(); 0: nobody wants to know */
+    int64_t sent_at;             /* of a task: when it was put, by owngil_tally_now(); 0: that is not known */
+    uint64_t sent_to;            /* likewise the number of its queue */
     size_t count;                /* of parts; 0 once they are gone */
     owngil_shared *parts[];      /* owned */
 } owngil_message;

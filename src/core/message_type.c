@@ -1,8 +1,8 @@
 /* owngil._core.Message: what was put into a queue, seen from one interpreter; and waiting for the answer to it. */
 #include "block.h"
-#include "interp.h"
 #include "lease.h"
 #include "module.h"
+#include "observe.h"
 
 static owngil_message *
 message_of(PyObject *self)
@@ -17,7 +17,11 @@ PyDoc_STRVAR(cancel_doc,
 static PyObject *
 message_cancel(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    return PyBool_FromLong(owngil_message_cancel(message_of(self)));
+    bool cancelled = owngil_message_cancel(message_of(self));
+    if (cancelled) {
+        owngil_observe_cancel(message_of(self));
+    }
+    return PyBool_FromLong(cancelled);
 }
 
 PyDoc_STRVAR(refuse_doc,
@@ -98,7 +102,7 @@ settle(owngil_state *state, owngil_queue *queue, const owngil_message *answer, P
     PyObject *result = parts != NULL ? PyObject_CallOneArg(loads, parts) : NULL;
     Py_XDECREF(parts);
     if (pickled) {
-        atomic_fetch_add_explicit(&queue->spent, owngil_tally_now() - start, memory_order_relaxed);
+        owngil_observe_receive(queue, answer->id, start);
     }
     int settled = result != NULL ? set_quietly(state->future_names, future, result) : -1;
     Py_XDECREF(result);

@@ -73,10 +73,7 @@ owngil_message *owngil_message_from_parts(owngil_state *state, int kind, uint64_
 /* ... and back: a new tuple of wrappers; the message keeps its own references. Both need the GIL. */
 PyObject *owngil_message_to_parts(owngil_state *state, const owngil_message *message, bool writable);
 
-/* observe.c: for the thread that is about to put a task, when it has written it; ... */
-void owngil_observe_send(owngil_queue *queue, owngil_message *task);
-
-/* ... a method of Worker, and functions for its tasks. */
+/* observe.c: a method of Worker, functions for its tasks, and recordings. */
 PyObject *owngil_worker_tally(PyObject *self, PyObject *unused);
 extern PyMethodDef owngil_observe_functions[];
 

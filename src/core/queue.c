@@ -1,5 +1,7 @@
 #include "queue.h"
 
+#include "runtime.h"
+
 #include <stdlib.h>
 
 /* Without a lock, as freeing may take long. */
@@ -34,6 +36,7 @@ owngil_queue_new(size_t maxsize, bool last_first)
     pthread_mutex_init(&self->lock, NULL);
     self->maxsize = maxsize;
     self->last_first = last_first;
+    self->number = owngil_runtime_next_number();
     return self;
 }
 

@@ -21,6 +21,7 @@ typedef struct {
     uint64_t places;         /* messages that came so far */
     bool closed;
     bool last_first;         /* constant */
+    uint64_t number;         /* constant: another for each queue */
     _Atomic int64_t spent;   /* nanoseconds: see Queue.spend(); not guarded */
     owngil_waiters receivers;/* each waits for `item` to be filled with a message */
     owngil_waiters senders;  /* each waits for its `item` to be taken into the queue */

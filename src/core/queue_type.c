@@ -2,8 +2,7 @@
 #include "block.h"
 #include "lease.h"
 #include "module.h"
-#include "queue.h"
-#include "tally.h"
+#include "observe.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -307,7 +306,7 @@ queue_spend(PyObject *self, PyObject *argument)
     if (since == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    atomic_fetch_add_explicit(&queue_of(self)->spent, owngil_tally_now() - since, memory_order_relaxed);
+    owngil_observe_receive(queue_of(self), 0, since);
     Py_RETURN_NONE;
 }
 

@@ -7,11 +7,12 @@
  *   notes     owngil_runtime_note   `lock`; freed by owngil_runtime_take_notes's caller
  *
  * What belongs to one part of the core is in its file: the list of living workers (interp.c), arenas (arenas.c), the
- * range and the spare chunks of heaps (heap.c), alarms (alarm.c), each with a lock that is a leaf, as is that of a worker's copies.
+ * range and the spare chunks of heaps (heap.c), recordings (trace.c), alarms (alarm.c), each with a lock that is a leaf,
+ * as is that of a worker's copies.
  *
  * Lock order of the whole core: a worker's lock, then a leaf: a queue's, a semaphore's, an event's, a barrier's, a
  * parking's, `lock` here, or those above.
- * Nothing is locked while a leaf is held. A GIL is taken only while none of these is held.
+ * Nothing is locked while a leaf is held, but trace.c's while the list of living workers is. A GIL is taken only while none of these is held.
  */
 #include "runtime.h"
 

@@ -3,6 +3,7 @@
 #include "interp.h"
 #include "lease.h"
 #include "module.h"
+#include "observe.h"
 #include "runtime.h"
 #include "stopping.h"
 
@@ -204,9 +205,7 @@ take_task(PyObject *module, PyObject *Py_UNUSED(unused))
     if (worker == NULL) {
         return NULL;
     }
-    if (atomic_load(&worker->tally.phase) == OWNGIL_PHASE_START) {
-        (void)owngil_tally_turn(&worker->tally, OWNGIL_PHASE_IDLE);
-    }
+    owngil_observe_wait(worker);
     if (owngil_queue_wait(worker->tasks, worker->number + 1, &message, &owngil_deadline_never, state->queue_closed) < 0) {
         return NULL;
     }
@@ -216,9 +215,7 @@ take_task(PyObject *module, PyObject *Py_UNUSED(unused))
         owngil_queue_put_back(worker->tasks, message);
         return NULL;
     }
-    (void)owngil_tally_take(&worker->tally, message->sent_at, owngil_message_bytes(message));
-    worker->calls = 1;
-    worker->failed = -1;
+    owngil_observe_take(worker, message);
     owngil_message_clear(message);
     if (worker->request != NULL) {
         owngil_shared_release(&worker->request->base);
@@ -252,8 +249,7 @@ answer(PyObject *module, PyObject *const *args, Py_ssize_t count)
     if (message == NULL) {
         return NULL;
     }
-    int64_t failed = worker->failed >= 0 ? worker->failed : kind != OWNGIL_REPLY_RESULT;
-    (void)owngil_tally_answer(&worker->tally, worker->calls, failed, owngil_message_bytes(message));
+    owngil_observe_answer(worker, message, kind != OWNGIL_REPLY_RESULT);
     owngil_code code = owngil_queue_answer(worker->replies, worker->request, message);
     owngil_shared_release(&message->base);
     owngil_shared_release(&worker->request->base);

@@ -23,6 +23,7 @@ else:
     from owngil._shared_arrays import empty, full, share, zeros
     from owngil._stats import Stats, WorkerStats
     from owngil._sync import Barrier, BoundedSemaphore, Counter, Event, Lock, Semaphore
+    from owngil._trace import trace
 
 if TYPE_CHECKING:
     from owngil._executor import InterpreterPoolExecutor
@@ -59,6 +60,7 @@ __all__ = [
     "run",
     "share",
     "to_interpreter",
+    "trace",
     "track",
     "worker_local",
     "zeros",

@@ -3,11 +3,12 @@
 import atexit
 import os
 import sys
+from collections.abc import Callable
 from typing import Protocol
 
 from owngil import _core
 
-__all__ = ["Endable", "live"]
+__all__ = ["Endable", "at_end", "live"]
 
 
 class Endable(Protocol):
@@ -27,6 +28,7 @@ class Endable(Protocol):
 
 
 live: set[Endable] = set()  # those that have a collector
+at_end: list[Callable[[], None]] = []  # to be called when all have ended
 
 
 def _end_all() -> None:
@@ -51,6 +53,11 @@ def _end_all() -> None:
             dispatchers.pop()
         else:
             dispatchers.pop()
+    for finish in list(at_end):
+        try:
+            finish()
+        except Exception:
+            sys.excepthook(*sys.exc_info())
     if _core.in_main_interpreter():
         _core.end_kept_workers()
 
@@ -60,6 +67,7 @@ def _forget_all() -> None:
     for dispatcher in list(live):
         dispatcher.abandon()
     live.clear()
+    at_end.clear()
 
 
 atexit.register(_end_all)

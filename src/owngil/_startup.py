@@ -36,6 +36,7 @@ _PLACES = {
     "run": "_default",
     "share": "_shared_arrays",
     "to_interpreter": "_default",
+    "trace": "_trace",
     "track": "_progress",
     "worker_local": "_local",
     "zeros": "_shared_arrays",

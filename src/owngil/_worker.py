@@ -38,9 +38,14 @@ def _apply(settings: dict[str, Any]) -> None:
     sys.pycache_prefix = settings["pycache_prefix"]
 
 
+def _describe(fn: Callable[..., object], args: tuple[Any, ...]) -> str:
+    """Return what a recording calls the task."""
+    return "Interpreter.exec()" if fn is execute_code else _wire.describe_callable(args[0] if fn is call_chunk else fn)
+
+
 def _run(parts: _wire.Parts) -> _wire.Parts:
     fn, args, kwargs = _wire.loads_call(parts)
-    return _wire.dumps_result(_core.call(fn, args, kwargs), fn)
+    return _wire.dumps_result(_core.call(fn, args, kwargs, _describe), fn)
 
 
 def _serve(name: str, max_tasks: int | None) -> None:
