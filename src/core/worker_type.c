@@ -7,8 +7,10 @@
 #include "runtime.h"
 #include "stopping.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static owngil_worker *
 worker_of(PyObject *self)
@@ -338,6 +340,38 @@ end_kept_workers(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
+/* Ends the process as CPython does after a KeyboardInterrupt that nobody caught. */
+static void
+die_of_sigint(PyObject *Py_UNUSED(capsule))
+{
+    sigset_t only;
+    sigemptyset(&only);
+    sigaddset(&only, SIGINT);
+    signal(SIGINT, SIG_DFL);
+    pthread_sigmask(SIG_UNBLOCK, &only, NULL);
+    kill(getpid(), SIGINT);
+    _exit(128 + SIGINT);
+}
+
+PyDoc_STRVAR(end_process_by_sigint_doc,
+"end_process_by_sigint()\n--\n\n"
+"Let the process, which is exiting, end by SIGINT once its atexit functions have run and its streams are flushed: before\n"
+"CPython takes the interpreters of workers apart that are still running.");
+
+static PyObject *
+end_process_by_sigint(PyObject *module, PyObject *Py_UNUSED(unused))
+{
+    /* CPython clears modules right after all that, and this capsule with this one. */
+    static char unused;
+    PyObject *capsule = PyCapsule_New(&unused, NULL, die_of_sigint);
+    int failed = capsule == NULL || PyModule_AddObjectRef(module, "_ending", capsule) < 0;
+    Py_XDECREF(capsule);
+    if (failed) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(in_worker_doc,
 "in_worker()\n--\n\n"
 "Whether this thread is a worker's own.");
@@ -451,6 +485,7 @@ PyMethodDef owngil_worker_functions[] = {
     {"current_task", current_task, METH_NOARGS, current_task_doc},
     {"before_end", before_end, METH_NOARGS, before_end_doc},
     {"end_kept_workers", end_kept_workers, METH_NOARGS, end_kept_workers_doc},
+    {"end_process_by_sigint", end_process_by_sigint, METH_NOARGS, end_process_by_sigint_doc},
     {"in_worker", in_worker, METH_NOARGS, in_worker_doc},
     {"in_main_interpreter", in_main_interpreter, METH_NOARGS, in_main_interpreter_doc},
     {NULL, NULL, 0, NULL},

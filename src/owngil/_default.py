@@ -40,6 +40,8 @@ def run(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     The default pool starts at its first use, has a worker for each core that this process may use, and ends with the
     process.
 
+    Ctrl-C while waiting interrupts the call.
+
     Raises
     ------
     Exception
@@ -73,6 +75,8 @@ def map(fn: Callable[..., T], *iterables: Iterable[Any], **options: Any) -> Iter
 async def to_interpreter(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Call ``fn(*args, **kwargs)`` in a worker of the default pool, without blocking the event loop; see `run`.
 
+    If the coroutine is cancelled, as by Ctrl-C in ``asyncio.run``, so is the call, or it is interrupted if it runs.
+
     Examples
     --------
     >>> import asyncio
@@ -81,4 +85,11 @@ async def to_interpreter(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwarg
     """
     import asyncio  # workers import this module too, and do without
 
-    return await asyncio.wrap_future(_default_pool().submit(fn, *args, **kwargs))
+    future = _default_pool().submit(fn, *args, **kwargs)
+    try:
+        return await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+        future.stop()  # type: ignore[attr-defined]
+        raise
+    finally:
+        del future  # as above

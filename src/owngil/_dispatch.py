@@ -110,6 +110,7 @@ class Dispatcher:
         self._closed = False
         self._abandoned = False
         self._stopped = False
+        self.given_up = False  # nobody waits for the workers' end any more, though they were told to stop
         self._started: Future[int] = Future()
 
     # Tasks
@@ -224,9 +225,11 @@ class Dispatcher:
             worker.interrupt()
 
     def interrupt_task(self, future: TaskFuture) -> None:
-        """Raise KeyboardInterrupt in this task if it is running; in no other."""
+        """Raise KeyboardInterrupt in this task, which a worker has taken, and in no other."""
+        if future._message is not None:
+            future._message.refuse()  # it may not have begun yet
         for worker in list(self._workers.values()):
-            worker.interrupt(future._task)
+            worker.interrupt(future._task, GRACE)
 
     # The end
 
@@ -258,24 +261,50 @@ class Dispatcher:
                 self.replies.put(WAKE, 0, ())
 
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
-        """As Executor.shutdown."""
+        """As Executor.shutdown; Ctrl-C while waiting stops all that runs and waits."""
         if cancel_futures:
             self._cancel_pending()
-        self.close()
-        with self._lock:
-            self._closed = True
-        if wait:
-            for source in list(self.sources):
-                source.leave_off()
-            self.join()
+        try:
+            self.close()
+            with self._lock:
+                self._closed = True
+            if wait:
+                for source in list(self.sources):
+                    source.leave_off()
+                self.join()
+        except KeyboardInterrupt:
+            if wait:
+                self.stop()
+            raise
+
+    def leave(self, error: BaseException | None) -> None:
+        """Shut down at the end of a ``with`` block, which `error` ends before its time; Ctrl-C cuts it short."""
+        if not isinstance(error, KeyboardInterrupt):
+            try:
+                self.shutdown(wait=True, cancel_futures=False)
+            except KeyboardInterrupt:
+                self._cut_short()
+                raise
+        else:
+            self._cut_short()
+
+    def _cut_short(self) -> None:
+        self.shutdown(wait=False, cancel_futures=True)
+        self.stop()
+        self.join()
 
     def join(self) -> None:
         """Wait until the workers have ended; after close()."""
         collector = self._collector
         if not self._abandoned and collector is not None and collector is not threading.current_thread():
-            # Before 3.13, a Thread.join() that Ctrl-C interrupts takes the thread for ended from then on (gh-90882).
-            self._ended.wait()
-            collector.join()
+            try:
+                # Before 3.13, a Thread.join() that Ctrl-C interrupts takes the thread for ended from then on
+                # (gh-90882).
+                self._ended.wait()
+                collector.join()
+            except KeyboardInterrupt:
+                self.given_up = self._stopped
+                raise
 
     def stop(self) -> None:
         """Cancel what waits and interrupt what runs, or begins to at this moment. Never waits."""

@@ -14,6 +14,8 @@ __all__ = ["Endable", "at_end", "live"]
 class Endable(Protocol):
     """A group of workers; see Dispatcher, the one implementation."""
 
+    given_up: bool
+
     def close(self) -> None:
         """Take no more tasks. Never waits."""
 
@@ -31,11 +33,20 @@ live: set[Endable] = set()  # those that have a collector
 at_end: list[Callable[[], None]] = []  # to be called when all have ended
 
 
+def _is_left_by_ctrl_c() -> bool:
+    """Return whether the program ends because of a KeyboardInterrupt that nobody caught."""
+    return isinstance(getattr(sys, "last_exc", None), KeyboardInterrupt) and not hasattr(sys, "ps1")
+
+
 def _end_all() -> None:
-    """At exit: finish what was submitted, as the standard library's executors do; Ctrl-C cuts it short."""
-    dispatchers = list(live)
+    """At exit: finish what was submitted, as the standard library's executors do.
+
+    Ctrl-C cuts it short, here or when it has ended the program: what waits is cancelled, what runs is interrupted. With
+    Ctrl-C once more, the process ends without those workers that do not notice.
+    """
+    cut_short = _is_left_by_ctrl_c()
+    dispatchers = [dispatcher for dispatcher in live if not (cut_short and dispatcher.given_up)]
     open_ones = dispatchers.copy()
-    cut_short = False
     while dispatchers:
         try:
             while open_ones:  # this may take a while, too: it submits what is left of maps
@@ -47,6 +58,8 @@ def _end_all() -> None:
                 dispatchers[-1].stop()
             dispatchers[-1].join()
         except KeyboardInterrupt:
+            if cut_short:
+                break
             cut_short = True
         except Exception:
             sys.excepthook(*sys.exc_info())
@@ -59,7 +72,10 @@ def _end_all() -> None:
         except Exception:
             sys.excepthook(*sys.exc_info())
     if _core.in_main_interpreter():
-        _core.end_kept_workers()
+        if cut_short and live:
+            _core.end_process_by_sigint()
+        else:
+            _core.end_kept_workers()
 
 
 def _forget_all() -> None:

@@ -60,7 +60,7 @@ class TaskFuture(Future[Any]):
         return self._made_condition
 
     def result(self, timeout: float | None = None) -> Any:
-        """As Future.result."""
+        """As Future.result. Ctrl-C while waiting, which ends the wait, stops the task as well."""
         message = self._message
         if self._state != "PENDING" or message is None:
             if self._state == "FINISHED" and self._exception is None:
@@ -68,16 +68,25 @@ class TaskFuture(Future[Any]):
             return super().result(timeout)
         deadline = None if timeout is None else monotonic() + timeout
         self._awaited = True
-        # Whoever sets the state looks at `_awaited` afterwards: one of the two sees the other.
-        if threading.get_ident() == self._dispatcher.collector_ident:  # a callback of another future waits for this one
-            self._dispatcher.collect_until(self.done, deadline)
-        elif self._state == "PENDING" and message.await_answer(
-            self._dispatcher.replies, self, _wire.loads, seconds_left(deadline)
-        ):
-            self._dispatcher.forget(self._task)
-            self._tell()
-            return self._result
-        return super().result(seconds_left(deadline))
+        try:
+            # Whoever sets the state looks at `_awaited` afterwards: one of the two sees the other.
+            if threading.get_ident() == self._dispatcher.collector_ident:  # a callback of another future waits for this
+                self._dispatcher.collect_until(self.done, deadline)
+            elif self._state == "PENDING" and message.await_answer(
+                self._dispatcher.replies, self, _wire.loads, seconds_left(deadline)
+            ):
+                self._dispatcher.forget(self._task)
+                self._tell()
+                return self._result
+            return super().result(seconds_left(deadline))
+        except KeyboardInterrupt:  # or the task's own
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Cancel the task, or interrupt it if a worker has it; do nothing if it is done."""
+        if not self.done() and not self.cancel():
+            self._dispatcher.interrupt_task(self)
 
     def set_result(self, result: Any) -> None:
         """As Future.set_result."""

@@ -115,10 +115,6 @@ class Interpreter:
         future = self.submit(fn, *args, **kwargs)
         try:
             return future.result()
-        except KeyboardInterrupt:
-            if not future.done() and not future.cancel():
-                self.interrupt()
-            raise
         finally:
             del future  # it holds the exception, whose traceback holds this frame
 
@@ -146,10 +142,7 @@ class Interpreter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if isinstance(error, KeyboardInterrupt):
-            self._dispatcher.shutdown(wait=False, cancel_futures=True)
-            self._dispatcher.stop()
-        self.close()
+        self._dispatcher.leave(error)
 
     def __reduce__(self) -> Any:
         raise TypeError("an owngil.Interpreter stays where it was made; pass a Channel to talk to it")

@@ -19,6 +19,7 @@ from typing import Any
 
 from owngil import _wire
 from owngil._dispatch import Dispatcher
+from owngil._errors import RemoteTraceback
 from owngil._failure import load_error
 from owngil._future import TaskFuture, seconds_left
 from owngil._progress import Progress, make_progress
@@ -334,7 +335,20 @@ class MapCalls:
                 del values
             if self._progress is not None:
                 self._progress.join()
+        except KeyboardInterrupt as error:
+            if not isinstance(error.__cause__, RemoteTraceback):  # else it is a call's own
+                self._stop()
+            raise
         finally:
             self.cancel()
             if self._progress is not None:
                 self._progress.close_soon()
+
+    def _stop(self) -> None:
+        """Cancel and interrupt what has not been read."""
+        self.cancel()
+        with self._lock:
+            waiting = list(self._waiting)
+        for future in waiting:
+            if isinstance(future, TaskFuture):
+                future.stop()

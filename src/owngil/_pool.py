@@ -295,10 +295,7 @@ class Pool(Executor):
         self._dispatcher.shutdown(wait=wait, cancel_futures=cancel_futures)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if isinstance(error, KeyboardInterrupt):  # whoever presses Ctrl-C wants this to end now
-            self.shutdown(wait=False, cancel_futures=True)
-            self._dispatcher.stop()
-        self.shutdown(wait=True)
+        self._dispatcher.leave(error)
 
     def __reduce__(self) -> Any:
         raise TypeError("an owngil.Pool stays where it was made; make one in the worker, or pass a Channel")

@@ -43,7 +43,7 @@ def describe_stuck(worker: str, parts: Iterable[Any], *, waits: bool) -> str:
             f"{text} It is in a C function that keeps the worker's GIL, so nobody can see in which."
             f" The interrupt comes when that returns.{advice}\n"
         )
-    text += f" The interrupt comes when the C function returns that was called here:{advice}\n"
+    text += f" The interrupt comes when the last of these calls, of a C function, returns.{advice}\n"
     frames = [line.split("\x1f") for line in stack.splitlines()]
     while frames and _is_own(frames[-1][0]):
         frames.pop()

@@ -1,0 +1,239 @@
+"""Ctrl-C in a real terminal: waits end at once, workers are interrupted, the process ends promptly or goes on."""
+
+import signal
+import sys
+import textwrap
+import time
+
+import pytest
+from terminal import Terminal
+
+HEAD = """
+import sys, time, threading, signal, atexit
+if sys.argv[1:]:
+    atexit.register(print, sys.argv[1])
+import faulthandler; faulthandler.dump_traceback_later(50, exit=True)
+import owngil
+
+def spin(started):
+    started.send(None)
+    try:
+        while True:
+            pass
+    except KeyboardInterrupt:
+        ended.send("interrupted")
+        raise
+
+def spin_item(item):
+    spin(item)
+
+def read_for_ever(started):
+    import os
+    receiver, sender = os.pipe()
+    started.send(None)
+    return os.read(receiver, 1)
+
+started = owngil.Channel()
+ended = owngil.Channel()
+
+def ready():
+    # Ctrl-C is for the wait: the main thread must be in it, or about to be.
+    def tell():
+        started.recv()
+        print("ready", flush=True)
+    threading.Thread(target=tell, daemon=True).start()
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start source text as a program in a terminal; it has the names of HEAD."""
+    running = []
+
+    def begin(source, *arguments):
+        path = tmp_path / "program.py"
+        path.write_text(HEAD + textwrap.dedent(source))
+        terminal = Terminal(sys.executable, str(path), *arguments, cwd=tmp_path)
+        running.append(terminal)
+        return terminal
+
+    yield begin
+    for terminal in running:
+        terminal.__exit__()
+
+
+def _press(terminal):
+    terminal.wait_for("ready")
+    time.sleep(0.1)  # until the main thread waits; a little earlier it would be interrupted just the same
+    terminal.press_ctrl_c()
+
+
+WAITS = {
+    "result": "pool.submit(spin, started).result()",
+    "result with a timeout": "pool.submit(spin, started).result(1000)",
+    "exception": "pool.submit(spin, started).exception()",
+    "map": "list(pool.map(spin_item, [started]))",
+    "map of many": "list(pool.map(spin_item, [started] * 5, chunksize=1))",
+    "unordered map": "list(pool.map(spin_item, [started], ordered=False))",
+    "map of a generator": "list(pool.map(spin_item, (started for _ in range(1))))",
+    "limited": "pool.with_timeout(1000).submit(spin, started).result()",
+    "wait": "import concurrent.futures; concurrent.futures.wait([pool.submit(spin, started)])",
+    "as_completed": "import concurrent.futures; list(concurrent.futures.as_completed([pool.submit(spin, started)]))",
+    "channel": "pool.submit(spin, started); owngil.Channel().recv()",
+    "lock": "pool.submit(spin, started); lock = owngil.Lock(); lock.acquire(); lock.acquire()",
+    "semaphore": "pool.submit(spin, started); owngil.Semaphore(0).acquire()",
+    "event": "pool.submit(spin, started); owngil.Event().wait()",
+    "barrier": "pool.submit(spin, started); owngil.Barrier(2).wait()",
+    "end of the block": "pool.submit(spin, started)",
+    "shutdown": "pool.submit(spin, started); pool.shutdown()",
+    "broadcast": "pool.broadcast(spin, started)",
+    "asyncio": ("import asyncio; asyncio.run(asyncio.wait_for(asyncio.wrap_future(pool.submit(spin, started)), 1000))"),
+}
+
+
+@pytest.mark.parametrize("wait", WAITS)
+def test_a_block_is_left_at_once_and_nothing_goes_on(start, wait):
+    terminal = start(f"""
+        ready()
+        try:
+            with owngil.Pool(2) as pool:
+                {WAITS[wait]}
+        except KeyboardInterrupt:
+            print("left", ended.recv(30))
+        print(owngil.run(abs, -5))
+    """)
+    _press(terminal)
+    assert terminal.wait() == 0, terminal.output
+    assert terminal.output.endswith("left interrupted\n5\n"), terminal.output
+
+
+CALLS = {
+    "run": "owngil.run(spin, started)",
+    "map": "list(owngil.map(spin_item, [started]))",
+    "to_interpreter": "import asyncio; asyncio.run(owngil.to_interpreter(spin, started))",
+    "Interpreter.call": "it = owngil.Interpreter(); it.call(spin, started)",
+    "Interpreter.exec": "it = owngil.Interpreter(); it.exec('spin(started)', spin=spin, started=started)",
+    "result": "pool = owngil.Pool(1); pool.submit(spin, started).result()",
+    "two results": "pool = owngil.Pool(2); fs = [pool.submit(spin, started) for _ in 'ab']; [f.result() for f in fs]",
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_what_is_waited_for_is_interrupted(start, call):
+    terminal = start(f"""
+        ready()
+        try:
+            {CALLS[call]}
+        except KeyboardInterrupt:
+            print("left", ended.recv(30))
+        if {call == "two results"}:
+            pool.interrupt()
+        print(owngil.run(abs, -5))
+    """)
+    _press(terminal)
+    assert terminal.wait() == 0, terminal.output
+    assert "left interrupted\n5\n" in terminal.output, terminal.output
+
+
+@pytest.mark.parametrize("call", [*CALLS, "two that nobody waits for"])
+def test_a_program_that_does_not_catch_it_ends_at_once(start, call):
+    source = CALLS.get(call) or "pool = owngil.Pool(1); [pool.submit(spin, started) for _ in 'ab']; time.sleep(1000)"
+    terminal = start(f"""
+        atexit.register(print, "at exit")
+        ready()
+        {source}
+    """)
+    _press(terminal)
+    assert terminal.wait() == -signal.SIGINT, terminal.output
+    assert terminal.output.endswith("KeyboardInterrupt\nat exit\n"), terminal.output
+    assert "owngil: worker" not in terminal.output
+
+
+def test_at_exit(start):
+    terminal = start("""
+        atexit.register(print, "at exit")  # before the workers end, as it was registered later
+        pool = owngil.Pool(1)
+        pool.submit(spin, started)
+        pool.submit(print, "never")
+        ready()
+    """)
+    terminal.wait_for("at exit")
+    _press(terminal)
+    assert terminal.wait() == 0, terminal.output
+    assert terminal.output.split() == ["at", "exit", "ready"]
+
+
+STUCK = {
+    "in a block": "with Pool() as pool: pool.submit(read_for_ever, started).result()",
+    "at the end of a block": "with Pool() as pool: pool.submit(read_for_ever, started)",
+    "without a block": "pool = Pool(); pool.submit(read_for_ever, started).result()",
+    "at exit": "pool = Pool(); pool.submit(read_for_ever, started)",
+}
+
+
+@pytest.mark.parametrize("where", STUCK)
+def test_what_does_not_notice_is_said_and_left_with_the_second_ctrl_c(start, where):
+    terminal = start(
+        f"""
+        atexit.register(print, "registered after owngil")
+        Pool = lambda: owngil.Pool(1, thread_name_prefix="stuck")
+        ready()
+        {STUCK[where]}
+        """,
+        "registered before owngil",
+    )
+    _press(terminal)
+    terminal.wait_for("owngil: worker 'stuck-0' is still running 2.5 s after its task was interrupted.")
+    terminal.wait_for("Press Ctrl-C again to go on without it.")
+    terminal.wait_for("return os.read(receiver, 1)")
+    terminal.press_ctrl_c()
+    assert terminal.wait() == -signal.SIGINT, terminal.output
+    # Who registered after owngil comes before it waits for workers.
+    lines = terminal.output.splitlines()
+    assert lines[-1] == "registered before owngil", terminal.output
+    assert lines.count("registered before owngil") == lines.count("registered after owngil") == 1
+    assert ("Traceback" in terminal.output) == (where != "at exit")
+
+
+def test_twice_in_a_row(start):
+    terminal = start("""
+        atexit.register(print, "at exit")
+        ready()
+        with owngil.Pool(2) as pool:
+            pool.submit(spin, started).result()
+    """)
+    _press(terminal)
+    terminal.press_ctrl_c()
+    assert terminal.wait() == -signal.SIGINT, terminal.output
+    assert terminal.output.endswith("at exit\n"), terminal.output
+    assert "Fatal" not in terminal.output
+
+
+SHELLS = {"basic": {"PYTHON_BASIC_REPL": "1"}, "new": {"PYTHON_BASIC_REPL": "", "TERM": "xterm"}}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("options", [(), ("-i",)], ids=["python", "python -i"])
+def test_in_the_interactive_interpreter(tmp_path, shell, options):
+    if shell == "new" and sys.version_info < (3, 13):
+        pytest.skip("there is one since Python 3.13")
+    path = tmp_path / "names.py"
+    path.write_text(HEAD)
+    arguments = (*options, str(path)) if options else ()
+    with Terminal(sys.executable, "-q", *arguments, cwd=tmp_path, env=SHELLS[shell]) as terminal:
+        terminal.wait_for(">>> ")
+        if not options:
+            terminal.type("exec(open('names.py').read())\r")  # importable functions would have channels of their own
+            terminal.wait_for(">>> ")
+        for wait in ("owngil.run(spin, started)", "list(owngil.map(spin_item, [started]))"):
+            terminal.type("ready()\r")
+            terminal.wait_for(">>> ")
+            terminal.type(f"{wait}\r")
+            _press(terminal)
+            terminal.wait_for("KeyboardInterrupt")
+            terminal.wait_for(">>> ")
+            terminal.type("print(ended.recv(30), owngil.run(abs, -5))\r")
+            terminal.wait_for("interrupted 5")
+            terminal.wait_for(">>> ")
+        terminal.type("exit()\r")
+        assert terminal.wait() == 0, terminal.output
