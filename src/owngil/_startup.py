@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 from owngil import _core, isolation
+from owngil._processes import end_helpers, refuse_fork_and_exec
 
 __all__ = ["import_public", "prepare_worker"]
 
@@ -88,7 +89,9 @@ def prepare_worker() -> None:
     # If no private copy can be had at all, this is where it is said: pickle would go on without its accelerator.
     importlib.import_module("_pickle")
     _hide_signal_handlers()
+    refuse_fork_and_exec()
     # The first to be registered are the last to run: when packages, and owngil's own nested pools, have ended.
     atexit.register(isolation.uninstall)
     atexit.register(_core.before_end)
     atexit.register(_forget_own_thread)
+    atexit.register(end_helpers)  # when multiprocessing has joined its processes
