@@ -100,3 +100,9 @@ owngil_arenas_free(const owngil_worker *worker)
         free(found);
     }
 }
+
+void
+owngil_arenas_fork(owngil_fork_step step)
+{
+    owngil_fork_lock(step, &lock);
+}

@@ -6,6 +6,7 @@
 #ifndef OWNGIL_ARENAS_H
 #define OWNGIL_ARENAS_H
 
+#include "fork.h"
 struct owngil_worker;
 
 /* Watches CPython's arena allocator from now on; once is enough. Needs the GIL of the main interpreter. */
@@ -13,5 +14,8 @@ void owngil_arenas_watch(void);
 
 /* Frees the arenas that the interpreter of `worker` has left. Needs no GIL. */
 void owngil_arenas_free(const struct owngil_worker *worker);
+
+/* See fork.h. */
+void owngil_arenas_fork(owngil_fork_step step);
 
 #endif

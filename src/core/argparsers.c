@@ -122,3 +122,9 @@ owngil_argparsers_forget(bool (*goes)(const void *context, const void *address),
     pthread_mutex_unlock(&lock);
     return head != NULL;
 }
+
+void
+owngil_argparsers_fork(owngil_fork_step step)
+{
+    owngil_fork_lock(step, &lock);
+}

@@ -10,6 +10,7 @@
 #define OWNGIL_ARGPARSERS_H
 
 #include "compat.h"
+#include "fork.h"
 #include <stdbool.h>
 
 /* Replaces all tuples of the first kind by copies that belong to no interpreter. Needs the GIL, sets no exception. */
@@ -18,5 +19,8 @@ void owngil_argparsers_release(void);
 /* Takes the structs for whose address goes() says so out of the list. Returns false when there is no memory for that. Needs the
  * GIL, sets no exception. */
 bool owngil_argparsers_forget(bool (*goes)(const void *context, const void *address), const void *context);
+
+/* See fork.h. */
+void owngil_argparsers_fork(owngil_fork_step step);
 
 #endif

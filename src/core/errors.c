@@ -13,6 +13,10 @@ owngil_errors_raise(owngil_code code, PyObject *closed)
     case OWNGIL_NO_MEMORY:
         PyErr_NoMemory();
         break;
+    case OWNGIL_FOREIGN:
+        PyErr_SetString(PyExc_RuntimeError,
+                        "it was made before this process was forked, and leads to the parent's workers: make a new one here");
+        break;
     case OWNGIL_OK:
     case OWNGIL_BROKEN: /* a barrier's own business */
     case OWNGIL_INTERRUPTED:

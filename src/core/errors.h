@@ -11,6 +11,7 @@ typedef enum {
     OWNGIL_BROKEN,      /* the barrier is broken */
     OWNGIL_INTERRUPTED, /* a signal arrived: run the handlers, then wait again */
     OWNGIL_NO_MEMORY,
+    OWNGIL_FOREIGN,     /* it was made before the process was forked */
 } owngil_code;
 
 /* Sets the exception for `code`, which is neither OK nor INTERRUPTED. Returns NULL. Needs the GIL.

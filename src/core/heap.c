@@ -313,3 +313,9 @@ owngil_heap_clear(owngil_heap *self)
     give_back(self->all);
     *self = (owngil_heap){.all = NULL};
 }
+
+void
+owngil_heap_fork(owngil_fork_step step)
+{
+    owngil_fork_lock(step, &lock);
+}

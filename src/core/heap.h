@@ -8,6 +8,7 @@
 #define OWNGIL_HEAP_H
 
 #include "compat.h"
+#include "fork.h"
 
 enum { OWNGIL_HEAP_CLASSES = 80 }; /* sizes of blocks: eight for each doubling from 512 bytes to 512 KiB */
 
@@ -28,5 +29,8 @@ owngil_heap *owngil_heap_use(owngil_heap *self);
 
 /* Gives all of it back. Nobody may use a block of it any more. Needs no GIL. */
 void owngil_heap_clear(owngil_heap *self);
+
+/* See fork.h. */
+void owngil_heap_fork(owngil_fork_step step);
 
 #endif

@@ -486,3 +486,12 @@ owngil_interp_before_end(owngil_worker *self)
     await_threads(self);
     owngil_argparsers_release();
 }
+
+void
+owngil_interp_fork(owngil_fork_step step)
+{
+    owngil_fork_lock(step, &living_lock);
+    if (step == OWNGIL_FORK_CHILD) {
+        living = NULL;
+    }
+}

@@ -8,6 +8,7 @@
 
 #include "alarm.h"
 #include "copies.h"
+#include "fork.h"
 #include "heap.h"
 #include "queue.h"
 #include "tally.h"
@@ -105,5 +106,8 @@ void owngil_interp_join(owngil_worker *self);
 /* The last atexit function of a worker's interpreter: what must be done before Py_EndInterpreter goes on. Returns when
  * the interpreter's other threads are gone, or the process exits. Needs the GIL, on the worker's own thread. */
 void owngil_interp_before_end(owngil_worker *self);
+
+/* See fork.h: in the child no worker lives. */
+void owngil_interp_fork(owngil_fork_step step);
 
 #endif

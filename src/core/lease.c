@@ -141,3 +141,13 @@ owngil_lease_end(void)
         pthread_join(thread, NULL);
     }
 }
+
+void
+owngil_lease_fork(owngil_fork_step step)
+{
+    owngil_fork_lock(step, &lock);
+    if (step == OWNGIL_FORK_CHILD) {
+        pthread_cond_init(&changed, NULL);
+        is_running = false;
+    }
+}

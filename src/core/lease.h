@@ -9,6 +9,7 @@
 
 #include "block.h"
 #include "compat.h"
+#include "fork.h"
 
 /* Returns a block of the object's contiguous buffer, which the object keeps as it is until the last reference is gone; or
  * NULL with an exception. Needs the GIL of the main interpreter. */
@@ -20,5 +21,8 @@ void owngil_lease_settle(void);
 
 /* Ends the thread; for the main interpreter's exit. What is still lent then stays. Call without a GIL. */
 void owngil_lease_end(void);
+
+/* See fork.h: the child has no thread, and starts one when it lends. */
+void owngil_lease_fork(owngil_fork_step step);
 
 #endif

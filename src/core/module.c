@@ -6,6 +6,7 @@
 
 #include "arenas.h"
 #include "block.h"
+#include "fork.h"
 #include "heap.h"
 #include "interp.h"
 
@@ -105,6 +106,11 @@ module_exec(PyObject *module)
         owngil_arenas_watch();
         owngil_heap_install();
         owngil_block_configure();
+        errno = owngil_fork_watch();
+        if (errno != 0) {
+            PyErr_SetFromErrno(PyExc_OSError);
+            return -1;
+        }
     }
     return 0;
 }

@@ -218,6 +218,9 @@ deliver(owngil_queue *self, owngil_message *message)
 owngil_code
 owngil_queue_put(owngil_queue *self, owngil_message *message, const owngil_deadline *deadline)
 {
+    if (owngil_shared_is_foreign(&self->base)) {
+        return OWNGIL_FOREIGN;
+    }
     owngil_code code;
     pthread_mutex_lock(&self->lock);
     bool done = put_now(self, message, &code);
@@ -233,6 +236,9 @@ owngil_queue_put(owngil_queue *self, owngil_message *message, const owngil_deadl
 owngil_code
 owngil_queue_put_for(owngil_queue *self, uint64_t receiver, owngil_message *message)
 {
+    if (owngil_shared_is_foreign(&self->base)) {
+        return OWNGIL_FOREIGN;
+    }
     pthread_mutex_lock(&self->lock);
     owngil_code code = self->closed ? OWNGIL_CLOSED : OWNGIL_OK;
     if (code == OWNGIL_OK) {
@@ -247,6 +253,9 @@ owngil_queue_put_for(owngil_queue *self, uint64_t receiver, owngil_message *mess
 void
 owngil_queue_readdress(owngil_queue *self, uint64_t from, uint64_t to)
 {
+    if (owngil_shared_is_foreign(&self->base)) {
+        return;
+    }
     pthread_mutex_lock(&self->lock);
     owngil_message *list = self->addressed;
     self->addressed = NULL;
@@ -268,6 +277,10 @@ owngil_queue_get(owngil_queue *self, owngil_message **result, const owngil_deadl
 owngil_code
 owngil_queue_get_for(owngil_queue *self, uint64_t receiver, owngil_message **result, const owngil_deadline *deadline)
 {
+    if (owngil_shared_is_foreign(&self->base)) {
+        *result = NULL;
+        return OWNGIL_FOREIGN;
+    }
     owngil_code code = OWNGIL_OK;
     owngil_message *cancelled = NULL;
 
@@ -293,6 +306,11 @@ owngil_queue_get_for(owngil_queue *self, uint64_t receiver, owngil_message **res
 void
 owngil_queue_begin_put(owngil_queue *self, owngil_waiter *waiter)
 {
+    if (owngil_shared_is_foreign(&self->base)) {
+        waiter->done = true;
+        waiter->code = OWNGIL_FOREIGN;
+        return;
+    }
     pthread_mutex_lock(&self->lock);
     waiter->done = put_now(self, waiter->item, &waiter->code);
     if (!waiter->done) {
@@ -304,6 +322,11 @@ owngil_queue_begin_put(owngil_queue *self, owngil_waiter *waiter)
 void
 owngil_queue_begin_get(owngil_queue *self, owngil_waiter *waiter)
 {
+    if (owngil_shared_is_foreign(&self->base)) {
+        waiter->done = true;
+        waiter->code = OWNGIL_FOREIGN;
+        return;
+    }
     owngil_message *message = NULL, *cancelled = NULL;
     pthread_mutex_lock(&self->lock);
     waiter->done = get_now(self, &message, &cancelled, &waiter->code);
@@ -318,6 +341,10 @@ owngil_queue_begin_get(owngil_queue *self, owngil_waiter *waiter)
 bool
 owngil_queue_is_served(owngil_queue *self, owngil_waiter *waiter, owngil_code *code)
 {
+    if (owngil_shared_is_foreign(&self->base)) {
+        *code = OWNGIL_FOREIGN;
+        return true;
+    }
     pthread_mutex_lock(&self->lock);
     bool done = waiter->done;
     *code = waiter->code;
@@ -328,6 +355,11 @@ owngil_queue_is_served(owngil_queue *self, owngil_waiter *waiter, owngil_code *c
 bool
 owngil_queue_withdraw(owngil_queue *self, owngil_waiter *waiter, bool sends)
 {
+    if (owngil_shared_is_foreign(&self->base)) {
+        waiter->done = true;
+        waiter->code = OWNGIL_FOREIGN;
+        return true;
+    }
     pthread_mutex_lock(&self->lock);
     bool waits = !waiter->done;
     if (waits) {
@@ -342,6 +374,10 @@ owngil_queue_withdraw(owngil_queue *self, owngil_waiter *waiter, bool sends)
 void
 owngil_queue_put_back(owngil_queue *self, owngil_message *message)
 {
+    if (owngil_shared_is_foreign(&self->base)) {
+        owngil_shared_release(&message->base);
+        return;
+    }
     pthread_mutex_lock(&self->lock);
     if (message->receiver != 0) {
         owngil_message_untake(message);
@@ -366,6 +402,9 @@ owngil_queue_put_back(owngil_queue *self, owngil_message *message)
 bool
 owngil_queue_take_back(owngil_queue *self, owngil_message *message)
 {
+    if (owngil_shared_is_foreign(&self->base)) {
+        return true;
+    }
     if (!owngil_message_cancel(message)) { /* not under the lock: this lets go of its parts */
         return false;
     }
@@ -391,6 +430,9 @@ owngil_queue_take_back(owngil_queue *self, owngil_message *message)
 owngil_code
 owngil_queue_answer(owngil_queue *self, owngil_message *task, owngil_message *answer)
 {
+    if (owngil_shared_is_foreign(&self->base)) {
+        return OWNGIL_FOREIGN;
+    }
     owngil_code code = OWNGIL_OK;
     pthread_mutex_lock(&self->lock);
     if (task->waiter != NULL && self->receivers.length > 0) {
@@ -411,6 +453,10 @@ owngil_code
 owngil_queue_await(owngil_queue *self, owngil_message *task, owngil_message **answer, const owngil_deadline *deadline,
                    bool looks)
 {
+    *answer = NULL;
+    if (owngil_shared_is_foreign(&self->base)) {
+        return OWNGIL_OK;
+    }
     owngil_code code = OWNGIL_OK;
     owngil_waiter waiter;
     owngil_waiter_init(&waiter, NULL);
@@ -442,6 +488,9 @@ owngil_queue_await(owngil_queue *self, owngil_message *task, owngil_message **an
 void
 owngil_queue_settle(owngil_queue *self, owngil_message *task)
 {
+    if (owngil_shared_is_foreign(&self->base)) {
+        return;
+    }
     pthread_mutex_lock(&self->lock);
     task->settled = true;
     if (task->waiter != NULL) {
@@ -454,6 +503,9 @@ owngil_queue_settle(owngil_queue *self, owngil_message *task)
 bool
 owngil_queue_has_answered(owngil_queue *self, const owngil_message *task)
 {
+    if (owngil_shared_is_foreign(&self->base)) {
+        return false;
+    }
     pthread_mutex_lock(&self->lock);
     bool answered = task->answered;
     pthread_mutex_unlock(&self->lock);
@@ -463,6 +515,9 @@ owngil_queue_has_answered(owngil_queue *self, const owngil_message *task)
 void
 owngil_queue_close(owngil_queue *self)
 {
+    if (owngil_shared_is_foreign(&self->base)) {
+        return;
+    }
     owngil_waiter *waiter;
     pthread_mutex_lock(&self->lock);
     self->closed = true;
@@ -478,6 +533,9 @@ owngil_queue_close(owngil_queue *self)
 bool
 owngil_queue_is_closed(owngil_queue *self)
 {
+    if (owngil_shared_is_foreign(&self->base)) {
+        return true;
+    }
     pthread_mutex_lock(&self->lock);
     bool closed = self->closed;
     pthread_mutex_unlock(&self->lock);
@@ -487,6 +545,9 @@ owngil_queue_is_closed(owngil_queue *self)
 size_t
 owngil_queue_length(owngil_queue *self)
 {
+    if (owngil_shared_is_foreign(&self->base)) {
+        return 0;
+    }
     pthread_mutex_lock(&self->lock);
     size_t length = self->length;
     pthread_mutex_unlock(&self->lock);

@@ -139,3 +139,13 @@ owngil_runtime_take_notes(void)
     pthread_mutex_unlock(&runtime.lock);
     return list;
 }
+
+void
+owngil_runtime_fork(owngil_fork_step step)
+{
+    owngil_fork_lock(step, &runtime.lock);
+    if (step == OWNGIL_FORK_CHILD) {
+        pthread_cond_init(&runtime.changed, NULL);
+        runtime.kept = NULL;
+    }
+}

@@ -3,6 +3,7 @@
 #define OWNGIL_RUNTIME_H
 
 #include "compat.h"
+#include "fork.h"
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -37,5 +38,8 @@ void owngil_runtime_await_exit(void);
 
 /* The process is about to exit: lets the kept threads go on, and joins them. Call without a GIL. */
 void owngil_runtime_exit(void);
+
+/* See fork.h: the child keeps no thread. */
+void owngil_runtime_fork(owngil_fork_step step);
 
 #endif

@@ -1,6 +1,6 @@
 #include "shared.h"
 
-#include <stdbool.h>
+atomic_uint owngil_shared_generation;
 
 /* Objects hold others (a queue its messages, a message its queues), so freeing one may release the next. Instead of
  * recursing, the outermost call on each thread frees them one after the other. */

@@ -7,6 +7,7 @@
 #define OWNGIL_SHARED_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef struct owngil_shared owngil_shared;
@@ -30,9 +31,20 @@ typedef enum {
 struct owngil_shared {
     atomic_size_t refs;
     owngil_kind kind;
+    unsigned generation; /* of the process that made it */
     void (*free)(owngil_shared *);
     owngil_shared *next_dead; /* shared.c's, once there are no more references */
 };
+
+/* Grows with each fork, in the child. */
+extern atomic_uint owngil_shared_generation;
+
+/* Whether the object was made before the process was forked: whoever else has it is not here. */
+static inline bool
+owngil_shared_is_foreign(const owngil_shared *self)
+{
+    return self->generation != atomic_load_explicit(&owngil_shared_generation, memory_order_relaxed);
+}
 
 /* Starts the life of `self` with one reference, the caller's. */
 static inline void
@@ -40,6 +52,7 @@ owngil_shared_init(owngil_shared *self, owngil_kind kind, void (*free)(owngil_sh
 {
     atomic_init(&self->refs, 1);
     self->kind = kind;
+    self->generation = atomic_load_explicit(&owngil_shared_generation, memory_order_relaxed);
     self->free = free;
     self->next_dead = NULL;
 }

@@ -130,7 +130,7 @@ transfer_check(PyObject *self, PyObject *Py_UNUSED(unused))
     if (!owngil_transfer_is_done(transfer_of(self), &code)) {
         Py_RETURN_FALSE;
     }
-    if (code == OWNGIL_CLOSED) {
+    if (code == OWNGIL_CLOSED || code == OWNGIL_FOREIGN) {
         return owngil_errors_raise(code, owngil_state_of(Py_TYPE(self))->queue_closed);
     }
     Py_RETURN_TRUE;

@@ -1,4 +1,5 @@
 /* owngil._core.Worker: a worker seen from an interpreter, and the functions that workers call about themselves. */
+#include "argparsers.h"
 #include "immortals.h"
 #include "interp.h"
 #include "lease.h"
@@ -326,6 +327,17 @@ before_end(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(after_fork_doc,
+"after_fork()\n--\n\n"
+"Mend what the workers, which will never end in this forked child, would have mended at their end.");
+
+static PyObject *
+after_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    owngil_argparsers_release();
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(end_kept_workers_doc,
 "end_kept_workers()\n--\n\n"
 "End the workers that reported KEPT, and wait for them; for the main interpreter's exit.");
@@ -484,6 +496,7 @@ PyMethodDef owngil_worker_functions[] = {
     {"run_task", (PyCFunction)(void (*)(void))run_task, METH_FASTCALL, run_task_doc},
     {"current_task", current_task, METH_NOARGS, current_task_doc},
     {"before_end", before_end, METH_NOARGS, before_end_doc},
+    {"after_fork", after_fork, METH_NOARGS, after_fork_doc},
     {"end_kept_workers", end_kept_workers, METH_NOARGS, end_kept_workers_doc},
     {"end_process_by_sigint", end_process_by_sigint, METH_NOARGS, end_process_by_sigint_doc},
     {"in_worker", in_worker, METH_NOARGS, in_worker_doc},

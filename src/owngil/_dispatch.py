@@ -19,7 +19,7 @@ from typing import Protocol
 from owngil import _core, _wire, isolation
 from owngil._arrivals import REPORTS, deliver, keep_contexts
 from owngil._arrivals import settings_of_caller as settings_of_reports
-from owngil._ending import live
+from owngil._ending import known, live
 from owngil._failure import load_error
 from owngil._future import TaskFuture, seconds_left
 from owngil._protocol import CALL, ERROR, EXITED, FAILED, KEPT, READY, RESULT, STUCK, WAKE
@@ -108,10 +108,11 @@ class Dispatcher:
         self._broken: str | None = None
         self._closing = False  # when all sources have ended
         self._closed = False
-        self._abandoned = False
+        self.abandoned = False
         self._stopped = False
         self.given_up = False  # nobody waits for the workers' end any more, though they were told to stop
         self._started: Future[int] = Future()
+        known.add(self)
 
     # Tasks
 
@@ -246,7 +247,7 @@ class Dispatcher:
 
     def close(self) -> None:
         """Take no more tasks; workers end when they have done those in the queue. Never waits."""
-        if not self._abandoned:
+        if not self.abandoned:
             self._closing = True
             for source in list(self.sources):
                 source.submit_rest()
@@ -296,7 +297,7 @@ class Dispatcher:
     def join(self) -> None:
         """Wait until the workers have ended; after close()."""
         collector = self._collector
-        if not self._abandoned and collector is not None and collector is not threading.current_thread():
+        if not self.abandoned and collector is not None and collector is not threading.current_thread():
             try:
                 # Before 3.13, a Thread.join() that Ctrl-C interrupts takes the thread for ended from then on
                 # (gh-90882).
@@ -313,9 +314,13 @@ class Dispatcher:
         for worker in list(self._workers.values()):
             worker.stop(GRACE)
 
+    def broken_error(self) -> BrokenPoolError:
+        """Return what is raised when nothing can be had from the workers any more."""
+        return BrokenPoolError(self._broken)
+
     def abandon(self) -> None:
         """Forget the workers: this process is a fork, which has none of their threads."""
-        self._abandoned = True
+        self.abandoned = True
         self._workers = {}
         self.sources = set()
         self._lock = threading.RLock()  # another thread may have held it

@@ -3,12 +3,13 @@
 import atexit
 import os
 import sys
+import weakref
 from collections.abc import Callable
 from typing import Protocol
 
 from owngil import _core
 
-__all__ = ["Endable", "at_end", "live"]
+__all__ = ["Endable", "at_end", "known", "live"]
 
 
 class Endable(Protocol):
@@ -31,6 +32,7 @@ class Endable(Protocol):
 
 live: set[Endable] = set()  # those that have a collector
 at_end: list[Callable[[], None]] = []  # to be called when all have ended
+known: weakref.WeakSet[Endable] = weakref.WeakSet()  # all
 
 
 def _is_left_by_ctrl_c() -> bool:
@@ -80,7 +82,8 @@ def _end_all() -> None:
 
 def _forget_all() -> None:
     """In a forked child."""
-    for dispatcher in list(live):
+    _core.after_fork()
+    for dispatcher in list(known):
         dispatcher.abandon()
     live.clear()
     at_end.clear()

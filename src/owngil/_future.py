@@ -51,6 +51,13 @@ class TaskFuture(Future[Any]):
 
     @property
     def _condition(self) -> threading.Condition:  # type: ignore[override]
+        if self._dispatcher.abandoned and self._state == "PENDING":  # in a forked child
+            # A thread that is not here may have held it, or have wanted to be told.
+            self._made_condition = threading.Condition()
+            self._waiters = []
+            self._done_callbacks = []
+            self._exception = self._dispatcher.broken_error()
+            self._state = "FINISHED"
         if self._made_condition is None:
             # Whatever comes in between, a thread or a signal handler: what is there first, stays.
             attributes = self.__dict__
@@ -119,7 +126,7 @@ class TaskFuture(Future[Any]):
     def cancel(self) -> bool:
         """Cancel the task if no worker has taken it, and return whether it is cancelled."""
         message = self._message
-        if message is None or not message.cancel():
+        if self._dispatcher.abandoned or message is None or not message.cancel():
             return self.cancelled()
         super().cancel()
         self._dispatcher.forget(self._task)

@@ -1,0 +1,42 @@
+/* fork() in the main interpreter while workers live.
+ *
+ * The child has the forking thread alone, and a copy of all memory. Three things would kill it, or let it wait for ever:
+ *
+ * - CPython's own handler (PyOS_AfterFork_Child) deletes all interpreters but the main one, without their GILs and thread
+ *   states, and crashes. So they leave CPython's list of interpreters before: their memory stays, unused.
+ * - A lock of owngil's that another thread holds at that moment. All that belong to the process are taken before the fork.
+ * - A queue whose other end is a worker: those that were made before the fork refuse to be used (owngil_shared_is_foreign).
+ *
+ * The list is CPython's private matter, and nothing public changes it. Where it is in _PyRuntime is found at run time: by
+ * two pointers side by side, to the newest interpreter and to the main one, of which there must be just one pair. If there is
+ * not, or CPython's own table for debuggers (3.13 and later) has another offset, the list stays as it is.
+ */
+#ifndef OWNGIL_FORK_H
+#define OWNGIL_FORK_H
+
+#include <pthread.h>
+
+/* Before the fork; afterwards in the parent; and in the child. */
+typedef enum { OWNGIL_FORK_PREPARE, OWNGIL_FORK_PARENT, OWNGIL_FORK_CHILD } owngil_fork_step;
+
+/* What each step does about a leaf of the lock order. */
+static inline void
+owngil_fork_lock(owngil_fork_step step, pthread_mutex_t *lock)
+{
+    switch (step) {
+    case OWNGIL_FORK_PREPARE:
+        pthread_mutex_lock(lock);
+        break;
+    case OWNGIL_FORK_PARENT:
+        pthread_mutex_unlock(lock);
+        break;
+    case OWNGIL_FORK_CHILD:
+        pthread_mutex_init(lock, NULL);
+        break;
+    }
+}
+
+/* Watches the forks of this process from now on; may be called again. Returns 0 or an errno. Needs the GIL. */
+int owngil_fork_watch(void);
+
+#endif

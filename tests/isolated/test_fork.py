@@ -1,0 +1,301 @@
+"""Forks of the main interpreter while workers live: the parent goes on, the child starts anew."""
+
+import pytest
+
+# The warning is right: it says that other threads are not there in the child.
+PRELUDE = """
+import faulthandler, os, sys, warnings
+import owngil
+faulthandler.cancel_dump_traceback_later()  # a child that exits would wait for its thread for ever
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+
+def in_child(fn, code=0):
+    '''Fork, call fn() in the child, and wait for its end, which must be as fn() or exit says.'''
+    child = os.fork()
+    if child == 0:
+        try:
+            fn()
+        except Exception:
+            import traceback
+            traceback.print_exc()
+            os._exit(99)
+        sys.exit(code)  # a whole ending, by the way of atexit
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == code
+
+def refused(fn, kind=owngil.BrokenPoolError, text="belong to the process that forked this one; make new ones here"):
+    try:
+        fn()
+    except kind as error:
+        assert text in str(error), error
+    else:
+        raise AssertionError("nothing was raised")
+
+def square(k):
+    return k * k
+"""
+
+
+@pytest.fixture
+def forks_cleanly(ends_cleanly):
+    def run(source, **options):
+        import textwrap
+
+        return ends_cleanly(textwrap.dedent(PRELUDE) + textwrap.dedent(source), **options)
+
+    return run
+
+
+def test_the_child_can_make_workers_of_its_own(forks_cleanly):
+    out = forks_cleanly("""
+        pool = owngil.Pool(3)
+        it = owngil.Interpreter()
+        assert list(pool.map(square, range(100), chunksize=1)) == [k * k for k in range(100)]
+
+        def child():
+            with owngil.Pool(2) as own:
+                print(sum(own.map(square, range(100), chunksize=1)), own.broadcast(abs, -1), flush=True)
+            with owngil.Interpreter() as own:
+                own.exec("print('hello', flush=True)")
+            print(owngil.run(square, 5), flush=True)
+
+        for _ in range(3):
+            in_child(child, 7)
+        assert pool.submit(square, 3).result() == 9 and it.call(square, 4) == 16
+        it.close()
+        pool.shutdown()
+    """)
+    assert out == "328350 [1, 1]\nhello\n25\n" * 3
+
+
+def test_what_was_made_before_is_refused_in_the_child(forks_cleanly):
+    forks_cleanly("""
+        import asyncio, concurrent.futures
+
+        pool = owngil.Pool(2)
+        unused = owngil.Pool(2)
+        it = owngil.Interpreter()
+        channel = owngil.Channel(1)
+        gate = owngil.Channel()
+        running = pool.submit(gate.recv, 60)
+        queued = [pool.submit(gate.recv, 60) for _ in range(5)]
+        finished = it.submit(square, 3)
+        assert finished.result() == 9
+        channel.send("for the parent")
+        mapped = pool.map(square, range(1000), chunksize=1)
+        unordered = pool.map(square, range(1000), chunksize=1, ordered=False)
+
+        def child():
+            refused(lambda: pool.submit(square, 1))
+            refused(lambda: pool.map(square, [1]))
+            refused(lambda: pool.broadcast(square, 1))
+            refused(lambda: it.call(square, 1))
+            refused(lambda: it.exec("pass"))
+            refused(lambda: unused.submit(square, 1))
+            refused(running.result)
+            refused(lambda: queued[0].result(1))
+            refused(lambda: next(mapped))
+            refused(lambda: next(unordered))
+            assert isinstance(queued[1].exception(), owngil.BrokenPoolError)
+            assert len(concurrent.futures.wait(queued).done) == len(queued)
+            assert len(list(concurrent.futures.as_completed(queued))) == len(queued)
+            called = []
+            queued[2].add_done_callback(called.append)
+            assert called == [queued[2]]
+            assert not queued[3].cancel() and queued[3].done()
+            assert finished.result() == 9
+            for use in (channel.recv, lambda: channel.send(1), lambda: channel.recv(0.01), lambda: list(channel)):
+                refused(use, RuntimeError, "make a new one here")
+            refused(lambda: asyncio.run(channel.arecv()), RuntimeError, "make a new one here")
+            refused(lambda: asyncio.run(channel.asend(1)), RuntimeError, "make a new one here")
+            channel.close()
+            assert channel.closed and len(channel) == 0
+            it.interrupt()
+            pool.interrupt()
+            it.close()
+            pool.shutdown(cancel_futures=True)
+            unused.shutdown()
+            own = owngil.Channel()
+            own.send(1)
+            assert own.recv() == 1
+
+        in_child(child)
+        assert channel.recv() == "for the parent"
+        for k in range(6):
+            gate.send(k)
+        assert sorted(future.result() for future in [running, *queued]) == list(range(6))
+        assert list(mapped) == [k * k for k in range(1000)]
+        assert sorted(unordered) == [k * k for k in range(1000)]
+    """)
+
+
+def test_forks_while_workers_are_busy_start_and_end(forks_cleanly):
+    """Whatever other threads hold at the moment of the fork: the child gets on without them."""
+    forks_cleanly(
+        """
+        import threading
+        import numpy as np
+
+        pool = owngil.Pool(2)
+        stop = threading.Event()
+        array = np.arange(100_000.0)
+        # A module that another thread is importing at the moment of the fork stays locked in the child: CPython's own.
+        pool.submit(lambda: array.sum()).result()
+
+        def keep_busy():
+            while not stop.is_set():
+                list(pool.map(lambda k: (array * k).sum(), range(20), chunksize=1))
+
+        def start_and_end():
+            while not stop.is_set():
+                with owngil.Interpreter() as it:
+                    it.call(lambda a: a + 1, array)
+
+        def child():
+            with owngil.Pool(1) as own:
+                assert own.submit(lambda a: float(a.sum()), array).result() == array.sum()
+
+        threads = [threading.Thread(target=run) for run in (keep_busy, start_and_end)]
+        for thread in threads:
+            thread.start()
+        for _ in range(10):
+            in_child(child)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        pool.shutdown()
+        """,
+        timeout=110,
+    )
+
+
+def test_children_of_children(forks_cleanly):
+    out = forks_cleanly("""
+        pool = owngil.Pool(1)
+        pool.submit(square, 1).result()
+
+        def child():
+            own = owngil.Pool(1)
+            print(own.submit(square, 2).result(), flush=True)
+
+            def grandchild():
+                refused(lambda: own.submit(square, 1))
+                refused(lambda: pool.submit(square, 1))
+                print(owngil.run(square, 3), flush=True)
+
+            in_child(grandchild, 3)
+            print(own.submit(square, 4).result(), flush=True)
+
+        in_child(child, 2)
+    """)
+    assert out == "4\n9\n16\n"
+
+
+def test_the_child_may_end_at_once_by_exec_or_an_error(forks_cleanly):
+    out = forks_cleanly("""
+        pool = owngil.Pool(2)
+        running = pool.submit(abs, -1)
+        running.result()
+        for _ in range(20):
+            in_child(lambda: None)
+            in_child(lambda: os._exit(0))
+        in_child(lambda: os.execv("/bin/echo", ["echo", "replaced"]))
+        import threading
+        thread = threading.Thread(target=in_child, args=(lambda: os._exit(0),))
+        thread.start()
+        thread.join()
+        assert pool.submit(abs, -2).result() == 2
+    """)
+    assert out == "replaced\n"
+
+
+def test_subprocess_with_preexec_fn(forks_cleanly):
+    out = forks_cleanly("""
+        import subprocess
+        pool = owngil.Pool(2)
+        assert list(pool.map(abs, range(5))) == list(range(5))
+        for _ in range(5):
+            subprocess.run(["sh", "-c", "umask"], preexec_fn=lambda: os.umask(0o123), check=True)
+        assert pool.submit(abs, -2).result() == 2
+    """)
+    assert out.split() == ["0123"] * 5
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_multiprocessing_in_main(forks_cleanly, method):
+    out = forks_cleanly(f"""
+        import multiprocessing
+        from concurrent.futures import ProcessPoolExecutor
+
+        def task(k):
+            import owngil
+            with owngil.Pool(1) as own:
+                return own.submit(pow, k, 2).result()
+
+        if __name__ == "__main__":
+            pool = owngil.Pool(2)
+            assert list(pool.map(abs, range(5))) == list(range(5))
+            context = multiprocessing.get_context({method!r})
+            with ProcessPoolExecutor(2, mp_context=context) as executor:
+                print(list(executor.map(task, range(4))))
+            with context.Pool(2) as processes:
+                print(processes.map(task, range(4)))
+            assert pool.submit(abs, -2).result() == 2
+    """)
+    assert out == "[0, 1, 4, 9]\n" * 2
+
+
+def test_arrays_of_before_are_the_childs_own_copies(forks_cleanly):
+    forks_cleanly("""
+        import numpy as np
+        pool = owngil.Pool(1)
+        result = pool.submit(lambda: np.ones(1_000_000)).result()
+        shared = owngil.zeros(10)
+        lent = np.arange(1_000_000)
+        held = pool.submit(lambda a: a.sum(), lent).result()
+
+        def child():
+            assert result.sum() == 1_000_000 and lent.sum() == held
+            with owngil.Pool(1) as own:
+                assert own.submit(lambda a: a.sum(), lent).result() == held
+                assert own.submit(lambda a: a.sum(), result).result() == 1_000_000
+                own.submit(lambda a: a.fill(3), shared).result()
+            assert shared.sum() == 30
+
+        in_child(child)
+        pool.submit(lambda a: a.fill(2), shared).result()
+        assert shared.sum() == 20
+    """)
+
+
+def test_locks_of_before_are_as_they_were(forks_cleanly):
+    forks_cleanly("""
+        pool = owngil.Pool(1)
+        pool.submit(abs, 1).result()
+        free, held, counter = owngil.Lock(), owngil.Lock(), owngil.Counter(5)
+        held.acquire()
+
+        def child():
+            with free:
+                pass
+            assert not held.acquire(timeout=0.01)
+            held.release()
+            assert counter.add() == 6
+
+        in_child(child)
+        assert held.locked() and counter.value == 5
+    """)
+
+
+def test_worker_local_in_the_child(forks_cleanly):
+    forks_cleanly("""
+        local = owngil.worker_local(list)
+        local().append(1)
+        pool = owngil.Pool(1)
+        pool.submit(lambda: local().append(2)).result()
+
+        def child():
+            assert local() == [1]
+            assert owngil.run(lambda: local()) == []
+
+        in_child(child)
+    """)
