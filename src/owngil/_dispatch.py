@@ -314,9 +314,9 @@ class Dispatcher:
         for worker in list(self._workers.values()):
             worker.stop(GRACE)
 
-    def broken_error(self) -> BrokenPoolError:
-        """Return what is raised when nothing can be had from the workers any more."""
-        return BrokenPoolError(self._broken)
+    def forked_error(self) -> BrokenPoolError:
+        """Return what is raised instead of results when the workers are abandoned."""
+        return self.broken_error(self._broken)
 
     def abandon(self) -> None:
         """Forget the workers: this process is a fork, which has none of their threads."""

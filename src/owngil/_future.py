@@ -56,7 +56,7 @@ class TaskFuture(Future[Any]):
             self._made_condition = threading.Condition()
             self._waiters = []
             self._done_callbacks = []
-            self._exception = self._dispatcher.broken_error()
+            self._exception = self._dispatcher.forked_error()
             self._state = "FINISHED"
         if self._made_condition is None:
             # Whatever comes in between, a thread or a signal handler: what is there first, stays.

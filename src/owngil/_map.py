@@ -282,7 +282,7 @@ class MapCalls:
         """Return the next chunk to be read, done or not; None after the last."""
         if self._dispatcher.abandoned:  # in a forked child
             self._lock = threading.RLock()  # a thread that is not here may have held it
-            raise self._dispatcher.broken_error()
+            raise self._dispatcher.forked_error()
         if not self._waiting:
             self._feed(left)
         with self._lock:
