@@ -1,5 +1,6 @@
 """The programs in examples/ run as they are and print what they promise."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -44,19 +45,27 @@ def test_every_example_is_tested():
         "2_data_in.py",
         "3_results_back.py",
         "4_mandelbrot.py",
+        "5_timeline.py",
     ]
 
 
-def test_docstring_examples(pytestconfig):
+def test_docstring_examples(tmp_path):
     """The examples in the public docstrings, in a process of their own: they leave workers behind."""
     code = """
 import doctest, importlib, sys, owngil
 results = [
     doctest.testmod(module, extraglobs={"owngil": owngil})
-    for name in ("_channel", "_default", "_executor", "_interpreter", "_local", "_pool", "_shared_arrays", "_sync")
+    for name in ("_channel", "_default", "_executor", "_interpreter", "_local", "_pool", "_progress", "_shared_arrays",
+                 "_sync", "_trace")
     for module in [importlib.import_module(f"owngil.{name}")]
 ]
 sys.exit(any(r.failed for r in results) or not all(r.attempted for r in results))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_timeline(tmp_path):
+    assert run("5_timeline.py", cwd=tmp_path).startswith("pi is about 3.14; 160 curves; ValueError\nworker ")
+    events = json.loads((tmp_path / "timeline.json").read_text())["traceEvents"]
+    assert {"simulate()", "smooth()"} <= {event["name"] for event in events}

@@ -40,6 +40,10 @@ class _Event(NamedTuple):
     failed: int
 
 
+def _pool_of(worker: str, number: int) -> str:
+    return worker.removesuffix(f"-{number}")
+
+
 class _Writer:
     def __init__(self, rows: Sequence[Row], names: Sequence[str], began: int, ended: int) -> None:
         self._rows = rows
@@ -65,7 +69,12 @@ class _Writer:
             return {"ph": "M", "name": what, "pid": self._pid, "tid": row, "args": args}
 
         yield make("process_name", 0, name=f"owngil: {about['program']}")
-        order = sorted(range(len(self._rows)), key=lambda k: (self._rows[k][1], k))  # callers, then workers
+        pools: dict[str, int] = {}  # callers come first, then the workers of each pool by number
+        keys = []
+        for k, (name, is_worker, number) in enumerate(self._rows):
+            place = pools.setdefault(_pool_of(name, number), len(pools))
+            keys.append((1, place, number, k) if is_worker else (0, 0, 0, k))
+        order = [key[-1] for key in sorted(keys)]
         seen: dict[str, int] = defaultdict(int)
         for place, k in enumerate(order):
             name = self._rows[k][0]
@@ -79,7 +88,7 @@ class _Writer:
         for event in events:
             if event.kind in (_TASK, _START) and event.queue not in self._pools:
                 name, _, number = self._rows[event.row]
-                self._pools[event.queue] = name.removesuffix(f"-{number}")
+                self._pools[event.queue] = _pool_of(name, number)
 
     def _task(self, event: _Event) -> Iterator[dict[str, Any]]:
         row = event.row + 1

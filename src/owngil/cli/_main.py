@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import owngil
-from owngil.cli import bench, doctor, mandelbrot
+from owngil.cli import bench, doctor, mandelbrot, trace
 from owngil.cli._errors import InputError
 
 __all__ = ["main"]
@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     mandelbrot.add_parser(commands)
     doctor.add_parser(commands)
     bench.add_parser(commands)
+    trace.add_parser(commands)
     options = parser.parse_args([_guard(word) for word in (sys.argv[1:] if arguments is None else arguments)])
     try:
         code: int = options.run(options)
