@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from owngil._dispatch import Dispatcher
 from owngil._future import TaskFuture
 
 __all__ = ["results_of_each"]
@@ -14,7 +13,7 @@ def _is_from(error: BaseException, future: TaskFuture) -> bool:
     return future.done() and (future.cancelled() or future.exception() is error)
 
 
-def results_of_each(dispatcher: Dispatcher, futures: Sequence[TaskFuture]) -> list[Any]:
+def results_of_each(futures: Sequence[TaskFuture]) -> list[Any]:
     """Wait for all, and return their results; or raise what the first of them raised that did.
 
     An interrupt of the wait is one of what has not ended.
@@ -28,8 +27,7 @@ def results_of_each(dispatcher: Dispatcher, futures: Sequence[TaskFuture]) -> li
             except BaseException as error:
                 if not _is_from(error, future):
                     for other in futures:
-                        if not other.cancel():
-                            dispatcher.interrupt_task(other)
+                        other.stop()
                     raise
                 failure = error if failure is None else failure
         if failure is not None:

@@ -220,7 +220,7 @@ class Pool(Executor):
         ...     pool.broadcast(pow, 2, 10)
         [1024, 1024]
         """
-        return results_of_each(self._dispatcher, self._dispatcher.submit_to_each(_wire.dumps_call(fn, args, kwargs)))
+        return results_of_each(self._dispatcher.submit_to_each(_wire.dumps_call(fn, args, kwargs)))
 
     def stats(self) -> Stats:
         """Return what each worker has done so far, those that have ended included: tasks, and where its time went.

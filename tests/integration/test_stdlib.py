@@ -230,7 +230,7 @@ class TestProcesses:
 
     def test_what_multiprocessing_keeps_goes_with_the_worker(self, ends_cleanly):
         ends_cleanly("""
-            import os, subprocess
+            import os
             import owngil
 
             def task():
@@ -240,8 +240,15 @@ class TestProcesses:
                         pool.apply(abs, (-1,))
 
             def children():
-                done = subprocess.run(["ps", "--ppid", str(os.getpid()), "-o", "args="], capture_output=True, text=True)
-                return [line for line in done.stdout.splitlines() if "multiprocessing" in line]
+                found = []
+                for pid in filter(str.isdigit, os.listdir("/proc")):
+                    try:
+                        with open(f"/proc/{pid}/stat") as stat, open(f"/proc/{pid}/cmdline") as line:
+                            if stat.read().rpartition(")")[2].split()[1] == str(os.getpid()):
+                                found.append(line.read())
+                    except OSError:  # it has ended
+                        pass
+                return [line for line in found if "multiprocessing" in line]
 
             before = len(os.listdir("/proc/self/fd"))
             with owngil.Interpreter() as it:
