@@ -52,6 +52,21 @@ class Source(Protocol):
         """Submit nothing more."""
 
 
+class _Collector(threading.Thread):
+    """A thread that belongs to no cell of a notebook, so that what it prints appears in the one that is running.
+
+    ipykernel before 7 takes over Thread.run to note in which cell a thread was started; and threads may inherit that
+    cell's context.
+    """
+
+    def __init__(self, target: Callable[[], None], name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self._collect = target
+
+    def run(self) -> None:
+        Context().run(self._collect)
+
+
 class Dispatcher:
     """A group of up to `max_workers` workers.
 
@@ -343,7 +358,7 @@ class Dispatcher:
         isolation.prepare_main()
         number = next(self._numbers)
         name = self._name(number)
-        settings = settings_of_caller() | settings_of_reports(self._keeps_contexts)
+        settings = settings_of_caller() | settings_of_reports()
         setup = _wire.dumps(
             (
                 settings,
@@ -358,7 +373,7 @@ class Dispatcher:
         path = ascii([entry for entry in sys.path if isinstance(entry, str)])  # as importlib, which skips others
         bootstrap = f"import sys; sys.path[:] = {path}; from owngil._worker import main; main()"
         if self._collector is None:
-            collector = threading.Thread(target=self._collect, name=f"{name} collector", daemon=True)
+            collector = _Collector(self._collect, f"{name} collector")
             collector.start()
             self._collector = collector
             live.add(self)
@@ -449,7 +464,7 @@ class Dispatcher:
             self.resolve(kind, number, parts)
         elif kind in REPORTS:
             prefix = f"[{self._name(number)}] " if self._prefix else ""
-            deliver(kind, parts, (id(self), number), prefix, self._context_of if self._keeps_contexts else None)
+            deliver(kind, parts, (id(self), number), prefix, self._context_of)
         elif kind == READY:
             worker = self._workers.get(number)
             if worker is None:  # _start_worker() has not returned yet

@@ -1,8 +1,6 @@
 """What workers report beside results: printed text, records of logging, warnings. This is their side.
 
-Each report is a message to the dispatcher, which deals with it before the result of the task. With a task's number
-behind its parts, it is dealt with in the `contextvars` context in which that task was submitted: that is where a
-notebook keeps which cell is running and, since Python 3.14, `warnings.catch_warnings` may keep its filters.
+Each report is a message to the dispatcher, which deals with it before the result of the task; see `_arrivals`.
 """
 
 import contextlib
@@ -23,14 +21,11 @@ __all__ = ["apply", "install", "send"]
 worker = ""  # its name
 _replies: _core.Queue
 _number = 0
-_names_task = False
 level: _core.Counter | None = None  # below it, no logger of the caller's takes a record
 
 
 def send(kind: int, parts: "_wire.Parts") -> None:
     """Report to the dispatcher."""
-    if _names_task:
-        parts = (*parts, b"%d" % _core.current_task())
     with contextlib.suppress(_core.QueueClosed):  # nobody listens any more
         _replies.put(kind, _number, parts)
 
@@ -79,8 +74,7 @@ def install(name: str, replies: _core.Queue, number: int) -> None:
 
 def apply(settings: dict[str, Any]) -> None:
     """Report from now on as the caller wants; until then, all is reported."""
-    global level, _names_task
+    global level
     level = settings["level"]
-    _names_task = settings["names_task"]
     # Behind the one of owngil's own.
     warnings.filters[1:] = settings["filters"] or [("always", None, Warning, None, 0)]  # type: ignore[index]

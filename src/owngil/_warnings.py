@@ -9,6 +9,8 @@ import contextlib
 import pickle
 import sys
 import warnings
+from collections.abc import Callable
+from contextvars import Context
 from typing import Any
 
 from owngil import _core, _reports, _wire
@@ -23,9 +25,8 @@ _counts: dict[tuple[object, ...], int] = {}
 _counted_task = 0
 
 
-def _is_one_too_many(place: tuple[object, ...]) -> bool:
+def _is_one_too_many(task: int, place: tuple[object, ...]) -> bool:
     global _counted_task
-    task = _core.current_task()
     if task != _counted_task:
         _counts.clear()
         _counted_task = task
@@ -37,7 +38,7 @@ def _module_of(filename: str, lineno: int) -> str:
     """Return the name of the module that is at this place now, by which filters may go."""
     frame: Any = sys._getframe(2)
     while frame is not None:
-        if frame.f_code is issue.__code__:  # of a worker's own worker
+        if frame.f_code is _issue.__code__:  # of a worker's own worker
             return str(frame.f_locals["name"])
         if frame.f_code.co_filename == filename and frame.f_lineno == lineno:
             name = frame.f_globals.get("__name__")
@@ -59,13 +60,14 @@ def forward(
     if file is not None:
         file.write(warnings.formatwarning(message, category, filename, lineno, line))
         return
-    if _is_one_too_many((category, filename, lineno)):
+    task = _core.current_task()
+    if _is_one_too_many(task, (category, filename, lineno)):
         return
     base = next(kind for kind in category.__mro__ if kind.__module__ == "builtins")
     text = _text(message)
     pickled = None if base is category and _is_plain(message, text) else _pickled(message, category)
     instead = text if base is category else f"{category.__qualname__}: {text}"
-    report = (instead, base.__name__, str(filename), int(lineno), _module_of(filename, lineno), pickled)
+    report = (instead, base.__name__, str(filename), int(lineno), _module_of(filename, lineno), pickled, task)
     _reports.send(WARNING, _wire.dumps(report, "a warning cannot be sent"))
 
 
@@ -116,14 +118,23 @@ def filters_of_worker() -> list[tuple[Any, ...]]:
 _registries: dict[str, dict[Any, Any]] = {}
 
 
-def issue(parts: _wire.Parts) -> None:
-    """Issue a worker's warning here, as if it came from the module of that name."""
-    text, base, filename, lineno, name, pickled = _wire.loads(parts)
-    category = getattr(builtins, base)
-    message: Any = category(text)
+def issue(parts: _wire.Parts, context_of: Callable[[int], Context | None]) -> None:
+    """Issue a worker's warning here, in the context in which the task was submitted if that has filters of its own."""
+    text, base, filename, lineno, name, pickled, task = _wire.loads(parts)
+    message: Any = getattr(builtins, base)(text)
+    category = type(message)
     if pickled is not None:
         with contextlib.suppress(Exception):
             message, category = pickle.loads(pickled)
+    context = context_of(task)
+    if context is None:
+        _issue(message, category, filename, lineno, name)
+    else:
+        context.copy().run(_issue, message, category, filename, lineno, name)  # that itself may be running already
+
+
+def _issue(message: Any, category: type[Warning], filename: str, lineno: int, name: str) -> None:
+    """Issue a warning as if it came from the module of that name."""
     module = sys.modules.get(name)
     if module is None:
         registry = _registries.setdefault(name, {})
