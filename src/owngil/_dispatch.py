@@ -22,6 +22,7 @@ from owngil._arrivals import settings_of_caller as settings_of_reports
 from owngil._ending import known, live
 from owngil._failure import load_error
 from owngil._future import TaskFuture, seconds_left
+from owngil._notebooks import Collector
 from owngil._protocol import CALL, ERROR, EXITED, FAILED, KEPT, READY, RESULT, STUCK, WAKE
 from owngil._stats import History, Stats, worker_stats
 from owngil._stopping import GRACE, describe_stuck, say
@@ -50,21 +51,6 @@ class Source(Protocol):
 
     def cancel(self) -> None:
         """Submit nothing more."""
-
-
-class _Collector(threading.Thread):
-    """A thread that belongs to no cell of a notebook, so that what it prints appears in the one that is running.
-
-    ipykernel before 7 takes over Thread.run to note in which cell a thread was started; and threads may inherit that
-    cell's context.
-    """
-
-    def __init__(self, target: Callable[[], None], name: str) -> None:
-        super().__init__(name=name, daemon=True)
-        self._collect = target
-
-    def run(self) -> None:
-        Context().run(self._collect)
 
 
 class Dispatcher:
@@ -373,7 +359,7 @@ class Dispatcher:
         path = ascii([entry for entry in sys.path if isinstance(entry, str)])  # as importlib, which skips others
         bootstrap = f"import sys; sys.path[:] = {path}; from owngil._worker import main; main()"
         if self._collector is None:
-            collector = _Collector(self._collect, f"{name} collector")
+            collector = Collector(self._collect, f"{name} collector")
             collector.start()
             self._collector = collector
             live.add(self)

@@ -1,0 +1,44 @@
+"""What is different in the kernel of a notebook."""
+
+import atexit
+import sys
+import threading
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any
+
+from owngil._ending import live
+
+__all__ = ["Collector"]
+
+
+class Collector(threading.Thread):
+    """A thread that belongs to no cell, so that what it prints appears in the one that is running.
+
+    ipykernel before 7 takes over Thread.run to note in which cell a thread was started; and threads may inherit that
+    cell's context.
+    """
+
+    def __init__(self, collect: Callable[[], None], name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self._collect = collect
+
+    def run(self) -> None:
+        """Collect, in a context of its own."""
+        Context().run(self._collect)
+
+
+def _is_kernel() -> bool:
+    """Whether this process is a kernel that a notebook's server has started."""
+    module: Any = sys.modules.get("ipykernel.kernelapp")
+    return module is not None and module.IPKernelApp.initialized() and bool(module.IPKernelApp.instance().parent_handle)
+
+
+def _end_with_kernel() -> None:
+    """Stop all work: a kernel ends because somebody wants it to, or a new one in its place."""
+    if _is_kernel():
+        for dispatcher in list(live):
+            dispatcher.stop()
+
+
+atexit.register(_end_with_kernel)  # runs before _ending's, which waits
