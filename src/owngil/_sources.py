@@ -17,11 +17,11 @@ def _line(filename: str, number: int, function: str) -> str:
     line = linecache.getline(filename, number)
     if line or not filename.startswith("<"):
         return line
-    # What was typed in. Since 3.14, linecache has it by the code's file, name and first line.
-    for key, entry in getattr(linecache, "_interactive_cache", {}).items():
-        if key[0] == filename and number <= len(entry[2]):
+    # What was typed in may all have one file name in a traceback: then it is the latest of that function. Since 3.14,
+    # linecache has it by the code's file, name and first line.
+    for key, entry in reversed(getattr(linecache, "_interactive_cache", {}).items()):
+        if filename in (key[0], entry[3]) and key[1] == function and number <= len(entry[2]):
             return str(entry[2][number - 1])
-    # On 3.13 all of it may have one file name, and numbers behind that are in linecache alone.
     definition = "lambda" if function == "<lambda>" else f"def {function}("
     for entry in reversed(linecache.cache.values()):
         if entry[-1] == filename and number <= len(entry[2]) and definition in "".join(entry[2]):

@@ -190,7 +190,12 @@ def test_an_interrupt_while_a_cell_waits(kernel):
         assert kernel.run("print(pool.submit(abs, -1).result(), it.call(abs, -2))") == {"stdout": "1 2\n"}
 
 
-WAITS = ["it.call(spin, ended)"]
+WAITS = [
+    "it.call(spin, ended)",
+    "pool.submit(spin, ended).result()",
+    "list(pool.map(spin, [ended]))",
+    "owngil.run(spin, ended)",
+]
 
 
 @pytest.mark.parametrize("waits", [False, True])
