@@ -51,7 +51,7 @@ def test_a_call_that_takes_too_long_is_interrupted(pool):
     assert "_run_for_ever() was interrupted in worker 'pool-" in str(caught.value)
     assert "after 0.05 s" in str(caught.value)
     shown = str(caught.value.__cause__)
-    assert "while True:" in shown
+    assert "in _run_for_ever" in shown
     assert "KeyboardInterrupt" in shown
     assert "owngil/_timeouts.py" not in shown
 
