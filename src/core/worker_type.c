@@ -352,9 +352,12 @@ end_kept_workers(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-/* Ends the process as CPython does after a KeyboardInterrupt that nobody caught. */
-static void
-die_of_sigint(PyObject *Py_UNUSED(capsule))
+PyDoc_STRVAR(die_of_sigint_doc,
+"die_of_sigint()\n--\n\n"
+"End the process as CPython does after a KeyboardInterrupt that nobody caught, at once.");
+
+static PyObject *
+die_of_sigint(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
     sigset_t only;
     sigemptyset(&only);
@@ -362,26 +365,10 @@ die_of_sigint(PyObject *Py_UNUSED(capsule))
     signal(SIGINT, SIG_DFL);
     pthread_sigmask(SIG_UNBLOCK, &only, NULL);
     kill(getpid(), SIGINT);
-    _exit(128 + SIGINT);
-}
-
-PyDoc_STRVAR(end_process_by_sigint_doc,
-"end_process_by_sigint()\n--\n\n"
-"Let the process, which is exiting, end by SIGINT once its atexit functions have run and its streams are flushed: before\n"
-"CPython takes the interpreters of workers apart that are still running.");
-
-static PyObject *
-end_process_by_sigint(PyObject *module, PyObject *Py_UNUSED(unused))
-{
-    /* CPython clears modules right after all that, and this capsule with this one. */
-    static char unused;
-    PyObject *capsule = PyCapsule_New(&unused, NULL, die_of_sigint);
-    int failed = capsule == NULL || PyModule_AddObjectRef(module, "_ending", capsule) < 0;
-    Py_XDECREF(capsule);
-    if (failed) {
-        return NULL;
+    for (;;) { /* another thread may be the one that the signal goes to */
+        pause();
     }
-    Py_RETURN_NONE;
+    return NULL;
 }
 
 PyDoc_STRVAR(in_worker_doc,
@@ -498,7 +485,7 @@ PyMethodDef owngil_worker_functions[] = {
     {"before_end", before_end, METH_NOARGS, before_end_doc},
     {"after_fork", after_fork, METH_NOARGS, after_fork_doc},
     {"end_kept_workers", end_kept_workers, METH_NOARGS, end_kept_workers_doc},
-    {"end_process_by_sigint", end_process_by_sigint, METH_NOARGS, end_process_by_sigint_doc},
+    {"die_of_sigint", die_of_sigint, METH_NOARGS, die_of_sigint_doc},
     {"in_worker", in_worker, METH_NOARGS, in_worker_doc},
     {"in_main_interpreter", in_main_interpreter, METH_NOARGS, in_main_interpreter_doc},
     {NULL, NULL, 0, NULL},

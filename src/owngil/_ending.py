@@ -1,11 +1,13 @@
 """What becomes of the workers when the interpreter that started them ends, or its process forks."""
 
 import atexit
+import contextlib
 import os
 import sys
+import threading
 import weakref
 from collections.abc import Callable
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from owngil import _core
 
@@ -40,11 +42,11 @@ def _is_left_by_ctrl_c() -> bool:
     return isinstance(getattr(sys, "last_exc", None), KeyboardInterrupt) and not hasattr(sys, "ps1")
 
 
-def _end_all() -> None:
-    """At exit: finish what was submitted, as the standard library's executors do.
+def _await_all() -> bool:
+    """Finish what was submitted, as the standard library's executors do at exit; return whether all have ended.
 
-    Ctrl-C cuts it short, here or when it has ended the program: what waits is cancelled, what runs is interrupted. With
-    Ctrl-C once more, the process ends without those workers that do not notice.
+    Ctrl-C cuts it short, here or when it has ended the program: what waits is cancelled, what runs is interrupted.
+    Ctrl-C once more, and those that do not notice are given up.
     """
     cut_short = _is_left_by_ctrl_c()
     dispatchers = [dispatcher for dispatcher in live if not (cut_short and dispatcher.given_up)]
@@ -68,16 +70,44 @@ def _end_all() -> None:
             dispatchers.pop()
         else:
             dispatchers.pop()
+    return not live
+
+
+_leaving = False
+
+
+def _leave() -> NoReturn:
+    """End the process though workers are still running, which CPython could not: it would wait for them, or crash.
+
+    What is left to do of an ordinary end is done, and then it is SIGINT's, as always when Ctrl-C ends a program.
+    """
+    global _leaving
+    _leaving = True
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    _core.die_of_sigint()
+
+
+def _end_first() -> None:
+    """Wait for the workers, before any other function of atexit has run: so _leave() can have all of them run."""
+    if not _leaving and not _await_all():
+        _leave()
+
+
+def _end_last() -> None:
+    """End what has been started since, and what is to end when nothing can be started any more."""
+    ended = _leaving or _await_all()
     for finish in list(at_end):
         try:
             finish()
         except Exception:
             sys.excepthook(*sys.exc_info())
-    if _core.in_main_interpreter():
-        if cut_short and live:
-            _core.end_process_by_sigint()
-        else:
-            _core.end_kept_workers()
+    if _core.in_main_interpreter() and not _leaving:
+        if not ended:
+            _core.die_of_sigint()
+        _core.end_kept_workers()
 
 
 def _forget_all() -> None:
@@ -89,5 +119,10 @@ def _forget_all() -> None:
     at_end.clear()
 
 
-atexit.register(_end_all)
+atexit.register(_end_last)
+if _core.in_main_interpreter():
+    # What this registers runs when the program has ended, and before the threads that it left are waited for: these may
+    # still submit. What it registers there comes first of all.
+    with contextlib.suppress(AttributeError, RuntimeError):  # it is not public; and owngil may be imported at exit
+        threading._register_atexit(atexit.register, _end_first)  # type: ignore[attr-defined]
 os.register_at_fork(after_in_child=_forget_all)

@@ -36,6 +36,15 @@ def read_for_ever(started):
 started = owngil.Channel()
 ended = owngil.Channel()
 
+def ready_at_exit():
+    # As above, but the wait is that for the workers at the end of the program.
+    started.recv()
+    join = owngil._dispatch.Dispatcher.join
+    def joins(dispatcher):
+        print("ready", flush=True)
+        join(dispatcher)
+    owngil._dispatch.Dispatcher.join = joins
+
 def ready():
     # Ctrl-C is for the wait: the main thread must be in it, or about to be.
     def tell():
@@ -151,23 +160,22 @@ def test_a_program_that_does_not_catch_it_ends_at_once(start, call):
 
 def test_at_exit(start):
     terminal = start("""
-        atexit.register(print, "at exit")  # before the workers end, as it was registered later
+        atexit.register(print, "at exit")
         pool = owngil.Pool(1)
         pool.submit(spin, started)
         pool.submit(print, "never")
-        ready()
+        ready_at_exit()
     """)
-    terminal.wait_for("at exit")
     _press(terminal)
     assert terminal.wait() == 0, terminal.output
-    assert terminal.output.split() == ["at", "exit", "ready"]
+    assert terminal.output in ("ready\nready\nat exit\n", "ready\nat exit\n")
 
 
 STUCK = {
     "in a block": "with Pool() as pool: pool.submit(read_for_ever, started).result()",
     "at the end of a block": "with Pool() as pool: pool.submit(read_for_ever, started)",
     "without a block": "pool = Pool(); pool.submit(read_for_ever, started).result()",
-    "at exit": "pool = Pool(); pool.submit(read_for_ever, started)",
+    "at exit": "pool = Pool(); pool.submit(read_for_ever, started); ready_at_exit()",
 }
 
 
@@ -177,7 +185,8 @@ def test_what_does_not_notice_is_said_and_left_with_the_second_ctrl_c(start, whe
         f"""
         atexit.register(print, "registered after owngil")
         Pool = lambda: owngil.Pool(1, thread_name_prefix="stuck")
-        ready()
+        if {where != "at exit"}:
+            ready()
         {STUCK[where]}
         """,
         "registered before owngil",
@@ -188,10 +197,8 @@ def test_what_does_not_notice_is_said_and_left_with_the_second_ctrl_c(start, whe
     terminal.wait_for("return os.read(receiver, 1)")
     terminal.press_ctrl_c()
     assert terminal.wait() == -signal.SIGINT, terminal.output
-    # Who registered after owngil comes before it waits for workers.
-    lines = terminal.output.splitlines()
-    assert lines[-1] == "registered before owngil", terminal.output
-    assert lines.count("registered before owngil") == lines.count("registered after owngil") == 1
+    assert terminal.output.endswith("registered after owngil\nregistered before owngil\n"), terminal.output
+    assert terminal.output.count("registered") == 2
     assert ("Traceback" in terminal.output) == (where != "at exit")
 
 
@@ -236,4 +243,6 @@ def test_in_the_interactive_interpreter(tmp_path, shell, options):
             terminal.wait_for("interrupted 5")
             terminal.wait_for(">>> ")
         terminal.type("exit()\r")
-        assert terminal.wait() == 0, terminal.output
+        # 3.14's basic shell ends by SIGINT if that was ever pressed in it, with or without owngil.
+        by_sigint = shell == "basic" and sys.version_info >= (3, 14)
+        assert terminal.wait() == (-signal.SIGINT if by_sigint else 0), terminal.output
