@@ -1,6 +1,5 @@
 """Pool.stats and Interpreter.stats."""
 
-import dataclasses
 import time
 
 import numpy as np
@@ -138,7 +137,7 @@ total              3,000  3,000       4   2.468   4.000       0.200       0.000 
 7 tasks queued; callers spent 0.500 s on sending and 0.250 s on receiving"""
     )
     assert isinstance(stats.workers[0], WorkerStats)
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         stats.queued = 1
 
 

@@ -92,7 +92,7 @@ def test_a_pool(tmp_path):
     assert all(rows[event["tid"]].startswith("w-") for event in _slices(events, "task"))
     assert {event["args"]["calls"] for event in _slices(events, "task", "abs()")} == {10}
     assert [event["args"]["failed"] for event in _slices(events, "task", "int()")] == [1]
-    workers = [row for row, name in rows.items() if name in ("w-0", "w-1")]
+    workers = sorted(row for row, name in rows.items() if name in ("w-0", "w-1"))
     assert sorted(event["tid"] for event in _slices(events, "start-up")) == workers
     assert sorted(event["tid"] for event in _slices(events, "end")) == workers
     assert len(_slices(events, "transfer", "send")) == 61
@@ -279,8 +279,9 @@ def test_what_is_on_at_the_end_of_the_process_is_written(ends_cleanly, tmp_path)
 def test_a_fork_leaves_the_recording_to_its_parent(ends_cleanly, tmp_path):
     out = ends_cleanly(
         """
-        import faulthandler, json, os, sys
+        import faulthandler, json, os, sys, warnings
         import owngil
+        warnings.simplefilter("ignore", DeprecationWarning)  # that thread may be seen yet, of:
         faulthandler.cancel_dump_traceback_later()  # the child would wait for its thread at exit
         with owngil.trace("trace.json"):
             pid = os.fork()

@@ -1,9 +1,8 @@
 """What the workers of a pool have done: the numbers that the core counts, as a table."""
 
-import operator
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 __all__ = ["History", "Stats", "WorkerStats", "worker_stats"]
 
@@ -13,8 +12,7 @@ _KEPT = 64  # workers that have ended and are listed one by one
 type Tally = tuple[int, tuple[int, ...], int, int, int, int, int, int]  # see Worker.tally() in the core
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerStats:
+class WorkerStats(NamedTuple):
     """What one worker has done up to a moment; all times in seconds.
 
     Attributes
@@ -69,8 +67,7 @@ def worker_stats(name: str, tally: Tally, *, ended: bool = False) -> WorkerStats
 
 
 def _sum(name: str, state: str, rows: Iterable[WorkerStats]) -> WorkerStats:
-    numbers = operator.attrgetter(*(field.name for field in fields(WorkerStats)[2:]))
-    return WorkerStats(name, state, *map(sum, zip(*map(numbers, rows), strict=True)))
+    return WorkerStats(name, state, *map(sum, zip(*(row[2:] for row in rows), strict=True)))
 
 
 class History:
@@ -94,8 +91,7 @@ class History:
         return [*([] if self._earlier is None else [self._earlier]), *self._last]
 
 
-@dataclass(frozen=True, repr=False, slots=True)
-class Stats:
+class Stats(NamedTuple):
     """What the workers of a `Pool` or an `Interpreter` have done up to a moment. Its text is a table.
 
     Attributes
@@ -134,7 +130,8 @@ class Stats:
             " on receiving"
         )
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def _cells(row: WorkerStats) -> tuple[str, ...]:

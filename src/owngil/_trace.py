@@ -3,8 +3,6 @@
 import os
 import sys
 import time
-import warnings
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -48,13 +46,13 @@ class trace:
     """
 
     def __init__(self, path: "str | os.PathLike[str]") -> None:
-        self._path = Path(path).absolute()
+        self._path = os.path.abspath(path)
         self._began = 0
         self._clock = 0.0
 
     def start(self) -> Self:
         """Begin to record."""
-        self._path.open("a").close()  # what is wrong with the path is found now
+        open(self._path, "a").close()  # what is wrong with the path is found now
         if not _core.trace_start():
             raise RuntimeError(
                 "a recording is on already: there is one for the whole process, workers included; stop that first"
@@ -77,14 +75,16 @@ class trace:
 
         events, rows, names, dropped = recorded
         about = {
-            "program": Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "python",
+            "program": (os.path.basename(sys.argv[0]) if sys.argv else "") or "python",
             "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock)),
             "dropped": dropped,
         }
-        with self._path.open("w", encoding="utf-8") as file:
+        with open(self._path, "w", encoding="utf-8") as file:
             for line in format_recording(events, rows, names, self._began, ended, about):
                 file.write(line)
         if dropped:
+            import warnings
+
             warnings.warn(f"{dropped} events found no room in the recording {self._path}", stacklevel=2)
 
     def __enter__(self) -> Self:
