@@ -346,3 +346,27 @@ def test_a_signal_handler_may_run_a_task_while_its_thread_submits(ends_cleanly):
         """
     )
     assert out == "1\n"
+
+
+@pytest.mark.parametrize("step", ["forget", "cancel of the base class"])
+def test_an_interrupted_cancel_leaves_nobody_waiting(monkeypatch, step):
+    def interrupt_once(*args):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    with owngil.Pool(1) as pool:
+        gate = owngil.Channel()
+        running = pool.submit(gate.recv)
+        waiting = pool.submit(abs, 1)
+        if step == "forget":
+            monkeypatch.setattr(Dispatcher, "forget", interrupt_once)
+        else:
+            monkeypatch.setattr(Future, "cancel", interrupt_once)
+        with pytest.raises(KeyboardInterrupt):
+            waiting.cancel()
+        assert waiting.cancelled()
+        with pytest.raises(CancelledError):
+            waiting.result(30)
+        assert wait([waiting], 30).done
+        gate.send(1)
+        running.result()

@@ -10,6 +10,7 @@ import pytest
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 WORKERS = (Path(__file__).parent.parent / "docs" / "workers.md").read_text()
+STOPPING = (Path(__file__).parent.parent / "docs" / "stopping.md").read_text()
 COMING_FROM = (Path(__file__).parent.parent / "docs" / "coming_from.md").read_text()
 
 
@@ -29,6 +30,11 @@ def test_program(program, output):
 
 @pytest.mark.parametrize(("program", "output"), programs_of(WORKERS))
 def test_program_of_docs_workers(program, output):
+    test_program(program, output)
+
+
+@pytest.mark.parametrize(("program", "output"), programs_of(STOPPING))
+def test_program_of_docs_stopping(program, output):
     test_program(program, output)
 
 

@@ -75,6 +75,12 @@ owngil_message_is_taken(owngil_message *self)
     return atomic_load(&self->state) == TAKEN;
 }
 
+bool
+owngil_message_is_cancelled(owngil_message *self)
+{
+    return atomic_load(&self->state) == CANCELLED;
+}
+
 void
 owngil_message_untake(owngil_message *self)
 {

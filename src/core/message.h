@@ -36,6 +36,7 @@ owngil_message *owngil_message_new(int kind, uint64_t id, size_t count);
 bool owngil_message_take(owngil_message *self);
 bool owngil_message_cancel(owngil_message *self);
 bool owngil_message_is_taken(owngil_message *self);
+bool owngil_message_is_cancelled(owngil_message *self);
 
 /* For the one who has taken the message and, with its parts still there, has it no longer: another may. */
 void owngil_message_untake(owngil_message *self);

@@ -42,6 +42,12 @@ message_get_taken(PyObject *self, void *Py_UNUSED(closure))
     return PyBool_FromLong(owngil_message_is_taken(message_of(self)));
 }
 
+static PyObject *
+message_get_cancelled(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(owngil_message_is_cancelled(message_of(self)));
+}
+
 /* Attributes of TaskFuture, interned. The first is the condition that all futures have, once somebody asked for it, else
  * None; the next are concurrent.futures.Future's, unchanged since 3.2. */
 enum { CONDITION, STATE, RESULT, PENDING, FINISHED, TAKE_ANSWER };
@@ -250,6 +256,7 @@ static PyMethodDef message_methods[] = {
 };
 
 static PyGetSetDef message_getset[] = {
+    {"cancelled", message_get_cancelled, NULL, "Whether no receiver will have the message.", NULL},
     {"taken", message_get_taken, NULL, "Whether a receiver has the message.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -298,6 +298,8 @@ class Dispatcher:
     def join(self) -> None:
         """Wait until the workers have ended; after close()."""
         collector = self._collector
+        if self._lock._is_owned():  # type: ignore[attr-defined]
+            return  # in a signal handler, which came while this thread submits: the collector would wait for that
         if not self.abandoned and collector is not None and collector is not threading.current_thread():
             try:
                 # Before 3.13, a Thread.join() that Ctrl-C interrupts takes the thread for ended from then on

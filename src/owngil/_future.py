@@ -90,6 +90,14 @@ class TaskFuture(Future[Any]):
             self.stop()
             raise
 
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """As Future.exception; Ctrl-C as in `result`."""
+        try:
+            return super().exception(timeout)
+        except KeyboardInterrupt:
+            self.stop()
+            raise
+
     def stop(self) -> None:
         """Cancel the task, or interrupt it if a worker has it; do nothing if it is done."""
         if not self.done() and not self.cancel():
@@ -126,13 +134,25 @@ class TaskFuture(Future[Any]):
     def cancel(self) -> bool:
         """Cancel the task if no worker has taken it, and return whether it is cancelled."""
         message = self._message
-        if self._dispatcher.abandoned or message is None or not message.cancel():
+        if message is None:
             return self.cancelled()
+        try:
+            if not message.cancel():
+                return self.cancelled()
+            self._note_cancel()
+        except BaseException:  # Ctrl-C: no worker will take the task any more, so nobody must wait for it
+            if message.cancelled:
+                self._note_cancel()
+            raise
+        return True
+
+    def _note_cancel(self) -> None:
+        """Do what is left to do when the queue has cancelled the task. May be called again."""
         super().cancel()
         self._dispatcher.forget(self._task)
         self._tell()
-        self.set_running_or_notify_cancel()
-        return True
+        if self._state == "CANCELLED":
+            self.set_running_or_notify_cancel()
 
     def running(self) -> bool:
         """Return whether a worker has taken the task and not finished it."""

@@ -123,6 +123,7 @@ CALLS = {
     "Interpreter.call": "it = owngil.Interpreter(); it.call(spin, started)",
     "Interpreter.exec": "it = owngil.Interpreter(); it.exec('spin(started)', spin=spin, started=started)",
     "result": "pool = owngil.Pool(1); pool.submit(spin, started).result()",
+    "exception": "pool = owngil.Pool(1); pool.submit(spin, started).exception()",
     "two results": "pool = owngil.Pool(2); fs = [pool.submit(spin, started) for _ in 'ab']; [f.result() for f in fs]",
 }
 

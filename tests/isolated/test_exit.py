@@ -1,5 +1,10 @@
 """How a process ends that has workers: the right exit code, nothing on stderr, nothing lost."""
 
+import signal
+import subprocess
+import sys
+import textwrap
+
 import pytest
 
 PACKAGES = """
@@ -258,3 +263,115 @@ def test_ctrl_c_at_exit_while_a_map_is_submitted(ends_cleanly):
         """
     )
     assert out == "0\n"
+
+
+ENDINGS = {
+    "the end": ("", 0, ""),
+    "sys.exit": ("sys.exit(3)", 3, ""),
+    "an exception": ("raise ValueError('x')", 1, "ValueError: x"),
+    "os._exit": ("os._exit(4)", 4, ""),
+    "SIGTERM": ("signal.raise_signal(signal.SIGTERM)", -signal.SIGTERM, ""),
+    "SIGTERM with a handler": (
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)); signal.raise_signal(signal.SIGTERM)",
+        143,
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_endings_with_running_queued_and_uncollected_work(run_program, ending):
+    source, code, stderr = ENDINGS[ending]
+    done = run_program(f"""
+        import os, signal, sys, threading, owngil
+        gate, started = owngil.Channel(), owngil.Channel()
+        def work():
+            started.send(None)
+            return gate.recv()
+        pool = owngil.Pool(2)
+        collected = pool.submit(bytes, 1000).result()
+        uncollected = pool.submit(bytes, 1000)
+        futures = [pool.submit(work) for _ in range(4)]
+        started.recv()
+        started.recv()
+        def open_gate():  # when the main thread waits at exit, or is about to
+            threading.main_thread().join()
+            for _ in futures:
+                gate.send(None)
+        threading.Thread(target=open_gate).start()
+        {source}
+    """)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.strip().endswith(stderr)
+    assert done.stderr == "" or stderr
+
+
+def test_sys_exit_in_a_task_is_its_exception_and_os_exit_ends_the_process(run_program):
+    done = run_program("""
+        import os, sys, owngil
+        with owngil.Pool(1) as pool:
+            try:
+                pool.submit(sys.exit, 3).result()
+            except SystemExit as error:
+                print("code", error.code, pool.submit(abs, -1).result(), flush=True)
+            pool.submit(os._exit, 5).result()
+            print("never")
+    """)
+    assert (done.returncode, done.stdout, done.stderr) == (5, "code 3 1\n", "")
+
+
+def test_a_map_that_takes_too_long_is_given_up_while_c_code_runs(ends_cleanly):
+    out = ends_cleanly("""
+        import os, owngil
+        receiver, sender = os.pipe()
+        try:
+            list(owngil.map(lambda fd: os.read(fd, 1), [receiver], timeout=0.2))
+        except TimeoutError:
+            print("given up")
+        os.write(sender, b"1")  # else the end of the process would wait for it
+    """)
+    assert out == "given up\n"
+
+
+def test_pytest(tmp_path):
+    (tmp_path / "test_it.py").write_text(
+        textwrap.dedent("""
+            import owngil
+            pool = owngil.Pool(2)
+
+            def test_passes():
+                assert pool.submit(abs, -1).result() == 1
+
+            def test_fails():
+                assert list(owngil.map(abs, [-1])) == [2]
+        """)
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "1 failed, 1 passed" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_signal_handler_may_close_the_pool_while_its_thread_submits(ends_cleanly, wait):
+    out = ends_cleanly(
+        f"""
+        import signal
+        import owngil
+
+        pool = owngil.Pool(1)
+        print(pool.submit(abs, -1).result())
+        signal.signal(signal.SIGUSR1, lambda *_: pool.shutdown(wait={wait}))
+        with pool._dispatcher._lock:  # as within submit()
+            signal.raise_signal(signal.SIGUSR1)
+        pool.shutdown()
+        """
+    )
+    assert out == "1\n"
