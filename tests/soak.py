@@ -189,8 +189,12 @@ class Round:
     def work(self, rng):
         """Submit until the round's ids are used up."""
         ways = [self.in_order, self.as_completed, self.some_cancelled, self.first_ones, self.by_map, self.by_asyncio]
-        while ids := self.ids(rng.choice([1, 30, 300])):
-            rng.choice(ways)(rng, ids)
+        while True:
+            way = rng.choice(ways)
+            ids = self.ids(rng.choice([3, 100, 2000] if way == self.by_map else [3, 50, 500]))
+            if not ids:
+                break
+            way(rng, ids)
 
     def submit(self, rng, ids):
         new = [self.submit_one(rng, k) for k in ids]
@@ -416,7 +420,7 @@ def _ring(number, frame):
     raise Alarm
 
 
-def run(tasks, seconds, seed, size=10_000):
+def run(tasks, seconds, seed, size=20_000):
     """Do it all, and return the summary."""
     signal.signal(signal.SIGALRM, _ring)
     soak = Soak(seed)
@@ -474,7 +478,7 @@ def main():
     parser.add_argument("--tasks", type=int, default=1_000_000, help="(default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=600, help="go on so long at least (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="(default: %(default)s)")
-    parser.add_argument("--round", type=int, default=10_000, help="tasks of a round (default: %(default)s)")
+    parser.add_argument("--round", type=int, default=20_000, help="tasks of a round (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="also write the summary there")
     options = parser.parse_args()
     summary = run(options.tasks, options.seconds, options.seed, options.round)
