@@ -37,7 +37,8 @@ class trace:
 
     Notes
     -----
-    A task takes about a microsecond more while a recording is on, and some 300 bytes of memory. It costs nothing else.
+    A task takes about a microsecond more while a recording is on, and some 300 bytes of memory; writing it at the end
+    takes a tenth of a millisecond and 1 KB of the file.
 
     Examples
     --------
