@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NoReturn, Protocol
 
 from owngil import _core
+from owngil._notebooks import is_kernel
 
 __all__ = ["Endable", "at_end", "known", "live"]
 
@@ -46,9 +47,10 @@ def _await_all() -> bool:
     """Finish what was submitted, as the standard library's executors do at exit; return whether all have ended.
 
     Ctrl-C cuts it short, here or when it has ended the program: what waits is cancelled, what runs is interrupted.
-    Ctrl-C once more, and those that do not notice are given up.
+    Ctrl-C once more, and those that do not notice are given up. A notebook's kernel does not wait either: it
+    ends because somebody has said so.
     """
-    cut_short = _is_left_by_ctrl_c()
+    cut_short = _is_left_by_ctrl_c() or is_kernel()
     dispatchers = [dispatcher for dispatcher in live if not (cut_short and dispatcher.given_up)]
     open_ones = dispatchers.copy()
     while dispatchers:

@@ -1,15 +1,12 @@
 """What is different in the kernel of a notebook."""
 
-import atexit
 import sys
 import threading
 from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
-from owngil._ending import live
-
-__all__ = ["Collector"]
+__all__ = ["Collector", "is_kernel"]
 
 
 class Collector(threading.Thread):
@@ -28,17 +25,7 @@ class Collector(threading.Thread):
         Context().run(self._collect)
 
 
-def _is_kernel() -> bool:
+def is_kernel() -> bool:
     """Whether this process is a kernel that a notebook's server has started."""
     module: Any = sys.modules.get("ipykernel.kernelapp")
     return module is not None and module.IPKernelApp.initialized() and bool(module.IPKernelApp.instance().parent_handle)
-
-
-def _end_with_kernel() -> None:
-    """Stop all work: a kernel ends because somebody wants it to, or a new one in its place."""
-    if _is_kernel():
-        for dispatcher in list(live):
-            dispatcher.stop()
-
-
-atexit.register(_end_with_kernel)  # runs before _ending's, which waits
