@@ -270,7 +270,11 @@ class TestPreload:
             results = [pool.submit(lambda: "colorsys" in __import__("sys").modules).result() for _ in range(3)]
         assert results == [True] * 3
 
-    @pytest.mark.parametrize("preload", ["numpy", [5]])
+    def test_names_of_a_generator(self):
+        with owngil.Pool(1, preload=(name for name in ["colorsys"])) as pool:
+            assert pool.submit(lambda: "colorsys" in __import__("sys").modules).result()
+
+    @pytest.mark.parametrize("preload", ["numpy", [5], None, 5])
     def test_nonsense(self, preload):
         with pytest.raises(TypeError, match="sequence of module names"):
             owngil.Pool(1, preload=preload)

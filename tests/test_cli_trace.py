@@ -94,6 +94,13 @@ def test_a_part_of_the_time(tmp_path, capsys):
     assert _data_of((tmp_path / "run.html").read_text())["length"] == pytest.approx(1.9e6)
 
 
+def test_a_part_without_ends_is_all(recording, tmp_path, capsys):
+    assert main(["trace", str(recording), "-o", str(tmp_path / "all.svg")]) == 0
+    everything = capsys.readouterr().out.partition(": ")[2]
+    assert main(["trace", str(recording), "-o", str(tmp_path / "part.svg"), "--from=-inf", "--to=inf"]) == 0
+    assert capsys.readouterr().out.partition(": ")[2] == everything
+
+
 def test_events_of_other_phases_are_passed_over(tmp_path):
     more = [{"ph": "b", "name": "x", "cat": "y", "ts": 1, "pid": 1, "tid": 1, "id": 1}]
     assert main(["trace", str(_made_up(tmp_path / "run.json", [_task(1, 0, 10), *more]))]) == 0

@@ -311,3 +311,10 @@ def test_stop_iteration_of_a_call_is_an_error_and_not_the_end(pool, chunksize):
     assert next(results) == 0
     with pytest.raises(RuntimeError, match="StopIteration"):  # as from a generator
         next(results)
+
+
+def test_errors_of_pickling_name_the_function_that_is_mapped(pool):
+    with pytest.raises(TypeError, match=r"^abs\(\) cannot be sent to a worker"):
+        list(pool.map(abs, [threading.Lock()]))
+    with pytest.raises(TypeError, match=r"^the result of .*<lambda>\(\) cannot be sent back"):
+        list(pool.map(lambda _: __import__("threading").Lock(), range(2)))

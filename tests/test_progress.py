@@ -218,16 +218,21 @@ def test_rich(pool, known):
     assert (task.description, task.completed, task.total, task.finished) == ("abs()", 50, 50, True)
 
 
-def test_what_a_function_raises_is_shown_and_loses_nothing(pool, monkeypatch):
+@pytest.mark.parametrize("kind", [ZeroDivisionError, SystemExit, KeyboardInterrupt])
+def test_what_a_function_raises_is_shown_and_loses_nothing(pool, monkeypatch, kind):
     shown, told = [], []
     monkeypatch.setattr(sys, "excepthook", lambda *args: shown.append(args))
 
     def note(done, total):
         told.append(done)
-        raise ZeroDivisionError("of the function's own")
+        raise kind("of the function's own")
 
-    assert list(pool.map(abs, range(1000), chunksize=10, progress=note)) == list(range(1000))
-    assert [args[0] for args in shown] == [ZeroDivisionError]
+    def read():  # in a thread: in the main thread, it might be Ctrl-C
+        return list(pool.map(abs, range(1000), chunksize=10, progress=note))
+
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(read).result() == list(range(1000))
+    assert [args[0] for args in shown] == [kind]
     assert len(told) == 1
 
 

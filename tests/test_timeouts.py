@@ -188,6 +188,33 @@ def test_shutdown_of_the_view_cancels_its_own_only():
         assert (running.result(), other.result()) == (0, 2)
 
 
+@pytest.mark.parametrize(
+    "wait", ["started.recv(); os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", "kill.start()"]
+)
+def test_ctrl_c_ends_the_block_of_a_view(ends_cleanly, wait):
+    out = ends_cleanly(
+        f"""
+        import os, signal, threading, time
+        import owngil
+
+        def run_for_ever(started):
+            started.send(None)
+            owngil.Event().wait()
+
+        started = owngil.Channel()
+        kill = threading.Thread(target=lambda: (started.recv(), os.kill(os.getpid(), signal.SIGINT)))
+        with owngil.Pool(1) as pool:
+            try:
+                with pool.with_timeout({LONG}) as limited:
+                    running, waiting = limited.submit(run_for_ever, started), limited.submit(abs, -1)
+                    {wait}
+            except KeyboardInterrupt:
+                print(type(running.exception()).__name__, waiting.cancelled(), pool.submit(abs, -2).result())
+        """
+    )
+    assert out == "KeyboardInterrupt True 2\n"
+
+
 @pytest.mark.parametrize("seconds", [0, -1, math.nan])
 def test_nonsense_is_refused(pool, seconds):
     with pytest.raises(ValueError, match="more than 0 seconds"):

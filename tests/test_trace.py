@@ -223,6 +223,7 @@ def test_one_recording_at_a_time(tmp_path):
             owngil.trace(tmp_path / "second.json").start()
         with owngil.Pool(1) as pool, pytest.raises(RuntimeError, match="a recording is on already"):
             pool.submit(owngil.trace(tmp_path / "third.json").start).result()
+    assert [path.name for path in tmp_path.iterdir()] == ["first.json"]
     check_format(json.loads((tmp_path / "first.json").read_text()))
 
 

@@ -203,6 +203,17 @@ def test_what_cannot_be_sent_says_so(interpreter):
         owngil.worker_local(5)
 
 
+def test_one_that_needs_itself_cannot_be_sent(interpreter):
+    local = owngil.worker_local(lambda: local())
+    with pytest.raises(TypeError, match="refers to that worker_local itself"):
+        interpreter.call(lambda: local())
+    one = owngil.worker_local(lambda: other())
+    other = owngil.worker_local(lambda: one())
+    with pytest.raises(TypeError, match="refers to that worker_local itself"):
+        interpreter.call(lambda: one())
+    assert interpreter.call(abs, -1) == 1
+
+
 def test_it_says_what_it_is(interpreter):
     local = owngil.worker_local(int)
     assert repr(local) == "<owngil.worker_local: not made here>"

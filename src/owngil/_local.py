@@ -32,12 +32,13 @@ _places: dict[_core.Counter, _Place] = {}
 class WorkerLocal[T]:
     """What `worker_local` returns: call it to get the object of the worker that calls."""
 
-    __slots__ = ("_call", "_key", "_place", "_saved")
+    __slots__ = ("_call", "_key", "_place", "_saved", "_saving")
 
     def __init__(self, make: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, object]) -> None:
         self._key = _core.Counter()
         self._call: tuple[Callable[..., T], tuple[Any, ...], dict[str, Any]] | None = (make, args, kwargs)
         self._saved: _wire.SavedCall | None = None  # the call, once it was sent
+        self._saving: set[int] = set()  # the threads that are at it
         self._place: _Place | None = None
 
     @classmethod
@@ -46,13 +47,21 @@ class WorkerLocal[T]:
         self._key = key
         self._call = None
         self._saved = saved
+        self._saving = set()
         self._place = None
         return self
 
     def __reduce__(self) -> Any:
         if self._saved is None:
             assert self._call is not None
-            self._saved = _wire.SavedCall(_wire.dumps_call(*self._call))
+            thread = threading.get_ident()
+            if thread in self._saving:
+                raise TypeError("a worker_local whose make(), or an argument of it, refers to that worker_local itself")
+            self._saving.add(thread)
+            try:
+                self._saved = _wire.SavedCall(_wire.dumps_call(*self._call))
+            finally:
+                self._saving.discard(thread)
         return WorkerLocal._attach, (self._key, self._saved)
 
     def __call__(self) -> T:

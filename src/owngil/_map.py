@@ -189,7 +189,7 @@ class MapCalls:
             if chunk is None:
                 self._end()
                 return False
-            parts = _wire.dumps_call(call_chunk, (self._fn, chunk), {})
+            parts = _wire.dumps_call(call_chunk, (self._fn, chunk), {}, self._fn)
             with self._lock:
                 self._open += 1
             future = self._dispatcher.submit(parts, self._on_done, self)

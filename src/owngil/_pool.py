@@ -88,7 +88,8 @@ class Pool(Executor):
             raise ValueError(f"max_tasks_per_child must be 1 or more, not {max_tasks_per_child}")
         if initializer is not None and not callable(initializer):
             raise TypeError(f"initializer must be callable, not {type(initializer).__name__}")
-        if isinstance(preload, str) or not all(isinstance(name, str) for name in preload):
+        names = None if isinstance(preload, str) or not isinstance(preload, Iterable) else tuple(preload)
+        if names is None or not all(isinstance(name, str) for name in names):
             raise TypeError(f"preload must be a sequence of module names, such as ['numpy'], not {preload!r}")
         stem = (thread_name_prefix or f"pool-{next(_names)}") + self._separator
         self._max_workers = max_workers
@@ -98,13 +99,13 @@ class Pool(Executor):
             initializer=initializer,
             initargs=initargs,
             max_tasks=max_tasks_per_child,
-            preload=tuple(preload),
+            preload=names,
             prefix=prefix,
         )
         # A pool that nobody refers to any more ends when its tasks are done.
         self._finalizer = weakref.finalize(self, self._dispatcher.close)
         self._finalizer.atexit = False  # the dispatcher sees to that itself
-        if preload:
+        if names:
             self._dispatcher.start_all()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:

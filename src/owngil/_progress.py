@@ -207,7 +207,10 @@ class Progress:
                     self._sink.advance(step, done, self._total)
                 if closing:
                     self._sink.close(complete, done)
-            except Exception:
+            except BaseException as error:
+                # In the main thread, it may be Ctrl-C, or what a signal handler raises.
+                if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
+                    raise
                 closed = True
                 sys.excepthook(*sys.exc_info())
             finally:

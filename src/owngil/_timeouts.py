@@ -8,9 +8,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures import Executor, Future
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from owngil import _core, _wire
+from owngil._future import TaskFuture
 from owngil._stopping import GRACE
 
 if TYPE_CHECKING:
@@ -98,7 +100,28 @@ class LimitedPool(Executor):
             for future in pending:
                 future.cancel()
         if wait:
+            self._wait(pending)
+
+    def _wait(self, pending: list[Future[Any]]) -> None:
+        try:
             futures.wait(pending)
+        except KeyboardInterrupt:
+            self._stop(pending)
+            raise
+
+    def _stop(self, pending: list[Future[Any]]) -> None:
+        for future in pending:
+            future.cancel()
+        for future in pending:
+            if isinstance(future, TaskFuture):
+                future.stop()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        """Shut down; at Ctrl-C, which ends the block before its time, cancel what waits and interrupt what runs."""
+        if isinstance(error, KeyboardInterrupt):
+            self.shutdown(wait=False, cancel_futures=True)
+            self._stop(list(self._pending))
+        self.shutdown()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -53,8 +53,11 @@ class trace:
 
     def start(self) -> Self:
         """Begin to record."""
+        is_new = not os.path.exists(self._path)
         open(self._path, "a").close()  # what is wrong with the path is found now
         if not _core.trace_start():
+            if is_new:
+                os.unlink(self._path)
             raise RuntimeError(
                 "a recording is on already: there is one for the whole process, workers included; stop that first"
             )

@@ -120,13 +120,15 @@ def dumps(obj: object, what: str) -> Parts:
     return parts
 
 
-def dumps_call(fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]) -> Parts:
-    """Turn a call into the parts of a message; see `dumps`."""
+def dumps_call(
+    fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object], named: object = None
+) -> Parts:
+    """Turn a call into the parts of a message; see `dumps`. An error names `named`, if that is what the user knows."""
     plain = None if kwargs else dumps_plain_call(fn, args)
     if plain is not None:
         return (plain,)
     since = monotonic_ns()
-    parts = dumps((fn, args, kwargs), f"{describe_callable(fn)} cannot be sent to a worker")
+    parts = dumps((fn, args, kwargs), f"{describe_callable(fn if named is None else named)} cannot be sent to a worker")
     note_writing(since)
     return parts
 

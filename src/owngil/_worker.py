@@ -45,7 +45,7 @@ def _describe(fn: Callable[..., object], args: tuple[Any, ...]) -> str:
 
 def _run(parts: _wire.Parts) -> _wire.Parts:
     fn, args, kwargs = _wire.loads_call(parts)
-    return _wire.dumps_result(_core.call(fn, args, kwargs, _describe), fn)
+    return _wire.dumps_result(_core.call(fn, args, kwargs, _describe), args[0] if fn is call_chunk else fn)
 
 
 def _serve(name: str, max_tasks: int | None) -> None:

@@ -1,6 +1,7 @@
 """A recording of `owngil.trace` as the command line reads it."""
 
 import json
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,8 +116,8 @@ def read_timeline(path: Path, first: float | None = None, last: float | None = N
         shown = f"{event}"[:200]
         raise InputError(f"{path} is no recording of owngil.trace: an event is wrong ({what}): {shown}") from None
     ends = [span.end for row in spans.values() for span in row]
-    start = 0.0 if first is None else first
-    end = max(ends, default=0.0) if last is None else last
+    start = 0.0 if first is None or first == -math.inf else first
+    end = max(ends, default=0.0) if last is None or last == math.inf else last
     rows = [
         Row(labels.get(key, str(key[1])), kept)
         for key in sorted(spans, key=lambda key: order.get(key, 0.0))
