@@ -1,12 +1,14 @@
 """Ctrl-C in a real terminal: waits end at once, workers are interrupted, the process ends promptly or goes on."""
 
+import contextlib
 import signal
+import subprocess
 import sys
 import textwrap
 import time
 
 import pytest
-from terminal import Terminal
+from terminal import LONG, Terminal
 
 HEAD = """
 import sys, time, threading, signal, atexit
@@ -215,6 +217,36 @@ def test_twice_in_a_row(start):
     assert terminal.wait() == -signal.SIGINT, terminal.output
     assert terminal.output.endswith("at exit\n"), terminal.output
     assert "Fatal" not in terminal.output
+
+
+# A process 1 cannot be ended by a signal from within; in containers, Python often is one.
+UNSHARES = [
+    ("unshare", "--pid", "--fork"),
+    ("unshare", "--user", "--map-root-user", "--pid", "--fork"),
+    ("sudo", "-n", "unshare", "--pid", "--fork"),
+]
+
+
+def _as_process_1(*arguments):
+    """Run a program as the first of a namespace, and return its exit code; None if that cannot be had."""
+    for unshare in UNSHARES:
+        with contextlib.suppress(FileNotFoundError):
+            if subprocess.run([*unshare, "true"], stderr=subprocess.DEVNULL).returncode == 0:
+                return subprocess.run([*unshare, *arguments]).returncode
+    return None
+
+
+def test_process_1_of_a_container_ends_too():
+    # unshare(1) waits for the end whatever happens: the timer is the program's own.
+    source = f"""
+        import faulthandler; faulthandler.dump_traceback_later({LONG}, exit=True)
+        from owngil import _core
+        _core.die_of_sigint()
+    """
+    code = _as_process_1(sys.executable, "-c", textwrap.dedent(source))
+    if code is None:
+        pytest.skip("unshare(1) may not make a namespace of processes here")
+    assert code == 128 + signal.SIGINT  # as CPython in this case
 
 
 SHELLS = {"basic": {"PYTHON_BASIC_REPL": "1"}, "new": {"PYTHON_BASIC_REPL": "", "TERM": "xterm"}}
