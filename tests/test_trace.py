@@ -118,6 +118,26 @@ def test_what_a_worker_does_is_in_its_row_in_order_and_without_gaps(tmp_path):
     assert mine[-1]["name"] == "end"
 
 
+def test_an_interrupt_while_a_task_is_named_is_not_lost(tmp_path):
+    class Unnamed:
+        interrupted = False
+
+        def __getattr__(self, name):
+            from owngil import _core
+
+            if name == "__name__" and _core.in_worker() and not self.interrupted:
+                self.interrupted = True
+                raise KeyboardInterrupt
+            raise AttributeError(name)
+
+        def __call__(self):
+            return 5
+
+    with owngil.trace(tmp_path / "trace.json"), owngil.Pool(1) as pool:
+        assert isinstance(pool.submit(Unnamed()).exception(60), KeyboardInterrupt)
+        assert pool.submit(abs, -1).result(60) == 1
+
+
 def test_times_are_those_of_the_work(tmp_path):
     def work():
         with owngil.Pool(1) as pool:

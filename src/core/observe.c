@@ -199,16 +199,21 @@ PyDoc_STRVAR(call_doc,
 "call(fn, args, kwargs, describe, /)\n--\n\n"
 "Return fn(*args, **kwargs): what a worker's task is for, and counts as its work. A recording calls it describe(fn, args).");
 
-/* Lets the recording know what the worker is about to call. */
-static void
+/* Lets the recording know what the worker is about to call. Returns 0, or -1 with the exception that came in between, like an
+ * interrupt; what is wrong with the name itself is none. */
+static int
 note_name(owngil_worker *worker, PyObject *fn, PyObject *args, PyObject *describe)
 {
     uint32_t number;
     PyObject *name = PyObject_CallFunctionObjArgs(describe, fn, args, NULL);
     const char *text = name != NULL && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
     (void)owngil_trace_add_name(&worker->doing.name, text != NULL ? text : "a callable", &number);
-    PyErr_Clear();
     Py_XDECREF(name);
+    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception)) {
+        return -1;
+    }
+    PyErr_Clear();
+    return 0;
 }
 
 static PyObject *
@@ -222,8 +227,8 @@ call(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
         PyErr_SetString(PyExc_TypeError, "call() takes a callable, a tuple, a dict and a callable");
         return NULL;
     }
-    if (owngil_trace_is_on()) {
-        note_name(worker, args[0], args[1], args[3]);
+    if (owngil_trace_is_on() && note_name(worker, args[0], args[1], args[3]) < 0) {
+        return NULL;
     }
     set_time(worker, 2, owngil_tally_turn(&worker->tally, OWNGIL_PHASE_RUN));
     PyObject *result = PyObject_Call(args[0], args[1], args[2]);
