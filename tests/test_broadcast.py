@@ -1,10 +1,12 @@
 import os
 import signal
+import sys
 import threading
 
 import pytest
 
 import owngil
+from owngil import _wire
 
 
 def own_id():
@@ -53,6 +55,64 @@ def test_before_the_tasks_that_wait():
         gate.send(None)
         caller.join()
         assert [order.recv(60) for _ in range(4)] == ["broadcast"] + ["queued"] * 3
+
+
+def test_one_that_is_cancelled_while_its_worker_is_replaced_leaves_nothing():
+    gate, cancelled = owngil.Channel(), threading.Event()
+    with owngil.Pool(1, max_tasks_per_child=1) as pool:
+        dispatcher = pool._dispatcher
+        blocking = pool.submit(gate.recv, 60)
+        while not blocking.running():
+            pass
+        [future] = dispatcher.submit_to_each(_wire.dumps_call(abs, (-1,), {}))
+        start = dispatcher._start_worker
+
+        def start_and_cancel():
+            heir = start()
+            future.cancel()
+            cancelled.set()
+            return heir
+
+        dispatcher._start_worker = start_and_cancel
+        gate.send(None)
+        assert cancelled.wait(60)
+    # With something left for it, each worker would have an heir, for ever.
+    assert dispatcher._addressed == {}
+    assert future.cancelled()
+
+
+def test_what_fails_on_the_way_leaves_those_that_run(monkeypatch):
+    started, gate, errors = owngil.Channel(), owngil.Channel(), []
+
+    def task(started, gate):
+        started.send(None)
+        gate.recv(60)
+
+    class Failing:
+        count = 0
+
+        def __getattr__(self, name):
+            return getattr(tasks, name)
+
+        def put_for(self, *arguments):
+            self.count += 1
+            if self.count == 2:
+                started.recv(60)
+                raise MemoryError
+            return tasks.put_for(*arguments)
+
+    monkeypatch.setattr(sys, "excepthook", lambda *error: errors.append(error))
+    with owngil.Pool(2) as pool:
+        pool.broadcast(abs, -1)
+        dispatcher = pool._dispatcher
+        tasks = dispatcher._tasks
+        dispatcher._tasks = Failing()
+        with pytest.raises(MemoryError):
+            pool.broadcast(task, started, gate)
+        dispatcher._tasks = tasks
+        gate.send(None)
+    assert errors == []
+    assert dispatcher._addressed == {}
 
 
 def test_an_exception_is_raised_when_all_have_ended():

@@ -177,8 +177,8 @@ class Dispatcher:
                     future._message = self._tasks.put_for(number, CALL, task, parts)
             except BaseException as error:
                 for future in futures:
-                    self.forget(future._task)
-                    if not future.cancel():
+                    if not future.cancel() and future._message is None:  # else a worker has it, and will answer
+                        self.forget(future._task)
                         self._addressed.pop(future, None)
                 if isinstance(error, _core.QueueClosed):
                     raise RuntimeError(_CLOSED) from None
@@ -378,7 +378,12 @@ class Dispatcher:
         with self._lock:
             if self._workers.pop(number, None) is not None and worker is not None:
                 self._ended_workers.add(self._name(number), worker.tally())
-            left = [future for future, receiver in self._addressed.items() if receiver == number]
+            # Without the lock, futures leave this dict as they are resolved: hence the copy.
+            left = [
+                future
+                for future, receiver in list(self._addressed.items())
+                if receiver == number and future._state == "PENDING"
+            ]
             failure = None
             wanted = bool(left) or len(self._tasks) > 0
             if self._broken is None and wanted and len(self._workers) < self._max_workers:
@@ -389,6 +394,9 @@ class Dispatcher:
                 else:
                     self._tasks.readdress(number, heir)
                     self._addressed.update(dict.fromkeys(left, heir))
+                    for future in left:
+                        if future._state != "PENDING":  # since: it has left already
+                            self._addressed.pop(future, None)
         if failure is not None:
             self._fail([future for future in left if future._message is not None and future._message.cancel()], failure)
             if not self._workers:
