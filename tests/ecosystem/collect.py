@@ -34,7 +34,7 @@ MISSING = "not run"
 
 # Why a test's outcome is another one in a worker: the first pattern that is in its error tells.
 CAUSES = [
-    (r"_tracemalloc|tracemalloc cannot", "Python's `tracemalloc` is refused in workers"),
+    (r"tracemalloc", "Python's `tracemalloc` is refused in workers"),
     (r"_testbuffer is not available", "Python's `_testbuffer` is refused in workers"),
     (r"IsolationError", "owngil refuses to load an extension module"),
     (r"fork not supported for isolated subinterpreters", "`os.fork` is refused in workers"),
