@@ -3,6 +3,7 @@
 Each report is a message to the dispatcher, which deals with it before the result of the task; see `_arrivals`.
 """
 
+import atexit
 import contextlib
 import sys
 import warnings
@@ -62,6 +63,10 @@ class _Logging:
         return spec
 
 
+def _restore_filters(filters: list[Any]) -> None:
+    warnings.filters[:] = filters  # type: ignore[index]
+
+
 def install(name: str, replies: _core.Queue, number: int) -> None:
     """Let this worker's reports go to `replies`: warnings, and records as soon as there is logging."""
     global worker, _replies, _number
@@ -69,6 +74,8 @@ def install(name: str, replies: _core.Queue, number: int) -> None:
     _replies = replies
     _number = number
     warnings.showwarning = _show_warning  # type: ignore[assignment]
+    # What warns after the last Python function, when modules are torn down, is shown by C, and not sent.
+    atexit.register(_restore_filters, list(warnings.filters))
     sys.meta_path.insert(0, _Logging)  # type: ignore[arg-type]
 
 
