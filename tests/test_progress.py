@@ -323,3 +323,38 @@ class TestTrack:
     def test_only_futures(self):
         with pytest.raises(TypeError, match="takes futures"):
             owngil.track([1, 2])
+
+
+@pytest.mark.filterwarnings("ignore:This process")
+def test_in_a_fork_nobody_is_told_and_nobody_waits(ends_cleanly):
+    out = ends_cleanly(
+        """
+        import os, warnings
+        import owngil
+
+        def read(values):
+            try:
+                return len(list(values))
+            except owngil.BrokenPoolError:
+                return "broken"
+
+        warnings.simplefilter("ignore")
+        gate, told = owngil.Channel(), []
+
+        def note(done, total):
+            told.append((done, total))
+
+        with owngil.Pool(1) as pool:
+            tracked = owngil.track([pool.submit(gate.recv) for _ in range(3)], note)
+            mapped = pool.map(lambda _: gate.recv(), range(2), chunksize=1, progress=note)
+            child = os.fork()
+            if not child:
+                print(read(tracked), read(mapped), told, flush=True)
+                os._exit(0)
+            os.waitpid(child, 0)
+            for k in range(5):
+                gate.send(k)
+            print(read(tracked), read(mapped), (3, 3) in told, (2, 2) in told)
+        """
+    )
+    assert out == "3 broken []\n3 2 True True\n"

@@ -5,6 +5,7 @@ so at a time, and tells what came in the meantime as well. So nothing here waits
 must find the bar as it should be.
 """
 
+import os
 import sys
 import threading
 import weakref
@@ -142,6 +143,7 @@ class Progress:
         self._closing = False
         self._closed = False
         self._teller = 0  # the thread that is at the sink
+        self._pid = os.getpid()  # a fork tells nothing: what is not done there never will be
 
     def begin(self) -> None:
         """Take note of a part, of which `finish` may be called already."""
@@ -150,22 +152,25 @@ class Progress:
 
     def finish(self, count: int) -> None:
         """Take note that a part is done, and that it was so many."""
-        with self._changed:
-            self._parts -= 1
-            self._done += count
-        self._tell()
+        if self._pid == os.getpid():
+            with self._changed:
+                self._parts -= 1
+                self._done += count
+            self._tell()
 
     def end(self) -> None:
         """Take note that there are no more parts. May be called again."""
-        with self._changed:
-            self._ended = True
-        self._tell()
+        if self._pid == os.getpid():
+            with self._changed:
+                self._ended = True
+            self._tell()
 
     def close(self) -> None:
         """Tell nothing from now on, whether or not all is done. Never waits."""
-        with self._changed:
-            self._closing = True
-        self._tell()
+        if self._pid == os.getpid():
+            with self._changed:
+                self._closing = True
+            self._tell()
 
     def close_with(self, values: Iterator[Any]) -> None:
         """Close at the latest when the iterator goes, which may never be read."""
@@ -181,6 +186,8 @@ class Progress:
         self._await_close(None)
 
     def _await_close(self, timeout: float | None) -> None:
+        if self._pid != os.getpid():
+            return
         deadline = None if timeout is None else monotonic() + timeout
         with self._changed:
             while not self._closed or self._teller:
