@@ -48,11 +48,12 @@ owngil_observe_send(owngil_queue *queue, owngil_message *task)
         atomic_fetch_add_explicit(&queue->spent, writing, memory_order_relaxed);
     }
     owngil_event event = {.kind = OWNGIL_EVENT_SEND, .queue = queue->number, .task = task->id};
-    if (owngil_trace_is_on() && row_of_thread(&event.row)) {
+    unsigned session = owngil_trace_current();
+    if (session != 0 && row_of_thread(&event.row)) {
         event.times[0] = task->sent_at - writing;
         event.times[1] = task->sent_at;
         event.bytes_in = owngil_message_bytes(task);
-        owngil_trace_add(&event);
+        owngil_trace_add(&event, session);
     }
     writing = 0;
 }
@@ -61,10 +62,11 @@ void
 owngil_observe_cancel(const owngil_message *task)
 {
     owngil_event event = {.kind = OWNGIL_EVENT_CANCEL, .queue = task->sent_to, .task = task->id};
-    if (owngil_trace_is_on() && row_of_thread(&event.row)) {
+    unsigned session = owngil_trace_current();
+    if (session != 0 && row_of_thread(&event.row)) {
         event.times[0] = task->sent_at;
         event.times[1] = owngil_tally_now();
-        owngil_trace_add(&event);
+        owngil_trace_add(&event, session);
     }
 }
 
@@ -74,8 +76,9 @@ owngil_observe_receive(owngil_queue *replies, uint64_t task, int64_t since)
     int64_t now = owngil_tally_now();
     atomic_fetch_add_explicit(&replies->spent, now - since, memory_order_relaxed);
     owngil_event event = {.kind = OWNGIL_EVENT_RECEIVE, .task = task, .times = {since, now}};
-    if (owngil_trace_is_on() && row_of_thread(&event.row)) {
-        owngil_trace_add(&event);
+    unsigned session = owngil_trace_current();
+    if (session != 0 && row_of_thread(&event.row)) {
+        owngil_trace_add(&event, session);
     }
 }
 
@@ -87,10 +90,11 @@ owngil_observe_wait(owngil_worker *worker)
     }
     int64_t now = owngil_tally_turn(&worker->tally, OWNGIL_PHASE_IDLE);
     owngil_event event = {.kind = OWNGIL_EVENT_START, .queue = worker->tasks->number};
-    if (owngil_trace_is_on() && row_of_worker(worker, &event.row)) {
+    unsigned session = owngil_trace_current();
+    if (session != 0 && row_of_worker(worker, &event.row)) {
         event.times[0] = now - owngil_tally_read(&worker->tally).spent[OWNGIL_PHASE_START];
         event.times[1] = now;
-        owngil_trace_add(&event);
+        owngil_trace_add(&event, session);
     }
 }
 
@@ -137,12 +141,13 @@ owngil_observe_answer(owngil_worker *worker, const owngil_message *answer, bool 
     int64_t bytes = owngil_message_bytes(answer);
     int64_t now = owngil_tally_answer(&worker->tally, worker->calls, failures, bytes);
     owngil_event event;
-    if (owngil_trace_is_on() && event_of_task(worker, &event)) {
+    unsigned session = owngil_trace_current();
+    if (session != 0 && event_of_task(worker, &event)) {
         event.times[4] = now;
         event.bytes_out = bytes;
         event.calls = worker->calls;
         event.failed = (uint32_t)failures;
-        owngil_trace_add(&event);
+        owngil_trace_add(&event, session);
     }
     atomic_store_explicit(&worker->doing.name, 0, memory_order_relaxed);
     atomic_store_explicit(&worker->doing.task, 0, memory_order_relaxed);
@@ -152,8 +157,9 @@ void
 owngil_observe_end(owngil_worker *worker, int64_t since)
 {
     owngil_event event = {.kind = OWNGIL_EVENT_END, .times = {since, owngil_tally_now()}};
-    if (owngil_trace_is_on() && row_of_worker(worker, &event.row)) {
-        owngil_trace_add(&event);
+    unsigned session = owngil_trace_current();
+    if (session != 0 && row_of_worker(worker, &event.row)) {
+        owngil_trace_add(&event, session);
     }
 }
 
@@ -227,7 +233,7 @@ call(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
         PyErr_SetString(PyExc_TypeError, "call() takes a callable, a tuple, a dict and a callable");
         return NULL;
     }
-    if (owngil_trace_is_on() && note_name(worker, args[0], args[1], args[3]) < 0) {
+    if (owngil_trace_current() != 0 && note_name(worker, args[0], args[1], args[3]) < 0) {
         return NULL;
     }
     set_time(worker, 2, owngil_tally_turn(&worker->tally, OWNGIL_PHASE_RUN));
@@ -267,8 +273,9 @@ static void
 add_unfinished(owngil_worker *worker)
 {
     owngil_event event;
+    unsigned session = owngil_trace_current();
     if (event_of_task(worker, &event)) {
-        owngil_trace_add(&event);
+        owngil_trace_add(&event, session);
     }
 }
 
@@ -323,7 +330,7 @@ static PyObject *
 trace_stop(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
     owngil_trace_data data = {0};
-    if (owngil_trace_is_on()) {
+    if (owngil_trace_current() != 0) {
         owngil_interp_visit_living(add_unfinished);
     }
     if (!owngil_trace_stop(&data)) {

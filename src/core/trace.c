@@ -190,11 +190,11 @@ owngil_trace_add_name(owngil_trace_slot *slot, const char *name, uint32_t *numbe
 }
 
 void
-owngil_trace_add(const owngil_event *event)
+owngil_trace_add(const owngil_event *event, unsigned session)
 {
     const size_t full = sizeof(data.last->events) / sizeof(data.last->events[0]);
     pthread_mutex_lock(&lock);
-    if (atomic_load(&owngil_trace_session) != 0) {
+    if (session != 0 && atomic_load(&owngil_trace_session) == session) {
         if (data.count < MOST && (data.last == NULL || data.last->count == full)) {
             owngil_trace_chunk *chunk = malloc(sizeof(*chunk));
             if (chunk != NULL) {

@@ -54,10 +54,10 @@ typedef struct {
 /* The number of the recording that is on; 0: none is. */
 extern atomic_uint owngil_trace_session;
 
-static inline bool
-owngil_trace_is_on(void)
+static inline unsigned
+owngil_trace_current(void)
 {
-    return atomic_load_explicit(&owngil_trace_session, memory_order_relaxed) != 0;
+    return atomic_load_explicit(&owngil_trace_session, memory_order_relaxed);
 }
 
 /* Returns false if a recording is on already. */
@@ -83,7 +83,7 @@ bool owngil_trace_add_row(owngil_trace_slot *slot, const char *name, bool is_wor
 /* Likewise the number of a name, the same for equal names. */
 bool owngil_trace_add_name(owngil_trace_slot *slot, const char *name, uint32_t *number);
 
-/* Takes a copy of the event, if the recording is on still. */
-void owngil_trace_add(const owngil_event *event);
+/* Takes a copy of the event, if the recording is on still that was before the event's row and name were asked for. */
+void owngil_trace_add(const owngil_event *event, unsigned session);
 
 #endif
