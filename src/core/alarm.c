@@ -11,7 +11,7 @@ static struct {
     bool sleeping;
     bool forever;          /* it sleeps without an end */
     struct timespec until;
-    owngil_alarm *first;   /* one for each worker at the most: not worth an order */
+    owngil_alarm *first;   /* two for each worker at the most: not worth an order */
 } alarms = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static bool

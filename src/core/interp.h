@@ -45,6 +45,7 @@ typedef struct owngil_worker {
         owngil_trace_slot name, row;
     } doing;
     _Atomic uint64_t limit;              /* number of the call with a limit that it is in, or 0; as `task` */
+    _Atomic double limit_grace;          /* of that call; a late alarm may look at the next one's */
     _Atomic uint64_t doubtful_limit;     /* the call that `grace_alarm` is for, or 0: any of its task's */
     atomic_bool looked, reported;        /* what was done about the task that `grace_alarm` is for */
     /* Guarded by `lock`. */
@@ -57,7 +58,6 @@ typedef struct owngil_worker {
     /* Of the worker's thread. */
     unsigned long ident;
     uint64_t limits;                     /* calls with a limit, so far */
-    double limit_grace;                  /* constant while `limit` is not 0 */
     owngil_message *request;             /* the task that it took last, until it answers; owned */
     int64_t calls, failed;               /* of the calls that its task made; see count_calls() */
     owngil_parking parking;
