@@ -134,7 +134,7 @@ class TaskFuture(Future[Any]):
     def cancel(self) -> bool:
         """Cancel the task if no worker has taken it, and return whether it is cancelled."""
         message = self._message
-        if message is None:
+        if message is None or self._dispatcher.abandoned:
             return self.cancelled()
         try:
             if not message.cancel():
