@@ -280,8 +280,14 @@ class Dispatcher:
             raise
 
     def leave(self, error: BaseException | None) -> None:
-        """Shut down at the end of a ``with`` block, which `error` ends before its time; Ctrl-C cuts it short."""
-        if not isinstance(error, KeyboardInterrupt):
+        """Shut down at the end of a ``with`` block, which `error` ends before its time.
+
+        Ctrl-C cuts it short, and so does the cancellation of the coroutine that the block is in: asyncio makes one of
+        the other, and to wait would hold up its loop.
+        """
+        exceptions = sys.modules.get("asyncio.exceptions")
+        cancelled = exceptions is not None and isinstance(error, exceptions.CancelledError)
+        if not cancelled and not isinstance(error, KeyboardInterrupt):
             try:
                 self.shutdown(wait=True, cancel_futures=False)
             except KeyboardInterrupt:

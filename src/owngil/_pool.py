@@ -197,7 +197,8 @@ class Pool(Executor):
         Returns
         -------
         list
-            What each worker returned, in the order of the workers' numbers.
+            What each worker returned, in the order of the workers' numbers. A worker that ends before its turn is
+            replaced by another (`max_tasks_per_child`), whose result stands in its place.
 
         Raises
         ------

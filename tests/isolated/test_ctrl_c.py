@@ -118,6 +118,25 @@ def test_a_block_is_left_at_once_and_nothing_goes_on(start, wait):
     assert terminal.output.endswith("left interrupted\n5\n"), terminal.output
 
 
+def test_a_block_in_a_coroutine_is_left_at_once(start):
+    terminal = start("""
+        import asyncio
+
+        async def main():
+            with owngil.Pool(1) as pool:
+                ready()
+                await asyncio.get_running_loop().run_in_executor(pool, spin, started)
+
+        try:
+            asyncio.run(main())
+        except KeyboardInterrupt:
+            print("left", ended.recv(30))
+    """)
+    _press(terminal)
+    assert terminal.wait() == 0, terminal.output
+    assert terminal.output.endswith("left interrupted\n"), terminal.output
+
+
 CALLS = {
     "run": "owngil.run(spin, started)",
     "map": "list(owngil.map(spin_item, [started]))",
