@@ -37,8 +37,8 @@ CAUSES = [
     (r"tracemalloc", "Python's `tracemalloc` is refused in workers"),
     (r"_testbuffer is not available", "Python's `_testbuffer` is refused in workers"),
     (r"IsolationError", "owngil refuses to load an extension module"),
-    (r"fork not supported for isolated subinterpreters", "`os.fork` is refused in workers"),
-    (r"exec not supported for isolated subinterpreters", "`os.exec*` is refused in workers"),
+    (r"fork not supported for isolated subinterpreters|os\.fork\w*\(\) in worker", "`os.fork` is refused in workers"),
+    (r"exec not supported for isolated subinterpreters|os\.exec\w+\(\) in worker", "`os.exec*` is refused in workers"),
     (r"daemon threads are disabled", "daemon threads are refused in workers"),
     (
         r"signal only works in main thread|set_wakeup_fd only works",
