@@ -221,11 +221,6 @@ def test_pools_inside_workers(pool):
     assert pool.submit(nested, 5).result() == 30
 
 
-def test_a_pool_cannot_be_sent(pool):
-    with pytest.raises(TypeError, match="stays where it was made"):
-        pool.submit(print, pool)
-
-
 def test_a_forgotten_pool_finishes_and_ends():
     pool = owngil.Pool(2)
     future = pool.submit(abs, -3)

@@ -14,6 +14,9 @@
 #include "tally.h"
 #include "trace.h"
 
+/* The kind of a message among a worker's tasks that is none, but ends the worker. */
+enum { OWNGIL_TASK_END = 6 };
+
 /* What the core itself reports through a worker's `replies`, with the worker's number as id; other kinds are the Python code's. */
 enum {
     OWNGIL_REPLY_EXITED = 1, /* the last word of a worker: its interpreter has ended */

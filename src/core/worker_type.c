@@ -197,7 +197,7 @@ worker_setup(PyObject *module, PyObject *Py_UNUSED(unused))
 
 PyDoc_STRVAR(take_task_doc,
 "take_task()\n--\n\n"
-"Wait for the next task of this worker and return (id, parts); QueueClosed when there will be none.");
+"Wait for the next task of this worker and return (id, parts); QueueClosed when there will be none, or an END came.");
 
 static PyObject *
 take_task(PyObject *module, PyObject *Py_UNUSED(unused))
@@ -211,6 +211,10 @@ take_task(PyObject *module, PyObject *Py_UNUSED(unused))
     owngil_observe_wait(worker);
     if (owngil_queue_wait(worker->tasks, worker->number + 1, &message, &owngil_deadline_never, state->queue_closed) < 0) {
         return NULL;
+    }
+    if (message->kind == OWNGIL_TASK_END) {
+        owngil_shared_release(&message->base);
+        return owngil_errors_raise(OWNGIL_CLOSED, state->queue_closed);
     }
     PyObject *parts = owngil_message_to_parts(state, message, false);
     PyObject *result = parts == NULL ? NULL : Py_BuildValue("KN", (unsigned long long)message->id, parts);

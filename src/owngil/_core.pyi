@@ -9,6 +9,7 @@ FAILED: int
 KEPT: int
 RESULT: int
 STUCK: int
+END: int
 
 class QueueClosed(Exception): ...
 

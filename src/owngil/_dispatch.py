@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, Future
 from contextvars import Context, copy_context
 from itertools import count
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from owngil import _core, _wire, isolation
 from owngil._arrivals import REPORTS, deliver, keep_contexts
@@ -23,10 +23,27 @@ from owngil._ending import known, live
 from owngil._failure import load_error
 from owngil._future import TaskFuture, seconds_left
 from owngil._notebooks import Collector
-from owngil._protocol import CALL, ERROR, EXITED, FAILED, KEPT, READY, RESULT, STUCK, WAKE
+from owngil._protocol import (
+    BLOCKED,
+    BROKEN,
+    CALL,
+    CANCEL,
+    ERROR,
+    EXITED,
+    FAILED,
+    KEPT,
+    READY,
+    RESULT,
+    STUCK,
+    UNBLOCKED,
+    WAKE,
+)
 from owngil._stats import History, Stats, worker_stats
 from owngil._stopping import GRACE, describe_stuck, say
 from owngil._worker import settings_of_caller
+
+if TYPE_CHECKING:
+    from owngil._lending import Lender
 
 __all__ = ["BrokenPoolError", "Dispatcher", "Source"]
 
@@ -71,6 +88,10 @@ class Dispatcher:
     prefix : bool, optional
         Whether the worker's name stands before each line that it prints.
     """
+
+    # Not set for each: with more than 30 attributes of its own, an object is slower.
+    blocked: frozenset[int] = frozenset()  # workers that wait for tasks of pools that were handed to them
+    _lender: "Lender | None" = None  # when the pool was handed over
 
     def __init__(
         self,
@@ -191,6 +212,9 @@ class Dispatcher:
     def forget(self, task: int) -> None:
         """Drop a task that is cancelled, or has its result."""
         self._pending.pop(task, None)
+
+    def about_to_wait(self) -> None:
+        """Take note that a thread waits for any of the tasks, in another way than by their futures."""
 
     def start(self) -> int:
         """Start one worker now, wait until it is ready, and return its interpreter's id."""
@@ -332,6 +356,7 @@ class Dispatcher:
         self.abandoned = True
         self._workers = {}
         self.sources = set()
+        self._lender = None
         self._lock = threading.RLock()  # another thread may have held it
         self._broken = "its workers belong to the process that forked this one; make new ones here"
 
@@ -340,8 +365,30 @@ class Dispatcher:
             source.cancel()
         for future in list(self._pending.values()):
             future.cancel()
+        if self._lender is not None:
+            self._lender.tell_all(CANCEL)
 
     # Workers
+
+    def lend(self) -> tuple[_core.Queue, _core.Queue, _core.Counter]:
+        """Let other interpreters submit, with what this returns; see `_lending`."""
+        from owngil._lending import Lender  # few need it
+
+        with self._lock:
+            if self.abandoned:
+                raise self.forked_error()
+            if self._lender is None:
+                self._lender = Lender(self)
+            if not self._tasks.closed:
+                self._start_collector(self._name(0))
+            return self._tasks, self.replies, self._lender.numbers
+
+    def _start_collector(self, name: str) -> None:
+        if self._collector is None:
+            collector = Collector(self._collect, f"{name} collector")
+            collector.start()
+            self._collector = collector
+            live.add(self)
 
     def _start_missing(self) -> None:
         while len(self._workers) < self._max_workers:
@@ -366,11 +413,7 @@ class Dispatcher:
         # Only the path is needed before the import hook is there; repr() of a str is plain source.
         path = ascii([entry for entry in sys.path if isinstance(entry, str)])  # as importlib, which skips others
         bootstrap = f"import sys; sys.path[:] = {path}; from owngil._worker import main; main()"
-        if self._collector is None:
-            collector = Collector(self._collect, f"{name} collector")
-            collector.start()
-            self._collector = collector
-            live.add(self)
+        self._start_collector(name)
         self._workers[number] = _core.start_worker(name, number, bootstrap, setup, self._tasks, self.replies)
         return number
 
@@ -382,6 +425,8 @@ class Dispatcher:
             if _core.in_main_interpreter() and _core.count_workers() == 0:
                 isolation.restore_threads()
         with self._lock:
+            if self.blocked:
+                self.blocked -= {number}
             if self._workers.pop(number, None) is not None and worker is not None:
                 self._ended_workers.add(self._name(number), worker.tally())
             # Without the lock, futures leave this dict as they are resolved: hence the copy.
@@ -392,7 +437,7 @@ class Dispatcher:
             ]
             failure = None
             wanted = bool(left) or len(self._tasks) > 0
-            if self._broken is None and wanted and len(self._workers) < self._max_workers:
+            if self._broken is None and wanted and (left or len(self._workers) < self._max_workers):
                 try:
                     heir = self._start_worker()
                 except Exception as error:
@@ -407,11 +452,15 @@ class Dispatcher:
             self._fail([future for future in left if future._message is not None and future._message.cancel()], failure)
             if not self._workers:
                 self._break(failure)
+        if self._lender is not None:
+            self._lender.on_exit(number)
 
     def _done(self) -> bool:
         if self._workers or not self._tasks.closed:
             return False
         with self._lock:
+            if self._lender is not None and self._broken is None and len(self._tasks) > 0:
+                return False  # the WAKE is still to come, which starts a worker
             return not self._workers and self._tasks.closed
 
     def _break(self, reason: str) -> None:
@@ -421,6 +470,8 @@ class Dispatcher:
             waiting = list(self._pending.values())
         # Those that other workers are running still get their results.
         self._fail([f for f in waiting if f._message is not None and f._message.cancel()], reason)
+        if self._lender is not None:
+            self._lender.tell_all(BROKEN, (reason.encode("utf-8", "replace"),))
         if not self._started.done():
             self._started.set_exception(self.broken_error(reason))
 
@@ -442,18 +493,29 @@ class Dispatcher:
         try:
             self.collect_until(self._done, None)
         finally:
-            live.discard(self)
+            with self._lock:  # it may have ended at once, before it was noted
+                live.discard(self)
             self.replies.close()
             # Nothing is left, unless workers died in ways that nobody thought of.
             waiting = [future for future in self._pending.values() if not future.has_answer()]
             self._fail(waiting, "the worker ended without an answer")
-            self._ended.set()
+            try:
+                if self._lender is not None:
+                    self._lender.end()
+            finally:
+                self._ended.set()
+
+    @property
+    def _inbox(self) -> _core.Queue:
+        """Where what the collector deals with comes."""
+        return self.replies
 
     def collect_until(self, done: Callable[[], bool], deadline: float | None) -> None:
         """Do what replies say until `done`; in the collector. Raises TimeoutError."""
+        inbox = self._inbox
         while not done():
             try:
-                reply = self.replies.get(seconds_left(deadline), True)
+                reply = inbox.get(seconds_left(deadline), True)
             except MemoryError:  # it is still there
                 continue
             try:
@@ -481,6 +543,13 @@ class Dispatcher:
             self._on_exit(number, kind == EXITED)
         elif kind == STUCK:
             say(describe_stuck(self._name(number), parts, waits=self._stopped))
+        else:
+            if kind == BLOCKED:
+                self.blocked |= {number}
+            elif kind == UNBLOCKED:
+                self.blocked -= {number}
+            if self._lender is not None:
+                self._lender.handle(kind, number, parts)
 
     def _context_of(self, task: int) -> Context | None:
         future = self._pending.get(task)
@@ -488,7 +557,11 @@ class Dispatcher:
 
     def resolve(self, kind: int, task: int, parts: _wire.Parts) -> None:
         """Give a task's future what its worker has answered."""
-        future = self._pending.pop(task)
+        future = self._pending.pop(task, None)
+        if future is None:
+            assert self._lender is not None
+            self._lender.relay(kind, task, parts)
+            return
         failure: BaseException | None = None
         result = None
         try:

@@ -294,6 +294,7 @@ class MapCalls:
                 return None
             if self._done is None:
                 return self._waiting[0]
+        self._dispatcher.about_to_wait()
         if threading.get_ident() == self._dispatcher.collector_ident:  # in a callback, which nothing gets past
             done = self._done
             self._dispatcher.collect_until(lambda: not done.empty(), None if left is None else monotonic() + left)

@@ -60,6 +60,11 @@ class Pool(Executor):
     -----
     See `Interpreter` on how arguments and results travel.
 
+    A pool may be an argument of its own tasks, and of others': there it runs calls on the same workers. A task that
+    waits in `result` for one that no worker has taken runs it itself, and for each worker that has to wait another may
+    take its place, beyond `max_workers`; so tasks may wait for tasks. `broadcast`, `stats`, `with_timeout`, `shutdown`
+    and ``with`` are for the interpreter that made the pool, and raise RuntimeError elsewhere.
+
     Examples
     --------
     >>> with owngil.Pool(2) as pool:
@@ -300,4 +305,6 @@ class Pool(Executor):
         self._dispatcher.leave(error)
 
     def __reduce__(self) -> Any:
-        raise TypeError("an owngil.Pool stays where it was made; make one in the worker, or pass a Channel")
+        from owngil._handed import reduce_pool
+
+        return reduce_pool(self)

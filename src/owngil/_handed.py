@@ -1,0 +1,339 @@
+"""A pool that was handed to another interpreter: that one's side. The owner's is `_lending`.
+
+Who waits for a task in `result`, on a worker's own thread, runs it in place if no worker has taken it: the queue
+decides that. So waits go from a task to those that it has submitted, and no circle can come of them. All other waits
+are reported to the dispatcher of the worker that waits, which may start another instead.
+"""
+
+import contextlib
+import threading
+import weakref
+from collections.abc import Callable
+from itertools import count
+from typing import Any, NoReturn
+
+from owngil import _core, _reports, _wire
+from owngil._dispatch import _CLOSED, Dispatcher, Source
+from owngil._ending import live
+from owngil._failure import describe_error
+from owngil._future import TaskFuture
+from owngil._lending import CLIENT_BITS
+from owngil._pool import Pool
+from owngil._protocol import (
+    BLOCKED,
+    BROKEN,
+    CALL,
+    CANCEL,
+    ENDED,
+    ERROR,
+    INTERRUPT,
+    JOIN,
+    LEAVE,
+    NEED,
+    RESULT,
+    UNBLOCKED,
+    WAKE,
+)
+
+__all__ = ["HandedPool", "attach", "reduce_pool"]
+
+_DEEPEST = 32  # tasks that a worker runs in place, one in another, as each takes some of the stack
+_depth = 0
+
+
+class _Blocked:
+    """The futures that threads of this interpreter wait for, or may."""
+
+    def __init__(self) -> None:
+        self._futures: set[HandedFuture] = set()
+        self._lock = threading.RLock()
+        self._is_worker = not _core.in_main_interpreter()
+
+    def add(self, future: "HandedFuture") -> None:
+        if not self._is_worker:
+            return
+        with self._lock:
+            if not self._futures:
+                _reports.send(BLOCKED, ())
+            self._futures.add(future)
+        if future._state != "PENDING":  # who resolves it sees it here, or else is seen
+            self.discard(future)
+
+    def discard(self, future: "HandedFuture") -> None:
+        if not self._is_worker:
+            return
+        with self._lock:
+            if future in self._futures:
+                self._futures.discard(future)
+                if not self._futures:
+                    _reports.send(UNBLOCKED, ())
+
+
+_blocked = _Blocked()
+
+
+def _as_received(parts: _wire.Parts, *, writable: bool) -> _wire.Parts:
+    """Return the parts as their receiver would get them."""
+    queue = _core.Queue()
+    queue.put(CALL, 0, parts)
+    return queue.get(0, writable)[2]
+
+
+def _run(parts: _wire.Parts) -> tuple[int, _wire.Parts]:
+    """Run a task here; return the answer that a worker would send."""
+    try:
+        fn, args, kwargs = _wire.loads_call(_as_received(parts, writable=False))
+        return RESULT, _wire.dumps_result(fn(*args, **kwargs), fn)
+    except BaseException as error:
+        failure = describe_error(error, threading.current_thread().name)
+        return ERROR, _wire.dumps(failure, "an exception cannot be sent back")
+
+
+class HandedFuture(TaskFuture):
+    """The future of a task that was submitted to a pool of another interpreter's."""
+
+    _dispatcher: "HandedDispatcher"
+    _parts: _wire.Parts | None  # until it is resolved
+    _helper = 0  # the thread that tries to run it in place, or has
+    _settling = False
+
+    @property
+    def _condition(self) -> threading.Condition:  # type: ignore[override]
+        # Who asks, waits next, or wants to be called.
+        if self._state == "PENDING" and not self._settling:
+            _blocked.add(self)
+        return super()._condition
+
+    def _prepare_wait(self, timeout: float | None) -> None:
+        try:
+            if self._state == "PENDING" and timeout is None and self._dispatcher.in_own_worker():
+                self._run_here()
+            if self._state == "PENDING":
+                _blocked.add(self)
+        except KeyboardInterrupt:  # as in TaskFuture.result
+            self.stop()
+            raise
+
+    def _run_here(self) -> None:
+        """Run the task, unless somebody else does."""
+        global _depth
+        message, parts = self._message, self._parts
+        me = threading.get_ident()
+        if message is None or parts is None or _depth >= _DEEPEST or message.cancelled:
+            return
+        if self.__dict__.setdefault("_helper", me) != me:
+            return
+        _depth += 1
+        try:
+            if message.cancel():
+                kind, answer = _run(parts)
+                self._dispatcher.resolve(kind, self._task, _as_received(answer, writable=True))
+        except BaseException as error:  # an interrupt that came at the edges, or no memory
+            if message.cancelled and self._state == "PENDING":
+                with contextlib.suppress(Exception):
+                    self.set_exception(error)
+            raise
+        finally:
+            _depth -= 1
+
+    def result(self, timeout: float | None = None) -> Any:
+        """As Future.result."""
+        self._prepare_wait(timeout)
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """As Future.exception."""
+        self._prepare_wait(timeout)
+        return super().exception(timeout)
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        """As Future.set_exception."""
+        self._settling = True
+        super().set_exception(exception)
+
+    def _note_cancel(self) -> None:
+        self._settling = True
+        super()._note_cancel()
+
+    def _tell(self) -> None:
+        self._parts = None
+        _blocked.discard(self)
+        super()._tell()
+
+
+class HandedDispatcher(Dispatcher):
+    """The workers of another interpreter's dispatcher, as a client has them."""
+
+    def __init__(self, tasks: _core.Queue, replies: _core.Queue, numbers: _core.Counter, max_workers: int) -> None:
+        super().__init__(max_workers, lambda _: threading.current_thread().name)
+        self._tasks = tasks
+        self.replies = replies
+        self.numbers = numbers
+        self._answers = _core.Queue()
+        self._client = numbers.add(1)
+        self._task_ids = count((self._client << CLIENT_BITS) + 1)
+        self._over = False
+
+    @property
+    def _inbox(self) -> _core.Queue:
+        return self._answers
+
+    def in_own_worker(self) -> bool:
+        """Whether this thread is the own one of a worker of the pool."""
+        return _core.in_worker() and _reports._replies == self.replies
+
+    def _tell_owner(self, kind: int, number: int, parts: _wire.Parts = ()) -> None:
+        with contextlib.suppress(_core.QueueClosed):  # then the inbox says so
+            self.replies.put(kind, number, parts)
+
+    def submit(
+        self,
+        parts: _wire.Parts,
+        on_done: Callable[[TaskFuture], None] | None = None,
+        source: Source | None = None,
+    ) -> TaskFuture:
+        """As Dispatcher.submit."""
+        with self._lock:
+            if self._broken is not None:
+                raise self.broken_error(self._broken)
+            if self._closed or self._over or self._tasks.closed:
+                raise RuntimeError(_CLOSED)
+            if self._collector is None:
+                try:
+                    self.replies.put(JOIN, self._client, (self._inbox,))
+                except _core.QueueClosed:
+                    raise RuntimeError(_CLOSED) from None
+                self._start_collector(f"client {self._client}")
+            task = next(self._task_ids)
+            future = HandedFuture(self, task, on_done)
+            future._parts = parts
+            self._pending[task] = future
+            try:
+                future._message = self._tasks.put(CALL, task, parts)
+            except _core.QueueClosed:
+                self.forget(task)
+                raise RuntimeError(_CLOSED) from None
+        if len(self._tasks) > 0:
+            self._tell_owner(NEED, 0)
+        return future
+
+    def about_to_wait(self) -> None:
+        """As Dispatcher.about_to_wait."""
+        for future in list(self._pending.values()):
+            _blocked.add(future)  # type: ignore[arg-type]
+
+    def lend(self) -> tuple[_core.Queue, _core.Queue, _core.Counter]:
+        """Hand the pool on; it stays its owner's."""
+        return self._tasks, self.replies, self.numbers
+
+    def interrupt(self) -> None:
+        """As Dispatcher.interrupt."""
+        self._tell_owner(INTERRUPT, 0)
+
+    def interrupt_task(self, future: TaskFuture) -> None:
+        """As Dispatcher.interrupt_task."""
+        if future._message is not None:
+            future._message.refuse()
+        self._tell_owner(INTERRUPT, future._task)
+
+    def close(self) -> None:
+        """Leave: this interpreter ends. What was submitted is run all the same."""
+        if self.abandoned:
+            return
+        self._closed = self._over = True
+        for source in list(self.sources):
+            source.cancel()
+        with contextlib.suppress(_core.QueueClosed):
+            self._inbox.put(WAKE, 0, ())
+
+    def _handle(self, kind: int, number: int, parts: _wire.Parts) -> None:
+        if kind in (RESULT, ERROR):
+            self.resolve(kind, number, parts)
+        elif kind == BROKEN:
+            self._broken = b"".join(parts).decode()  # type: ignore[arg-type]
+            waiting = list(self._pending.values())
+            self._fail([f for f in waiting if f._message is not None and f._message.cancel()], self._broken)
+        elif kind == CANCEL:
+            self._cancel_pending()
+        elif kind == ENDED:
+            self._over = True
+
+    def resolve(self, kind: int, task: int, parts: _wire.Parts) -> None:
+        """As Dispatcher.resolve."""
+        if task in self._pending:
+            super().resolve(kind, task, parts)
+
+    def _collect(self) -> None:
+        if not self._collecting.acquire(blocking=False):
+            return
+        self.collector_ident = threading.get_ident()
+        try:
+            self.collect_until(lambda: self._over, None)
+        finally:
+            with self._lock:
+                live.discard(self)
+            self._tell_owner(LEAVE, self._client)
+            self._inbox.close()
+            waiting = list(self._pending.values())
+            if not self._closed:  # the owner's workers have ended: what no worker took, none will
+                waiting = [f for f in waiting if f._message is None or f._message.cancel() or not f.has_answer()]
+            reason = "the pool was closed, or the interpreter that submitted the task ended, before it was done"
+            self._fail(waiting, self._broken or reason)
+            self._ended.set()
+
+
+class HandedPool(Pool):
+    """A `Pool` of another interpreter's, which runs calls on the same workers; see there."""
+
+    def __init__(self, dispatcher: HandedDispatcher) -> None:
+        self._dispatcher: HandedDispatcher = dispatcher
+        self._max_workers = dispatcher._max_workers
+
+    def _refuse(self, what: str) -> NoReturn:
+        where = threading.current_thread().name
+        raise RuntimeError(
+            f"{what} is for the interpreter that made the pool, which was handed to '{where}'; do it there"
+        )
+
+    def broadcast(self, *_: Any, **__: Any) -> NoReturn:  # type: ignore[override]
+        """Raise RuntimeError: this worker would wait for itself."""
+        self._refuse("Pool.broadcast()")
+
+    def stats(self) -> NoReturn:
+        """Raise RuntimeError."""
+        self._refuse("Pool.stats()")
+
+    def with_timeout(self, _: float) -> NoReturn:
+        """Raise RuntimeError."""
+        self._refuse("Pool.with_timeout()")
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> NoReturn:
+        """Raise RuntimeError."""
+        self._refuse("Pool.shutdown()")
+
+    def __enter__(self) -> NoReturn:
+        self._refuse("a with block")
+
+
+# Both by the queue of tasks, of which all wrappers are equal.
+_owned: "weakref.WeakValueDictionary[_core.Queue, Pool]" = weakref.WeakValueDictionary()
+_dispatchers: "weakref.WeakValueDictionary[_core.Queue, HandedDispatcher]" = weakref.WeakValueDictionary()
+
+
+def attach(tasks: _core.Queue, replies: _core.Queue, numbers: _core.Counter, max_workers: int) -> Pool:
+    """Return the pool here, where it was handed to: the same one where it was made."""
+    owned = _owned.get(tasks)
+    if owned is not None:
+        return owned
+    dispatcher = _dispatchers.get(tasks)
+    if dispatcher is None:  # of two threads here, each may make one
+        dispatcher = _dispatchers[tasks] = HandedDispatcher(tasks, replies, numbers, max_workers)
+    return HandedPool(dispatcher)
+
+
+def reduce_pool(pool: Pool) -> tuple[Callable[..., Pool], tuple[Any, ...]]:
+    """Return how `pool` is pickled."""
+    lent = pool._dispatcher.lend()
+    if not isinstance(pool, HandedPool):
+        _owned[lent[0]] = pool
+    return attach, (*lent, pool._max_workers)

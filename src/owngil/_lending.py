@@ -1,0 +1,108 @@
+"""A pool that was handed to workers: its owner's side. The others' is `_handed`.
+
+Clients, one for each interpreter that the pool was handed to, put their tasks into the queue of the pool's own, and
+tell its collector what they need. Answers come like all others, unless a client's thread takes them directly; the
+collector hands on those that are for clients, unread.
+
+No wait for a task of the pool keeps another from running: a worker whose task waits says so (BLOCKED), and while tasks
+are queued and fewer than `max_workers` workers are not blocked, another is started. What is too many ends when nobody
+is blocked any more.
+"""
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from owngil import _core, _wire
+from owngil._protocol import BROKEN, END, ENDED, INTERRUPT, JOIN, LEAVE, UNBLOCKED
+from owngil._stopping import GRACE
+
+if TYPE_CHECKING:
+    from owngil._dispatch import Dispatcher
+
+__all__ = ["CLIENT_BITS", "Lender"]
+
+CLIENT_BITS = 40  # a client's tasks have its number above these, the owner's none
+
+
+class Lender:
+    """What a dispatcher knows of its clients. All but `tell_all` is for its collector."""
+
+    def __init__(self, dispatcher: "Dispatcher") -> None:
+        self._dispatcher = dispatcher
+        self.numbers = _core.Counter()  # of the clients
+        self._clients: dict[int, _core.Queue] = {}
+        self._ending: set[int] = set()  # workers
+        self._over = False
+
+    def handle(self, kind: int, number: int, parts: _wire.Parts) -> None:
+        """Do what a client says, or a worker of its waits; or nothing but look whether a worker is wanted."""
+        dispatcher = self._dispatcher
+        if kind == JOIN:
+            queue = parts[0]
+            assert isinstance(queue, _core.Queue)
+            self._clients[number] = queue
+            if dispatcher._broken is not None:
+                self._tell(queue, BROKEN, 0, (dispatcher._broken.encode("utf-8", "replace"),))
+        elif kind == LEAVE:
+            self._clients.pop(number, None)
+        elif kind == UNBLOCKED:
+            if not dispatcher.blocked:
+                self._end_surplus()
+        elif kind == INTERRUPT:
+            for worker in list(dispatcher._workers.values()):
+                worker.interrupt(number, GRACE if number else 0.0)
+        self._start_wanted()
+
+    def _start_wanted(self) -> None:
+        dispatcher = self._dispatcher
+        failure = None
+        with dispatcher._lock:
+            active = len(dispatcher._workers.keys() - dispatcher.blocked - self._ending)
+            full = active >= dispatcher._max_workers or len(dispatcher._tasks) == 0
+            if full or self._over or dispatcher._broken is not None:
+                return
+            try:
+                dispatcher._start_worker()
+            except Exception as error:
+                failure = str(error)
+        if failure is not None and active == 0:
+            dispatcher._break(failure)
+
+    def _end_surplus(self) -> None:
+        dispatcher = self._dispatcher
+        with dispatcher._lock:
+            numbers = sorted(dispatcher._workers.keys() - self._ending)
+            for number in numbers[dispatcher._max_workers :]:
+                self._ending.add(number)
+                with contextlib.suppress(_core.QueueClosed):  # it ends anyway
+                    dispatcher._tasks.put_for(number, END, 0, ())
+
+    def on_exit(self, number: int) -> None:
+        """Take note that a worker has ended."""
+        self._ending.discard(number)
+        self._start_wanted()
+
+    def relay(self, kind: int, task: int, parts: _wire.Parts) -> None:
+        """Hand an answer on to the client whose task it is."""
+        client = self._clients.get(task >> CLIENT_BITS)
+        if client is not None:  # else it has left
+            self._tell(client, kind, task, parts)
+
+    def tell_all(self, kind: int, parts: _wire.Parts = ()) -> None:
+        """Tell all clients. In any thread."""
+        for client in list(self._clients.values()):
+            self._tell(client, kind, 0, parts)
+
+    def end(self) -> None:
+        """Tell the clients that nothing comes any more, also those that have joined since; when `replies` is closed."""
+        dispatcher = self._dispatcher
+        self._over = True
+        with contextlib.suppress(_core.QueueClosed):
+            while True:
+                dispatcher._handle(*dispatcher.replies.get(0, True))
+        self.tell_all(ENDED)
+
+    @staticmethod
+    def _tell(client: _core.Queue, kind: int, task: int, parts: _wire.Parts) -> None:
+        with contextlib.suppress(_core.QueueClosed):  # it is about to leave
+            client.put(kind, task, parts)
