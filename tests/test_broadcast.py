@@ -7,6 +7,8 @@ import pytest
 
 import owngil
 from owngil import _wire
+from owngil._broadcast import results_of_each
+from owngil._future import TaskFuture
 
 
 def own_id():
@@ -338,3 +340,40 @@ class TestPreload:
     def test_nonsense(self, preload):
         with pytest.raises(TypeError, match="sequence of module names"):
             owngil.Pool(1, preload=preload)
+
+
+def test_an_interrupt_of_the_wait_for_one_that_has_not_begun_stops_the_others(monkeypatch):
+    def hold(first, second):
+        (first if threading.current_thread().name.endswith("-0") else second).recv()
+
+    def spin(started, ended):
+        started.send(None)
+        try:
+            while True:
+                pass
+        except KeyboardInterrupt:
+            ended.send("interrupted")
+
+    result = TaskFuture.result
+
+    def interrupted(future, timeout=None):
+        if future is not futures[0]:
+            return result(future, 60)
+        future.stop()
+        raise KeyboardInterrupt
+
+    first, second, started, ended = (owngil.Channel() for _ in range(4))
+    with owngil.Pool(2) as pool:
+        held = pool._dispatcher.submit_to_each(_wire.dumps_call(hold, (first, second), {}))
+        while not all(future.running() for future in held):
+            pass
+        futures = pool._dispatcher.submit_to_each(_wire.dumps_call(spin, (started, ended), {}))
+        second.send(None)
+        started.recv(60)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(TaskFuture, "result", interrupted)
+            results_of_each(futures)
+        assert ended.recv(60) == "interrupted"
+        assert futures[0].cancelled()
+        first.send(None)
+        assert pool.broadcast(abs, -1) == [1, 1]

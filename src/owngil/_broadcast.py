@@ -1,6 +1,7 @@
 """Waiting for a call that all workers of a group make."""
 
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from typing import Any
 
 from owngil._future import TaskFuture
@@ -10,7 +11,9 @@ __all__ = ["results_of_each"]
 
 def _is_from(error: BaseException, future: TaskFuture) -> bool:
     """Return whether the task raised `error`, and not the wait for it."""
-    return future.done() and (future.cancelled() or future.exception() is error)
+    if future.cancelled():  # by an interrupt of the wait, for one, which cancels what no worker has
+        return isinstance(error, CancelledError)
+    return future.done() and future.exception() is error
 
 
 def results_of_each(futures: Sequence[TaskFuture]) -> list[Any]:
