@@ -333,7 +333,8 @@ def test_a_map_that_takes_too_long_is_given_up_while_c_code_runs(ends_cleanly):
     assert out == "given up\n"
 
 
-def test_pytest(tmp_path):
+@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["pytest", "with xdist"])
+def test_pytest(tmp_path, options):
     (tmp_path / "test_it.py").write_text(
         textwrap.dedent("""
             import owngil
@@ -347,7 +348,7 @@ def test_pytest(tmp_path):
         """)
     )
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=100,
