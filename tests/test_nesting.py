@@ -214,8 +214,3 @@ def test_a_nested_pool_that_breaks(interpreter):
             return "no licence" in str(error)
 
     assert interpreter.call(middle)
-
-
-def test_a_pool_stays_where_it_was_made(pool, interpreter):
-    with pytest.raises(TypeError, match="make one in the worker"):
-        interpreter.call(lambda pool: None, pool)
