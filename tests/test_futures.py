@@ -370,3 +370,29 @@ def test_an_interrupted_cancel_leaves_nobody_waiting(monkeypatch, step):
         assert wait([waiting], 30).done
         gate.send(1)
         running.result()
+
+
+def test_an_interrupt_on_the_way_into_the_condition_does_not_leave_it_locked(pool):
+    class Interrupted(threading.Condition):
+        first = True
+
+        def __enter__(self):
+            entered = super().__enter__()
+            if self.first:
+                self.first = False
+                raise KeyboardInterrupt
+            return entered
+
+    gate = _gate()
+    future = pool.submit(lambda gate: gate.recv(), gate)
+    while not future.running():
+        pass
+    assert future._condition is not None
+    future._made_condition = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        future.exception()
+    results = []
+    other = threading.Thread(target=lambda: results.append(future.exception()), daemon=True)
+    other.start()
+    other.join(30)
+    assert isinstance(results[0], KeyboardInterrupt)  # Ctrl-C stops what is waited for

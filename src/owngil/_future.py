@@ -1,8 +1,9 @@
 """The futures of tasks, and how a thread that waits for one may get the answer without another thread's help."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from contextvars import Context
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,8 @@ class TaskFuture(Future[Any]):
                 self._dispatcher.forget(self._task)
                 self._tell()
                 return self._result
-            return super().result(seconds_left(deadline))
+            with self._released_at_least():
+                return super().result(seconds_left(deadline))
         except KeyboardInterrupt:  # or the task's own
             self.stop()
             raise
@@ -93,9 +95,27 @@ class TaskFuture(Future[Any]):
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """As Future.exception; Ctrl-C as in `result`."""
         try:
-            return super().exception(timeout)
+            with self._released_at_least():
+                return super().exception(timeout)
         except KeyboardInterrupt:
             self.stop()
+            raise
+
+    @contextmanager
+    def _released_at_least(self) -> Iterator[None]:
+        """Let no exception of a signal handler's leave the condition locked.
+
+        Condition.__enter__() is Python code: between it and the block, a handler may run, and then nobody would release
+        the lock (bpo-29988).
+        """
+        made = self._made_condition
+        is_outer = made is None or not made._is_owned()  # type: ignore[attr-defined]
+        try:
+            yield
+        except BaseException:
+            made = self._made_condition
+            while is_outer and made is not None and made._is_owned():  # type: ignore[attr-defined]
+                made.release()
             raise
 
     def stop(self) -> None:
