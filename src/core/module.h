@@ -73,6 +73,9 @@ owngil_message *owngil_message_from_parts(owngil_state *state, int kind, uint64_
 /* ... and back: a new tuple of wrappers; the message keeps its own references. Both need the GIL. */
 PyObject *owngil_message_to_parts(owngil_state *state, const owngil_message *message, bool writable);
 
+/* worker_type.c: the worker that calls, or NULL with RuntimeError set. */
+struct owngil_worker *owngil_worker_require_current(void);
+
 /* observe.c: a method of Worker, functions for its tasks, and recordings. */
 PyObject *owngil_worker_tally(PyObject *self, PyObject *unused);
 extern PyMethodDef owngil_observe_functions[];

@@ -175,17 +175,6 @@ owngil_worker_tally(PyObject *self, PyObject *Py_UNUSED(unused))
                          (long long)copy.bytes_in, (long long)copy.bytes_out);
 }
 
-/* The worker that calls, or NULL with RuntimeError set. */
-static owngil_worker *
-require_current(void)
-{
-    owngil_worker *worker = owngil_interp_current();
-    if (worker == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "this thread is not a worker's own");
-    }
-    return worker;
-}
-
 PyDoc_STRVAR(note_writing_doc,
 "note_writing(since, /)\n--\n\n"
 "Note that this thread wrote a call, from then on, by time.monotonic_ns(): the queue of tasks that it goes into next counts it.");
@@ -225,7 +214,7 @@ note_name(owngil_worker *worker, PyObject *fn, PyObject *args, PyObject *describ
 static PyObject *
 call(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
-    owngil_worker *worker = require_current();
+    owngil_worker *worker = owngil_worker_require_current();
     if (worker == NULL) {
         return NULL;
     }
@@ -249,7 +238,7 @@ PyDoc_STRVAR(count_calls_doc,
 static PyObject *
 count_calls(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    owngil_worker *worker = require_current();
+    owngil_worker *worker = owngil_worker_require_current();
     long long calls, failed;
     if (worker == NULL || !PyArg_ParseTuple(args, "LL:count_calls", &calls, &failed)) {
         return NULL;

@@ -161,9 +161,8 @@ start_worker(PyObject *module, PyObject *args)
     return owngil_wrap(state->worker_type, &worker->base);
 }
 
-/* The worker that calls, or NULL with RuntimeError set. */
-static owngil_worker *
-require_current(void)
+owngil_worker *
+owngil_worker_require_current(void)
 {
     owngil_worker *worker = owngil_interp_current();
     if (worker == NULL) {
@@ -180,7 +179,7 @@ static PyObject *
 worker_setup(PyObject *module, PyObject *Py_UNUSED(unused))
 {
     owngil_state *state = PyModule_GetState(module);
-    owngil_worker *worker = require_current();
+    owngil_worker *worker = owngil_worker_require_current();
     if (worker == NULL) {
         return NULL;
     }
@@ -203,7 +202,7 @@ static PyObject *
 take_task(PyObject *module, PyObject *Py_UNUSED(unused))
 {
     owngil_state *state = PyModule_GetState(module);
-    owngil_worker *worker = require_current();
+    owngil_worker *worker = owngil_worker_require_current();
     owngil_message *message = NULL;
     if (worker == NULL) {
         return NULL;
@@ -239,7 +238,7 @@ static PyObject *
 answer(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     owngil_state *state = PyModule_GetState(module);
-    owngil_worker *worker = require_current();
+    owngil_worker *worker = owngil_worker_require_current();
     if (worker == NULL) {
         return NULL;
     }
@@ -274,7 +273,7 @@ PyDoc_STRVAR(run_task_doc,
 static PyObject *
 run_task(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
-    owngil_worker *worker = require_current();
+    owngil_worker *worker = owngil_worker_require_current();
     if (worker == NULL) {
         return NULL;
     }
@@ -323,7 +322,7 @@ PyDoc_STRVAR(before_end_doc,
 static PyObject *
 before_end(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
-    owngil_worker *worker = require_current();
+    owngil_worker *worker = owngil_worker_require_current();
     if (worker == NULL) {
         return NULL;
     }
