@@ -67,7 +67,7 @@ def test_one_that_is_cancelled_while_its_worker_is_replaced_leaves_nothing():
         while not blocking.running():
             pass
         [future] = dispatcher.submit_to_each(_wire.dumps_call(abs, (-1,), {}))
-        start = dispatcher._start_worker
+        start = dispatcher.start_worker
 
         def start_and_cancel():
             heir = start()
@@ -75,7 +75,7 @@ def test_one_that_is_cancelled_while_its_worker_is_replaced_leaves_nothing():
             cancelled.set()
             return heir
 
-        dispatcher._start_worker = start_and_cancel
+        dispatcher.start_worker = start_and_cancel
         gate.send(None)
         assert cancelled.wait(60)
     # With something left for it, each worker would have an heir, for ever.
@@ -107,11 +107,11 @@ def test_what_fails_on_the_way_leaves_those_that_run(monkeypatch):
     with owngil.Pool(2) as pool:
         pool.broadcast(abs, -1)
         dispatcher = pool._dispatcher
-        tasks = dispatcher._tasks
-        dispatcher._tasks = Failing()
+        tasks = dispatcher.tasks
+        dispatcher.tasks = Failing()
         with pytest.raises(MemoryError):
             pool.broadcast(task, started, gate)
-        dispatcher._tasks = tasks
+        dispatcher.tasks = tasks
         gate.send(None)
     assert errors == []
     assert dispatcher._addressed == {}
@@ -308,7 +308,7 @@ class TestPreload:
 
     def test_all_workers_start_at_once(self):
         with owngil.Pool(3, preload=["colorsys"]) as pool:
-            assert len(pool._dispatcher._workers) == 3
+            assert len(pool._dispatcher.workers.alive) == 3
 
     def test_what_cannot_be_imported_breaks_the_pool(self, tmp_path, monkeypatch):
         with owngil.Pool(1, preload=["math", "no_such_module"], thread_name_prefix="crunch") as pool:

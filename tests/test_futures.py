@@ -11,6 +11,7 @@ import pytest
 import owngil
 from owngil._dispatch import Dispatcher
 from owngil._future import TaskFuture
+from owngil._owner import OwnerDispatcher
 
 
 class Unruly:
@@ -54,7 +55,7 @@ def _gate():
 
 def test_the_futures_know_all_attributes_of_this_python():
     theirs = vars(Future())
-    future = TaskFuture(Dispatcher(1, str), 1)
+    future = TaskFuture(OwnerDispatcher(1, str), 1)
     assert isinstance(future._condition, type(theirs.pop("_condition")))
     assert {name: getattr(future, name) for name in theirs} == theirs
 
@@ -259,7 +260,7 @@ def test_an_interrupt_after_rebuilding_leaves_nobody_waiting(monkeypatch):
 
 
 def test_there_is_one_condition_even_if_a_signal_handler_asks_for_it(monkeypatch):
-    future = TaskFuture(Dispatcher(1, str), 1)
+    future = TaskFuture(OwnerDispatcher(1, str), 1)
     make_condition = threading.Condition
     called, handlers_condition = [], []
 
@@ -340,7 +341,7 @@ def test_a_signal_handler_may_run_a_task_while_its_thread_submits(ends_cleanly):
 
         pool = owngil.Pool(1)
         signal.signal(signal.SIGUSR1, lambda *_: print(pool.submit(abs, -1).result()))
-        with pool._dispatcher._lock:  # as within submit()
+        with pool._dispatcher.lock:  # as within submit()
             signal.raise_signal(signal.SIGUSR1)
         pool.shutdown()
         """

@@ -119,9 +119,9 @@ def test_surplus_workers_end():
     with owngil.Pool(1) as pool:
         assert pool.submit(tree, pool, 2, by_wait).result(100) == 4
         deadline = time.monotonic() + 100
-        while len(pool._dispatcher._workers) > 1 and time.monotonic() < deadline:
+        while len(pool._dispatcher.workers.alive) > 1 and time.monotonic() < deadline:
             pool.submit(abs, 1).result(100)
-        assert len(pool._dispatcher._workers) == 1
+        assert len(pool._dispatcher.workers.alive) == 1
 
 
 def test_one_client_for_an_interpreter_and_the_owners_own_pool():
@@ -212,9 +212,9 @@ def test_interrupt_of_a_task_that_waits_for_another_worker():
         future = pool.submit(task, pool, entered, ended)
         assert entered.wait(100)
         deadline = time.monotonic() + 100
-        while not pool._dispatcher.blocked and time.monotonic() < deadline:  # it is about to wait
+        while not pool._dispatcher.workers.blocked and time.monotonic() < deadline:  # it is about to wait
             pool.submit(abs, 1).cancel()
-        assert pool._dispatcher.blocked
+        assert pool._dispatcher.workers.blocked
         future.stop()
         with pytest.raises(KeyboardInterrupt):
             future.result(100)

@@ -112,7 +112,7 @@ def test_items_that_cannot_be_pickled_fail_when_they_are_reached(pool, ordered):
             seen.append(value)
     assert sorted(set(seen)) == sorted(seen)
     assert not ordered or (seen == list(range(len(seen))) and len(seen) > 6)
-    assert not pool._dispatcher.sources
+    assert not pool._dispatcher._sources
 
 
 def test_errors_of_the_iterable_arrive(pool):
@@ -126,7 +126,7 @@ def test_errors_of_the_iterable_arrive(pool):
     with pytest.raises(LookupError):
         seen.extend(pool.map(abs, items(1000)))
     assert seen == list(range(1000))
-    assert not pool._dispatcher.sources
+    assert not pool._dispatcher._sources
 
 
 def test_columns(pool):
@@ -258,7 +258,7 @@ def test_a_signal_handler_may_close_the_pool_while_another_thread_submits(ends_c
         signal.signal(signal.SIGUSR1, handler)
         results = pool.map(abs, [Item(k) for k in range(100)])
         submitting.wait()
-        with pool._dispatcher._lock:  # as within submit()
+        with pool._dispatcher.lock:  # as within submit()
             signal.raise_signal(signal.SIGUSR1)
         print(list(results) == list(range(100)))
         """

@@ -35,7 +35,7 @@ def test_workers_start_as_they_are_needed():
     with owngil.Pool(8) as pool:
         for _ in range(5):
             pool.submit(abs, 1).result()
-        assert 1 <= len(pool._dispatcher._workers) <= 5
+        assert 1 <= len(pool._dispatcher.workers.alive) <= 5
 
 
 def test_default_size_is_the_usable_cores():

@@ -184,12 +184,29 @@ def test_a_test_skipped_everywhere_fails(check_skips):
 def test_a_test_that_ran_somewhere_passes(check_skips):
     done = check_skips({"test_a": True, "test_b": False}, {"test_a": False, "test_b": True})
     assert (done.returncode, done.stderr) == (0, "")
-    assert [line.partition(": ")[2] for line in done.stdout.splitlines()] == ["1 passed, 1 skipped"] * 2
+    assert [line.partition(": ")[2] for line in done.stdout.splitlines()] == ["1 passed, 0 xfailed, 1 skipped"] * 2
 
 
 def test_one_report_is_enough(check_skips):
     assert check_skips({"test_a": False}).returncode == 0
     assert check_skips({"test_a": True}).returncode == 1
+
+
+def test_a_test_that_was_expected_to_fail_has_run(tmp_path):
+    (tmp_path / "test_a.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.xfail(strict=True)\n"
+        "def test_a(): assert False\n"
+        "@pytest.mark.skip\n"
+        "def test_b(): pass\n"
+        "def test_c(): pass\n"
+    )
+    report = tmp_path / "report.xml"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junit-xml={report}", tmp_path]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, TOOLS / "check-skips", report], capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"{report}: 1 passed, 1 xfailed, 1 skipped\n"
+    assert done.stderr == "skipped on every Python:\n  test_a::test_b\n"
 
 
 def test_no_report_fails(check_skips):

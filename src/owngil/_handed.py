@@ -13,8 +13,7 @@ from itertools import count
 from typing import Any, NoReturn
 
 from owngil import _core, _reports, _wire
-from owngil._dispatch import _CLOSED, Dispatcher, Source
-from owngil._ending import live
+from owngil._dispatch import CLOSED, Dispatcher, Source
 from owngil._failure import describe_error
 from owngil._future import TaskFuture
 from owngil._lending import CLIENT_BITS
@@ -165,22 +164,16 @@ class HandedDispatcher(Dispatcher):
     """The workers of another interpreter's dispatcher, as a client has them."""
 
     def __init__(self, tasks: _core.Queue, replies: _core.Queue, numbers: _core.Counter, max_workers: int) -> None:
-        super().__init__(max_workers, lambda _: threading.current_thread().name)
-        self._tasks = tasks
-        self.replies = replies
+        super().__init__(tasks, replies, _core.Queue())
         self.numbers = numbers
-        self._answers = _core.Queue()
+        self.max_workers = max_workers
         self._client = numbers.add(1)
         self._task_ids = count((self._client << CLIENT_BITS) + 1)
         self._over = False
 
-    @property
-    def _inbox(self) -> _core.Queue:
-        return self._answers
-
     def in_own_worker(self) -> bool:
         """Whether this thread is the own one of a worker of the pool."""
-        return _core.in_worker() and _reports._replies == self.replies
+        return _core.in_worker() and _reports.go_to(self.replies)
 
     def _tell_owner(self, kind: int, number: int, parts: _wire.Parts = ()) -> None:
         with contextlib.suppress(_core.QueueClosed):  # then the inbox says so
@@ -193,27 +186,27 @@ class HandedDispatcher(Dispatcher):
         source: Source | None = None,
     ) -> TaskFuture:
         """As Dispatcher.submit."""
-        with self._lock:
-            if self._broken is not None:
-                raise self.broken_error(self._broken)
-            if self._closed or self._over or self._tasks.closed:
-                raise RuntimeError(_CLOSED)
+        with self.lock:
+            if self.broken is not None:
+                raise self.broken_error(self.broken)
+            if self._closed or self._over or self.tasks.closed:
+                raise RuntimeError(CLOSED)
             if self._collector is None:
                 try:
                     self.replies.put(JOIN, self._client, (self._inbox,))
                 except _core.QueueClosed:
-                    raise RuntimeError(_CLOSED) from None
+                    raise RuntimeError(CLOSED) from None
                 self._start_collector(f"client {self._client}")
             task = next(self._task_ids)
             future = HandedFuture(self, task, on_done)
             future._parts = parts
             self._pending[task] = future
             try:
-                future._message = self._tasks.put(CALL, task, parts)
+                future._message = self.tasks.put(CALL, task, parts)
             except _core.QueueClosed:
                 self.forget(task)
-                raise RuntimeError(_CLOSED) from None
-        if len(self._tasks) > 0:
+                raise RuntimeError(CLOSED) from None
+        if len(self.tasks) > 0:
             self._tell_owner(NEED, 0)
         return future
 
@@ -224,7 +217,7 @@ class HandedDispatcher(Dispatcher):
 
     def lend(self) -> tuple[_core.Queue, _core.Queue, _core.Counter]:
         """Hand the pool on; it stays its owner's."""
-        return self._tasks, self.replies, self.numbers
+        return self.tasks, self.replies, self.numbers
 
     def interrupt(self) -> None:
         """As Dispatcher.interrupt."""
@@ -241,53 +234,45 @@ class HandedDispatcher(Dispatcher):
         if self.abandoned:
             return
         self._closed = self._over = True
-        for source in list(self.sources):
+        for source in list(self._sources):
             source.cancel()
         with contextlib.suppress(_core.QueueClosed):
             self._inbox.put(WAKE, 0, ())
 
-    def _handle(self, kind: int, number: int, parts: _wire.Parts) -> None:
+    def handle(self, kind: int, number: int, parts: _wire.Parts) -> None:
         if kind in (RESULT, ERROR):
             self.resolve(kind, number, parts)
         elif kind == BROKEN:
-            self._broken = b"".join(parts).decode()  # type: ignore[arg-type]
+            self.broken = b"".join(parts).decode()  # type: ignore[arg-type]
             waiting = list(self._pending.values())
-            self._fail([f for f in waiting if f._message is not None and f._message.cancel()], self._broken)
+            self._fail([f for f in waiting if f._message is not None and f._message.cancel()], self.broken)
         elif kind == CANCEL:
             self._cancel_pending()
         elif kind == ENDED:
             self._over = True
 
-    def resolve(self, kind: int, task: int, parts: _wire.Parts) -> None:
-        """As Dispatcher.resolve."""
-        if task in self._pending:
-            super().resolve(kind, task, parts)
+    def _relay(self, kind: int, task: int, parts: _wire.Parts) -> None:
+        pass  # it was run here in the meantime
 
-    def _collect(self) -> None:
-        if not self._collecting.acquire(blocking=False):
-            return
-        self.collector_ident = threading.get_ident()
-        try:
-            self.collect_until(lambda: self._over, None)
-        finally:
-            with self._lock:
-                live.discard(self)
-            self._tell_owner(LEAVE, self._client)
-            self._inbox.close()
-            waiting = list(self._pending.values())
-            if not self._closed:  # the owner's workers have ended: what no worker took, none will
-                waiting = [f for f in waiting if f._message is None or f._message.cancel() or not f.has_answer()]
-            reason = "the pool was closed, or the interpreter that submitted the task ended, before it was done"
-            self._fail(waiting, self._broken or reason)
-            self._ended.set()
+    def _done(self) -> bool:
+        return self._over
+
+    def _finish(self) -> None:
+        self._tell_owner(LEAVE, self._client)
+        self._inbox.close()
+        waiting = list(self._pending.values())
+        if not self._closed:  # the owner's workers have ended: what no worker took, none will
+            waiting = [f for f in waiting if f._message is None or f._message.cancel() or not f.has_answer()]
+        reason = "the pool was closed, or the interpreter that submitted the task ended, before it was done"
+        self._fail(waiting, self.broken or reason)
 
 
 class HandedPool(Pool):
     """A `Pool` of another interpreter's, which runs calls on the same workers; see there."""
 
     def __init__(self, dispatcher: HandedDispatcher) -> None:
-        self._dispatcher: HandedDispatcher = dispatcher
-        self._max_workers = dispatcher._max_workers
+        self._dispatcher: HandedDispatcher = dispatcher  # type: ignore[assignment]
+        self._max_workers = dispatcher.max_workers
 
     def _refuse(self, what: str) -> NoReturn:
         where = threading.current_thread().name

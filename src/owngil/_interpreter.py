@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from owngil import _wire
-from owngil._dispatch import Dispatcher
+from owngil._owner import OwnerDispatcher
 from owngil._stats import Stats
 from owngil._worker import execute_code
 
@@ -59,7 +59,7 @@ class Interpreter:
     def __init__(self, name: str | None = None, *, prefix: bool = False) -> None:
         self._name = f"interpreter-{next(_names)}" if name is None else str(name)
         fixed = self._name  # a reference to self would keep it alive
-        self._dispatcher = Dispatcher(1, lambda number: fixed, prefix=prefix)
+        self._dispatcher = OwnerDispatcher(1, lambda number: fixed, prefix=prefix)
         self._finalizer = weakref.finalize(self, self._dispatcher.close)
         self._finalizer.atexit = False  # the dispatcher sees to that itself
         self._id = self._dispatcher.start()

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 
 from owngil import _core, _wire
 from owngil._protocol import BROKEN, END, ENDED, INTERRUPT, JOIN, LEAVE, UNBLOCKED
-from owngil._stopping import GRACE
 
 if TYPE_CHECKING:
-    from owngil._dispatch import Dispatcher
+    from owngil._owner import OwnerDispatcher
 
 __all__ = ["CLIENT_BITS", "Lender"]
 
@@ -27,7 +26,7 @@ CLIENT_BITS = 40  # a client's tasks have its number above these, the owner's no
 class Lender:
     """What a dispatcher knows of its clients. All but `tell_all` is for its collector."""
 
-    def __init__(self, dispatcher: "Dispatcher") -> None:
+    def __init__(self, dispatcher: "OwnerDispatcher") -> None:
         self._dispatcher = dispatcher
         self.numbers = _core.Counter()  # of the clients
         self._clients: dict[int, _core.Queue] = {}
@@ -41,41 +40,41 @@ class Lender:
             queue = parts[0]
             assert isinstance(queue, _core.Queue)
             self._clients[number] = queue
-            if dispatcher._broken is not None:
-                self._tell(queue, BROKEN, 0, (dispatcher._broken.encode("utf-8", "replace"),))
+            if dispatcher.broken is not None:
+                self._tell(queue, BROKEN, 0, (dispatcher.broken.encode("utf-8", "replace"),))
         elif kind == LEAVE:
             self._clients.pop(number, None)
         elif kind == UNBLOCKED:
-            if not dispatcher.blocked:
+            if not dispatcher.workers.blocked:
                 self._end_surplus()
         elif kind == INTERRUPT:
-            for worker in list(dispatcher._workers.values()):
-                worker.interrupt(number, GRACE if number else 0.0)
+            dispatcher.workers.interrupt(number)
         self._start_wanted()
 
     def _start_wanted(self) -> None:
         dispatcher = self._dispatcher
         failure = None
-        with dispatcher._lock:
-            active = len(dispatcher._workers.keys() - dispatcher.blocked - self._ending)
-            full = active >= dispatcher._max_workers or len(dispatcher._tasks) == 0
-            if full or self._over or dispatcher._broken is not None:
+        with dispatcher.lock:
+            workers = dispatcher.workers
+            active = len(workers.alive.keys() - workers.blocked - self._ending)
+            full = active >= workers.limit or len(dispatcher.tasks) == 0
+            if full or self._over or dispatcher.broken is not None:
                 return
             try:
-                dispatcher._start_worker()
+                dispatcher.start_worker()
             except Exception as error:
                 failure = str(error)
         if failure is not None and active == 0:
-            dispatcher._break(failure)
+            dispatcher.break_pool(failure)
 
     def _end_surplus(self) -> None:
         dispatcher = self._dispatcher
-        with dispatcher._lock:
-            numbers = sorted(dispatcher._workers.keys() - self._ending)
-            for number in numbers[dispatcher._max_workers :]:
+        with dispatcher.lock:
+            numbers = sorted(dispatcher.workers.alive.keys() - self._ending)
+            for number in numbers[dispatcher.workers.limit :]:
                 self._ending.add(number)
                 with contextlib.suppress(_core.QueueClosed):  # it ends anyway
-                    dispatcher._tasks.put_for(number, END, 0, ())
+                    dispatcher.tasks.put_for(number, END, 0, ())
 
     def on_exit(self, number: int) -> None:
         """Take note that a worker has ended."""
@@ -99,7 +98,7 @@ class Lender:
         self._over = True
         with contextlib.suppress(_core.QueueClosed):
             while True:
-                dispatcher._handle(*dispatcher.replies.get(0, True))
+                dispatcher.handle(*dispatcher.replies.get(0, True))
         self.tell_all(ENDED)
 
     @staticmethod

@@ -10,8 +10,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from owngil import _wire
 from owngil._broadcast import results_of_each
-from owngil._dispatch import Dispatcher
 from owngil._map import MapCalls
+from owngil._owner import OwnerDispatcher
 from owngil._stats import Stats
 from owngil._timeouts import LimitedPool
 from owngil.isolation import usable_cores
@@ -98,7 +98,7 @@ class Pool(Executor):
             raise TypeError(f"preload must be a sequence of module names, such as ['numpy'], not {preload!r}")
         stem = (thread_name_prefix or f"pool-{next(_names)}") + self._separator
         self._max_workers = max_workers
-        self._dispatcher = Dispatcher(
+        self._dispatcher = OwnerDispatcher(
             max_workers,
             lambda number: f"{stem}{number}",
             initializer=initializer,

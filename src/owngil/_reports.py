@@ -17,7 +17,7 @@ from owngil import _core
 if TYPE_CHECKING:
     from owngil import _wire
 
-__all__ = ["apply", "install", "send"]
+__all__ = ["apply", "go_to", "install", "send"]
 
 worker = ""  # its name
 _replies: _core.Queue
@@ -29,6 +29,11 @@ def send(kind: int, parts: "_wire.Parts") -> None:
     """Report to the dispatcher."""
     with contextlib.suppress(_core.QueueClosed):  # nobody listens any more
         _replies.put(kind, _number, parts)
+
+
+def go_to(replies: _core.Queue) -> bool:
+    """Whether this worker's reports go to that queue."""
+    return _replies == replies
 
 
 def _show_warning(*args: Any) -> None:

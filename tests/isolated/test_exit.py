@@ -370,7 +370,7 @@ def test_a_signal_handler_may_close_the_pool_while_its_thread_submits(ends_clean
         pool = owngil.Pool(1)
         print(pool.submit(abs, -1).result())
         signal.signal(signal.SIGUSR1, lambda *_: pool.shutdown(wait={wait}))
-        with pool._dispatcher._lock:  # as within submit()
+        with pool._dispatcher.lock:  # as within submit()
             signal.raise_signal(signal.SIGUSR1)
         pool.shutdown()
         """
