@@ -177,6 +177,35 @@ def test_a_failing_initializer_breaks_the_pool():
                 pool.submit(abs, 1).result(30)
 
 
+def test_an_initializer_that_is_stopped_before_it_begins():
+    begun = owngil.Channel()
+    with owngil.Pool(1, initializer=begun.send, initargs=(None,)) as pool:
+        future = pool.submit(abs, 1)
+        pool._dispatcher.workers.stop()  # long before its interpreter is there
+        with pytest.raises(owngil.BrokenPoolError, match="KeyboardInterrupt"):
+            future.result()
+    assert len(begun) == 0
+
+
+def test_interrupts_and_counts_of_tasks_leave_an_initializer_alone():
+    begun, gate = owngil.Channel(), owngil.Channel()
+
+    def prepare():
+        begun.send(None)
+        gate.recv()
+
+    with owngil.Pool(1, initializer=prepare) as pool:
+        future = pool.submit(abs, -1)
+        begun.recv()
+        (worker,) = pool.stats().workers
+        assert (worker.state, worker.tasks) == ("starting", 0)
+        assert not pool._dispatcher.busy
+        pool.interrupt()
+        gate.send(None)
+        assert future.result() == 1
+        assert pool.stats().total.tasks == 1
+
+
 def test_max_tasks_per_child():
     with owngil.Pool(1, max_tasks_per_child=3) as pool:
 

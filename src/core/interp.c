@@ -65,12 +65,15 @@ report(owngil_worker *self, int kind, const char *text)
     owngil_shared_release(&message->base);
 }
 
-/* Reports the exception that is set, with its traceback, and clears it. Needs the GIL. */
+/* Reports the exception that is set, with its traceback, and clears it. Needs the GIL.
+ *
+ * Of a worker that was stopped, without: nobody asks, and what `traceback` imports evaluates strings, by which the process
+ * forgets that a KeyboardInterrupt is ending it. */
 static void
 report_exception(owngil_worker *self)
 {
     PyObject *exception = PyErr_GetRaisedException();
-    PyObject *module = PyImport_ImportModule("traceback");
+    PyObject *module = !atomic_load(&self->stopped) ? PyImport_ImportModule("traceback") : NULL;
     PyObject *lines = module != NULL ? PyObject_CallMethod(module, "format_exception", "O", exception) : NULL;
     PyObject *empty = lines != NULL ? PyUnicode_FromString("") : NULL;
     PyObject *text = empty != NULL ? PyUnicode_Join(empty, lines) : NULL;
@@ -97,7 +100,10 @@ run_bootstrap(owngil_worker *self)
     PyObject *globals = PyDict_New();
     PyObject *result = NULL;
     if (globals != NULL && PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) == 0) {
-        result = PyRun_String(self->bootstrap, Py_file_input, globals, globals);
+        PyObject *code = Py_CompileString(self->bootstrap, "<string>", Py_file_input);
+        /* Not PyRun_String(), which notes for the whole process whether it ended by a KeyboardInterrupt: its exit code. */
+        result = code != NULL ? PyEval_EvalCode(code, globals, globals) : NULL;
+        Py_XDECREF(code);
     }
     int failed = result == NULL;
     if (failed) {

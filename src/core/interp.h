@@ -17,6 +17,9 @@
 /* The kind of a message among a worker's tasks that is none, but ends the worker. */
 enum { OWNGIL_TASK_END = 6 };
 
+/* The id of what a worker runs before its first task, preloads and the initializer: it is stopped as a task is, and none. */
+#define OWNGIL_TASK_START ((uint64_t)INT64_MAX)
+
 /* What the core itself reports through a worker's `replies`, with the worker's number as id; other kinds are the Python code's. */
 enum {
     OWNGIL_REPLY_EXITED = 1, /* the last word of a worker: its interpreter has ended */
@@ -24,6 +27,7 @@ enum {
     OWNGIL_REPLY_KEPT = 3,   /* instead of EXITED: threads of its own keep its interpreter alive until exit */
     OWNGIL_REPLY_RESULT = 4, /* the Python code's, which the core must know: the result of a task */
     OWNGIL_REPLY_STUCK = 5,  /* one Block: the stack of a task that does not notice its interrupt, see stopping.c */
+    OWNGIL_REPLY_STUCK_START = 7, /* as STUCK, of what comes before the first task */
 };
 
 typedef struct owngil_worker {

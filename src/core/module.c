@@ -93,6 +93,8 @@ module_exec(PyObject *module)
         || PyModule_AddIntConstant(module, "KEPT", OWNGIL_REPLY_KEPT) < 0
         || PyModule_AddIntConstant(module, "RESULT", OWNGIL_REPLY_RESULT) < 0
         || PyModule_AddIntConstant(module, "STUCK", OWNGIL_REPLY_STUCK) < 0
+        || PyModule_AddIntConstant(module, "STUCK_START", OWNGIL_REPLY_STUCK_START) < 0
+        || PyModule_AddIntConstant(module, "START", (long)OWNGIL_TASK_START) < 0
         || PyModule_AddIntConstant(module, "END", OWNGIL_TASK_END) < 0
         || PyModule_AddFunctions(module, owngil_message_functions) < 0
         || PyModule_AddFunctions(module, owngil_plain_functions) < 0

@@ -76,12 +76,13 @@ describe_stack(owngil_worker *worker, PyInterpreterState *interp)
 
 /* Says that the worker does not notice its interrupt, unless that was said: `stack` is NULL if it is not known. Needs no GIL. */
 static void
-report_stuck(owngil_worker *worker, const char *stack, size_t size)
+report_stuck(owngil_worker *worker, uint64_t task, const char *stack, size_t size)
 {
     if (atomic_exchange(&worker->reported, true)) {
         return;
     }
-    owngil_message *message = owngil_message_new(OWNGIL_REPLY_STUCK, worker->number, 1);
+    int kind = task == OWNGIL_TASK_START ? OWNGIL_REPLY_STUCK_START : OWNGIL_REPLY_STUCK;
+    owngil_message *message = owngil_message_new(kind, worker->number, 1);
     owngil_block *block = message != NULL ? owngil_block_new(size) : NULL;
     if (block != NULL) {
         if (size > 0) {
@@ -96,11 +97,11 @@ report_stuck(owngil_worker *worker, const char *stack, size_t size)
 }
 
 static void
-look(owngil_worker *worker, PyInterpreterState *interp)
+look(owngil_worker *worker, uint64_t task, PyInterpreterState *interp)
 {
     PyObject *stack = describe_stack(worker, interp);
     if (stack != NULL) {
-        report_stuck(worker, PyBytes_AS_STRING(stack), (size_t)PyBytes_GET_SIZE(stack));
+        report_stuck(worker, task, PyBytes_AS_STRING(stack), (size_t)PyBytes_GET_SIZE(stack));
         Py_DECREF(stack);
     }
     PyErr_Clear();
@@ -118,7 +119,7 @@ visitor_main(void *argument)
         /* The worker starts and ends tasks with its GIL held, so that this one cannot end in between. */
         bool in_time = is_running(worker, this->task, this->limit);
         if (in_time && this->looks) {
-            look(worker, this->interp);
+            look(worker, this->task, this->interp);
         }
         else if (in_time && !owngil_parking_interrupt(&worker->parking)) {
             PyThreadState_SetAsyncExc(worker->ident, PyExc_KeyboardInterrupt);
@@ -212,6 +213,6 @@ owngil_stopping_ring_grace(owngil_alarm *alarm, uint64_t task)
         (void)owngil_alarm_set(alarm, PATIENCE, task);
     }
     else {
-        report_stuck(worker, NULL, 0);
+        report_stuck(worker, task, NULL, 0);
     }
 }

@@ -30,6 +30,14 @@ none_or_error(int error)
     Py_RETURN_NONE;
 }
 
+/* Id of the task that the worker is running; 0 for none, also while it starts. */
+static uint64_t
+running_task(owngil_worker *worker)
+{
+    uint64_t task = atomic_load(&worker->task);
+    return task == OWNGIL_TASK_START ? 0 : task;
+}
+
 PyDoc_STRVAR(interrupt_doc,
 "interrupt(task=0, grace=0.0, /)\n--\n\n"
 "Raise KeyboardInterrupt in the task that the worker is running, if any, or in that one only; return before it arrives there.\n\n"
@@ -44,13 +52,13 @@ worker_interrupt(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "|Kd:interrupt", &task, &grace)) {
         return NULL;
     }
-    uint64_t current = atomic_load(&worker->task);
+    uint64_t current = running_task(worker);
     return none_or_error(task == 0 || task == current ? owngil_stopping_interrupt(worker, current, grace) : 0);
 }
 
 PyDoc_STRVAR(stop_doc,
 "stop(grace=0.0, /)\n--\n\n"
-"Interrupt the task that the worker is running, and every one that it begins from now on; see interrupt().");
+"Interrupt the task that the worker is running, or its start, and every one that it begins from now on; see interrupt().");
 
 static PyObject *
 worker_stop(PyObject *self, PyObject *args)
@@ -82,7 +90,7 @@ worker_get_interpreter_id(PyObject *self, void *Py_UNUSED(closure))
 static PyObject *
 worker_get_task(PyObject *self, void *Py_UNUSED(closure))
 {
-    return PyLong_FromUnsignedLongLong(atomic_load(&worker_of(self)->task));
+    return PyLong_FromUnsignedLongLong(running_task(worker_of(self)));
 }
 
 PyDoc_STRVAR(tally_doc,
@@ -268,7 +276,8 @@ answer(PyObject *module, PyObject *const *args, Py_ssize_t count)
 
 PyDoc_STRVAR(run_task_doc,
 "run_task(id, fn, /, *args)\n--\n\n"
-"Call fn(*args) as the task `id` (not 0) of this worker: only in there can Worker.interrupt() hit.");
+"Call fn(*args) as the task `id` (not 0) of this worker: only in there can Worker.interrupt() and stop() hit.\n\n"
+"With the id START it is what comes before the first task, which only stop() hits.");
 
 static PyObject *
 run_task(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
@@ -308,7 +317,7 @@ static PyObject *
 current_task(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
     owngil_worker *worker = owngil_interp_of_thread();
-    uint64_t task = worker == NULL ? 0 : atomic_load(&worker->task);
+    uint64_t task = worker == NULL ? 0 : running_task(worker);
     if (task == 0 && worker != NULL && worker == owngil_interp_current() && worker->request != NULL) {
         task = worker->request->id;
     }

@@ -9,6 +9,8 @@ FAILED: int
 KEPT: int
 RESULT: int
 STUCK: int
+STUCK_START: int
+START: int
 END: int
 
 class QueueClosed(Exception): ...

@@ -27,6 +27,7 @@ from owngil._protocol import (
     READY,
     RESULT,
     STUCK,
+    STUCK_START,
     UNBLOCKED,
     WAKE,
 )
@@ -382,8 +383,8 @@ class OwnerDispatcher(Dispatcher):
             self.break_pool(f"worker '{self.workers.name(number)}' cannot work:\n{reason.rstrip()}")
         elif kind in (EXITED, KEPT):
             self._on_exit(number, kind == EXITED)
-        elif kind == STUCK:
-            say(describe_stuck(self.workers.name(number), parts, waits=self._stopped))
+        elif kind in (STUCK, STUCK_START):
+            say(describe_stuck(self.workers.name(number), parts, waits=self._stopped, starts=kind == STUCK_START))
         else:
             if kind == BLOCKED:
                 self.workers.blocked |= {number}

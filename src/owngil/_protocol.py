@@ -3,7 +3,7 @@
 To the workers, with the task's id:  CALL; and END, after which the worker ends.
 From them, with the task's id:       RESULT, ERROR.
 From them, with the worker's number: READY, the reports STDOUT, STDERR, LOG, WARNING;
-                                     and from the core EXITED, FAILED, KEPT, STUCK.
+                                     and from the core EXITED, FAILED, KEPT, STUCK, STUCK_START.
                                      BLOCKED, UNBLOCKED: it waits for tasks of a pool that was handed to it, or no more.
 From the dispatcher to itself:       WAKE.
 
@@ -12,7 +12,7 @@ From a client, with its number:      JOIN (with its queue), LEAVE; with a task's
 To a client, with the task's id:     RESULT, ERROR; with 0: BROKEN, CANCEL, ENDED.
 """
 
-from owngil._core import END, EXITED, FAILED, KEPT, RESULT, STUCK
+from owngil._core import END, EXITED, FAILED, KEPT, RESULT, STUCK, STUCK_START
 
 __all__ = [
     "BLOCKED",
@@ -35,6 +35,7 @@ __all__ = [
     "STDERR",
     "STDOUT",
     "STUCK",
+    "STUCK_START",
     "UNBLOCKED",
     "WAKE",
     "WARNING",

@@ -13,7 +13,7 @@ from typing import Any
 
 __all__ = ["GRACE", "describe_stuck", "say"]
 
-#: Seconds after the interrupt of a task until it is said on stderr that it is still running.
+#: Seconds after the interrupt of a task, or of a worker's start, until it is said on stderr that it is still running.
 GRACE = 2.5
 
 _OWN = os.path.dirname(__file__) + os.sep
@@ -23,7 +23,11 @@ def _is_own(file: str) -> bool:
     return file.startswith(_OWN) or file == "<string>"
 
 
-def describe_stuck(worker: str, parts: Iterable[Any], *, waits: bool) -> str:
+def _is_import(file: str) -> bool:
+    return file.startswith("<frozen importlib")
+
+
+def describe_stuck(worker: str, parts: Iterable[Any], *, waits: bool, starts: bool) -> str:
     """Return what to say of a worker whose task is still running, given what the core knows of its stack.
 
     Parameters
@@ -34,10 +38,13 @@ def describe_stuck(worker: str, parts: Iterable[Any], *, waits: bool) -> str:
         A line for each frame, innermost first; nothing if the worker's GIL could not be had.
     waits : bool
         Whether the worker's end is awaited.
+    starts : bool
+        Whether it is not a task, but the worker's initializer, a preload or what these import.
     """
     stack = b"".join(parts).decode("utf-8", "replace")
     advice = " Press Ctrl-C again to go on without it." if waits else ""
-    text = f"owngil: worker '{worker}' is still running {GRACE:g} s after its task was interrupted."
+    what = ("starting", "its start") if starts else ("running", "its task")
+    text = f"owngil: worker '{worker}' is still {what[0]} {GRACE:g} s after {what[1]} was interrupted."
     if not stack:
         return (
             f"{text} It is in a C function that keeps the worker's GIL, so nobody can see in which."
@@ -48,6 +55,8 @@ def describe_stuck(worker: str, parts: Iterable[Any], *, waits: bool) -> str:
     while frames and _is_own(frames[-1][0]):
         frames.pop()
     for file, number, name in reversed(frames):
+        if _is_import(file):  # as in Python's own tracebacks
+            continue
         text += f'  File "{file}", line {number}, in {name}\n'
         source = linecache.getline(file, int(number)).strip()
         if source:

@@ -81,14 +81,9 @@ def _import_all(modules: Sequence[str], worker: str) -> None:
             raise ImportError(f"'{module}' cannot be preloaded in worker '{worker}': {kind}: {error}") from error
 
 
-def main() -> None:
-    """Live as a worker: start up, serve, flush."""
-    name, number, setup, _, replies = _core.worker_setup()
-    threading.current_thread().name = name
-    _reports.install(name, replies, number)
-    _output.install()
+def _prepare(name: str, setup: _wire.Parts) -> int | None:
+    """Do what comes before the first task; return how many tasks the worker is for."""
     settings, pool_size, max_tasks, preload, initializer = _wire.loads(setup)
-    del setup
     isolation.set_pool_size(pool_size)
     _apply(settings)
     _reports.apply(settings)
@@ -98,8 +93,18 @@ def main() -> None:
         fn, args = initializer
         fn(*args)
         flush()
-        del fn, args
-    del initializer
+    return max_tasks  # type: ignore[no-any-return]
+
+
+def main() -> None:
+    """Live as a worker: start up, serve, flush."""
+    name, number, setup, _, replies = _core.worker_setup()
+    threading.current_thread().name = name
+    _reports.install(name, replies, number)
+    _output.install()
+    # The user's code comes in with the setup: from here on the start can be stopped.
+    max_tasks = _core.run_task(_core.START, _prepare, name, setup)
+    del setup
     replies.put(READY, number, ())
     _serve(name, max_tasks)
     flush()

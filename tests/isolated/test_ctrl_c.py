@@ -224,6 +224,82 @@ def test_what_does_not_notice_is_said_and_left_with_the_second_ctrl_c(start, whe
     assert ("Traceback" in terminal.output) == (where != "at exit")
 
 
+# What a worker does before its first task.
+PRELOAD = """
+with open("starts_slowly.py", "w") as file:
+    file.write('import os' + chr(10) + 'os.write(1, b"ready" + bytes([10]))' + chr(10) + 'while True: pass')
+Pool = lambda: owngil.Pool(1, preload=["starts_slowly"])
+"""
+STARTS = {
+    "initializer": "ready(); Pool = lambda: owngil.Pool(1, initializer=spin, initargs=(started,))",
+    "preload": PRELOAD,
+    "initializer that waits": """
+def wait(started):
+    started.send(None)
+    owngil.Event().wait()
+ready(); Pool = lambda: owngil.Pool(1, initializer=wait, initargs=(started,))
+""",
+    "initializer in asyncio": """
+def wait(started):
+    import asyncio
+    async def main():
+        asyncio.get_running_loop().call_soon(started.send, None)
+        await owngil.Channel().arecv()
+    asyncio.run(main())
+ready(); Pool = lambda: owngil.Pool(1, initializer=wait, initargs=(started,))
+""",
+}
+
+
+USES = {
+    "in a block": "with Pool() as pool: pool.submit(abs, -1).result()",
+    "at its end": "with Pool() as pool: pool.submit(abs, -1)",
+    "without a block": "pool = Pool(); pool.submit(abs, -1).result()",
+    "broadcast": "with Pool() as pool: pool.broadcast(abs, -1)",
+}
+
+
+@pytest.mark.parametrize("begin", STARTS)
+@pytest.mark.parametrize("use", USES)
+def test_a_worker_that_starts_is_stopped(start, begin, use):
+    terminal = start(f"{STARTS[begin]}\natexit.register(print, 'at exit')\n{USES[use]}\n")
+    _press(terminal)
+    assert terminal.wait() == -signal.SIGINT, terminal.output
+    assert terminal.output.endswith("KeyboardInterrupt\nat exit\n"), terminal.output
+    assert "owngil: worker" not in terminal.output
+
+
+@pytest.mark.parametrize("begin", STARTS)
+def test_who_catches_the_interrupt_of_a_start_goes_on(start, begin):
+    source = """
+try:
+    with Pool() as pool:
+        pool.submit(abs, -1).result()
+except KeyboardInterrupt:
+    print("left", owngil.run(abs, -5))
+"""
+    terminal = start(STARTS[begin] + source)
+    _press(terminal)
+    assert terminal.wait() == 0, terminal.output
+    assert terminal.output.endswith("left 5\n"), terminal.output
+
+
+def test_a_start_that_does_not_notice_is_said_and_left_with_the_second_ctrl_c(start):
+    terminal = start("""
+        atexit.register(print, "at exit")
+        ready()
+        with owngil.Pool(1, initializer=read_for_ever, initargs=(started,), thread_name_prefix="stuck") as pool:
+            pool.submit(abs, -1).result()
+    """)
+    _press(terminal)
+    terminal.wait_for("owngil: worker 'stuck-0' is still starting 2.5 s after its start was interrupted.")
+    terminal.wait_for("Press Ctrl-C again to go on without it.")
+    terminal.wait_for("return os.read(receiver, 1)")
+    terminal.press_ctrl_c()
+    assert terminal.wait() == -signal.SIGINT, terminal.output
+    assert terminal.output.endswith("at exit\n"), terminal.output
+
+
 def test_twice_in_a_row(start):
     terminal = start("""
         atexit.register(print, "at exit")
