@@ -2,12 +2,13 @@
 
 import marshal
 import pickle
-from types import CodeType, EllipsisType
+from types import CodeType, EllipsisType, FunctionType
 from typing import Any
 
 import cloudpickle
 
 from owngil._chunks import Chunks
+from owngil._globals import with_versions
 from owngil._pickler import Handle, reduce_beside
 
 __all__ = ["Pickler", "Tracer"]
@@ -36,7 +37,11 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             # no source lines.
             return marshal.loads, (marshal.dumps(obj),)
         reduced = reduce_beside(obj, self.handles)
-        return super().reducer_override(obj) if reduced is NotImplemented else reduced
+        if reduced is NotImplemented:
+            reduced = super().reducer_override(obj)
+            if type(obj) is FunctionType and reduced is not NotImplemented:
+                return with_versions(obj, reduced)
+        return reduced
 
 
 class Tracer(Pickler):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, NoReturn
 
-from owngil import _core, _reports, _wire
+from owngil import _core, _globals, _reports, _wire
 from owngil._dispatch import CLOSED, Dispatcher, Source
 from owngil._failure import describe_error
 from owngil._future import TaskFuture
@@ -80,12 +80,15 @@ def _as_received(parts: _wire.Parts, *, writable: bool) -> _wire.Parts:
 
 def _run(parts: _wire.Parts) -> tuple[int, _wire.Parts]:
     """Run a task here; return the answer that a worker would send."""
+    outer = _globals.publish_assigned()
     try:
         fn, args, kwargs = _wire.loads_call(_as_received(parts, writable=False))
         return RESULT, _wire.dumps_result(fn(*args, **kwargs), fn)
     except BaseException as error:
         failure = describe_error(error, threading.current_thread().name)
         return ERROR, _wire.dumps(failure, "an exception cannot be sent back")
+    finally:
+        _globals.keep_assigned(outer)
 
 
 class HandedFuture(TaskFuture):

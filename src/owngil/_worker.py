@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
-from owngil import _core, _output, _reports, _wire, isolation
+from owngil import _core, _globals, _output, _reports, _wire, isolation
 from owngil._failure import describe_error
 from owngil._output import flush
 from owngil._protocol import ERROR, READY, RESULT
@@ -64,6 +64,8 @@ def _serve(name: str, max_tasks: int | None) -> None:
             answer = _wire.dumps(describe_error(error, name), "an exception cannot be sent back")
             kind = ERROR
         del parts  # the task's memory goes with the task
+        if _globals.opened:
+            _globals.keep_assigned()
         flush()
         _core.answer(kind, answer)
         del answer
@@ -92,6 +94,7 @@ def _prepare(name: str, setup: _wire.Parts) -> int | None:
     if initializer is not None:
         fn, args = initializer
         fn(*args)
+        _globals.keep_assigned()
         flush()
     return max_tasks  # type: ignore[no-any-return]
 
