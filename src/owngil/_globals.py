@@ -28,7 +28,6 @@ type _Version = tuple[bytes, int]  # the interpreter that counts, and how many o
 _MISSING = object()
 _HOME = "__main__"  # the module whose functions go by value, but for what cloudpickle is told to send so
 _interpreter = os.urandom(8)
-_UNKNOWN = b""
 _ORIGIN = "__owngil_versions__"  # in a namespace that came from elsewhere: the versions that came with it
 
 
@@ -106,13 +105,12 @@ opened: list[_Opened] = []  # by calls that have not ended
 _kept: dict[str, _Version] = {}  # names that were assigned, and their version at that time
 
 
-def _is_current(name: str, versions: dict[str, _Version]) -> bool:
-    """Whether the caller had the same object when the name was assigned here.
+def _is_current(kept: _Version | None, came: _Version | None) -> bool:
+    """Whether the caller still has what it had when the name was assigned here.
 
     It counts from the first function on that assigns, and may have sent the one that reads before.
     """
-    kept = _kept[name]
-    return versions.get(name, (_UNKNOWN, 1)) in (kept, (_UNKNOWN, kept[1]))
+    return kept is not None and (kept == came if came is not None else kept[1] == 1)
 
 
 @cache
@@ -135,8 +133,8 @@ def _set_state(fn: FunctionType, state: tuple[Any, ...]) -> None:
         return
     home = sys.modules[_HOME].__dict__
     for name in _kept.keys() & {*names, *missing} if _kept else ():
-        if not _is_current(name, versions):
-            del _kept[name]
+        if not _is_current(_kept.get(name), versions.get(name)):
+            _kept.pop(name, None)
             home.pop(name, None)
         elif name in home:
             namespace[name] = home[name]
