@@ -23,7 +23,7 @@ from owngil._ending import known, live
 from owngil._failure import load_error
 from owngil._future import TaskFuture, seconds_left
 from owngil._notebooks import Collector
-from owngil._protocol import ERROR
+from owngil._protocol import CALL, ERROR
 
 __all__ = ["CLOSED", "BrokenPoolError", "Dispatcher", "Source"]
 
@@ -108,6 +108,14 @@ class Dispatcher(ABC):
     @abstractmethod
     def interrupt_task(self, future: TaskFuture) -> None:
         """Raise KeyboardInterrupt in this task, which a worker has taken, and in no other."""
+
+    def _enqueue(self, future: TaskFuture, parts: _wire.Parts) -> None:
+        self._pending[future._task] = future
+        try:
+            future._message = self.tasks.put(CALL, future._task, parts)
+        except _core.QueueClosed:  # by a signal handler, since it was looked at
+            self.forget(future._task)
+            raise RuntimeError(CLOSED) from None
 
     def forget(self, task: int) -> None:
         """Drop a task that is cancelled, or has its result."""

@@ -200,15 +200,9 @@ class HandedDispatcher(Dispatcher):
                 except _core.QueueClosed:
                     raise RuntimeError(CLOSED) from None
                 self._start_collector(f"client {self._client}")
-            task = next(self._task_ids)
-            future = HandedFuture(self, task, on_done)
+            future = HandedFuture(self, next(self._task_ids), on_done)
             future._parts = parts
-            self._pending[task] = future
-            try:
-                future._message = self.tasks.put(CALL, task, parts)
-            except _core.QueueClosed:
-                self.forget(task)
-                raise RuntimeError(CLOSED) from None
+            self._enqueue(future, parts)
         if len(self.tasks) > 0:
             self._tell_owner(NEED, 0)
         return future

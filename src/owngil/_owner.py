@@ -103,16 +103,10 @@ class OwnerDispatcher(Dispatcher):
                 raise self.broken_error(self.broken)
             if self.tasks.closed or (self._closed and source not in self._sources):
                 raise RuntimeError(CLOSED)
-            task = next(self._task_ids)
-            future = TaskFuture(self, task, on_done)
-            self._pending[task] = future
+            future = TaskFuture(self, next(self._task_ids), on_done)
             if self._keeps_contexts:
                 future.context = copy_context() if source is None else source.context
-            try:
-                future._message = self.tasks.put(CALL, task, parts)
-            except _core.QueueClosed:  # by a signal handler, since the check
-                self.forget(task)
-                raise RuntimeError(CLOSED) from None
+            self._enqueue(future, parts)
             # One more than there is work for: the next task need not wait for its worker to start.
             wanted = min(self.workers.limit, len(self._pending) + 1)
             alive = self.workers.alive
