@@ -277,9 +277,17 @@ wakeup_take(PyObject *self, PyObject *Py_UNUSED(unused))
     return keys;
 }
 
+static PyObject *
+wakeup_watch(PyObject *self, PyObject *Py_UNUSED(unused))
+{
+    owngil_parking_watch(wakeup_of(self));
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef wakeup_methods[] = {
     {"fileno", wakeup_fileno, METH_NOARGS, "fileno()\n--\n\nThe descriptor to watch, which is ready when take() has something."},
     {"take", wakeup_take, METH_NOARGS, take_doc},
+    {"watch", wakeup_watch, METH_NOARGS, "watch()\n--\n\nLet interrupts of this thread's task, if it is a worker's, wake the loop."},
     {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -71,7 +71,7 @@ typedef struct {
     bool blocking;
     bool interrupted;
     owngil_waiter *waiter;
-    struct owngil_wakeup *wakeup; /* owned: of the event loop that last waited for a queue on this thread, or NULL */
+    struct owngil_wakeup *wakeup; /* owned: of the event loop that last ran on this thread or waited for a queue, or NULL */
 } owngil_parking;
 
 void owngil_parking_init(owngil_parking *self);

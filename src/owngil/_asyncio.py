@@ -2,18 +2,19 @@
 
 Each event loop watches one eventfd. Whoever serves a waiting coroutine, in whatever interpreter, writes to it; the
 loop then asks the core which transfers are done. No thread waits, nothing polls, and thousands of coroutines take one
-descriptor.
+descriptor. By the same way an interrupt of a worker's task wakes the loop that the task runs.
 """
 
 import asyncio
+import contextlib
 import math
 import weakref
 from collections.abc import Callable
 from itertools import count
 
-from owngil._core import Transfer, Wakeup
+from owngil._core import Transfer, Wakeup, in_worker
 
-__all__ = ["transfer"]
+__all__ = ["transfer", "watch"]
 
 _numbers = count()
 
@@ -52,6 +53,13 @@ def _listener_of(loop: asyncio.AbstractEventLoop) -> _Listener:
         listener = _Listener(loop)
         _listeners[loop] = weakref.ref(listener)
     return listener
+
+
+def watch(loop: asyncio.AbstractEventLoop) -> None:
+    """Let interrupts of the worker's task wake the loop, if it is the worker's own thread that is about to run it."""
+    if in_worker():
+        with contextlib.suppress(OSError, NotImplementedError):  # no descriptor is left; the loop cannot watch any
+            _listener_of(loop).wakeup.watch()
 
 
 def _stop_waiting(loop: asyncio.AbstractEventLoop, number: int) -> None:

@@ -5,14 +5,12 @@ Each report is a message to the dispatcher, which deals with it before the resul
 
 import atexit
 import contextlib
-import sys
 import warnings
-from collections.abc import Callable, Sequence
-from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from owngil import _core
+from owngil._startup import after_import
 
 if TYPE_CHECKING:
     from owngil import _wire
@@ -43,29 +41,10 @@ def _show_warning(*args: Any) -> None:
     _warnings.forward(*args)
 
 
-class _Logging:
-    """A finder for logging alone, by which it forwards from its first moment on."""
+def _forward_logging(_: ModuleType) -> None:
+    from owngil import _logs
 
-    @staticmethod
-    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name != "logging":
-            return None
-        spec = PathFinder.find_spec(name, path)
-        if spec is None or spec.loader is None:
-            return None
-        loader: Any = spec.loader
-        execute: Callable[[ModuleType], None] = loader.exec_module
-
-        def execute_and_install(module: ModuleType) -> None:
-            execute(module)
-            if _Logging in sys.meta_path:
-                sys.meta_path.remove(_Logging)  # type: ignore[arg-type]
-            from owngil import _logs
-
-            _logs.install()
-
-        loader.exec_module = execute_and_install
-        return spec
+    _logs.install()
 
 
 def _restore_filters(filters: list[Any]) -> None:
@@ -81,7 +60,7 @@ def install(name: str, replies: _core.Queue, number: int) -> None:
     warnings.showwarning = _show_warning  # type: ignore[assignment]
     # What warns after the last Python function, when modules are torn down, is shown by C, and not sent.
     atexit.register(_restore_filters, list(warnings.filters))
-    sys.meta_path.insert(0, _Logging)  # type: ignore[arg-type]
+    after_import("logging", _forward_logging)
 
 
 def apply(settings: dict[str, Any]) -> None:

@@ -5,12 +5,15 @@ import importlib
 import operator
 import sys
 import threading
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
 from typing import Any
 
 from owngil import _core, isolation
 from owngil._processes import end_helpers, refuse_fork_and_exec
 
-__all__ = ["import_public", "prepare_worker"]
+__all__ = ["after_import", "import_public", "prepare_worker"]
 
 # Where the public names are, for workers; owngil/__init__.py imports all but one from there in the main interpreter.
 _PLACES = {
@@ -54,6 +57,66 @@ def import_public(name: str) -> Any:
     return value
 
 
+class _Watcher:
+    """A finder for a few pure Python modules, by which something is done to each as soon as it is there."""
+
+    def __init__(self) -> None:
+        self.awaited: dict[str, Callable[[ModuleType], None]] = {}
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name not in self.awaited:
+            return None
+        spec = PathFinder.find_spec(name, path)
+        if spec is None or spec.loader is None:
+            return None
+        loader: Any = spec.loader
+        execute: Callable[[ModuleType], None] = loader.exec_module
+
+        def execute_and_go_on(module: ModuleType) -> None:
+            execute(module)
+            then = self.awaited.pop(name, None)
+            if not self.awaited and self in sys.meta_path:
+                sys.meta_path.remove(self)  # type: ignore[arg-type]
+            if then is not None:
+                then(module)
+
+        loader.exec_module = execute_and_go_on
+        return spec
+
+
+_watcher = _Watcher()
+
+
+def after_import(name: str, then: Callable[[ModuleType], None]) -> None:
+    """Call `then` with the pure Python module `name` when it is imported, or now if it has been."""
+    module = sys.modules.get(name)
+    if module is not None:
+        then(module)
+        return
+    _watcher.awaited[name] = then
+    if _watcher not in sys.meta_path:
+        sys.meta_path.insert(0, _watcher)  # type: ignore[arg-type]
+
+
+def _watch_loops(base_events: Any) -> None:
+    """Let each event loop that begins to run on the worker's own thread be woken by interrupts of its task.
+
+    At the check with which every run begins: nothing has been set up yet that an interrupt would leave half done, and
+    no frame stays in the tracebacks of what the loop runs.
+    """
+    check_running: Callable[[Any], None] = base_events.BaseEventLoop._check_running
+
+    def _check_running(self: Any) -> None:
+        check_running(self)
+        from owngil._asyncio import watch  # which imports asyncio
+
+        watch(self)
+
+    base_events.BaseEventLoop._check_running = _check_running
+
+
 def _forget_own_thread() -> None:
     """Let go of threading's record of this thread while its module is whole.
 
@@ -90,6 +153,7 @@ def prepare_worker() -> None:
     importlib.import_module("_pickle")
     _hide_signal_handlers()
     refuse_fork_and_exec()
+    after_import("asyncio.base_events", _watch_loops)
     # The first to be registered are the last to run: when packages, and owngil's own nested pools, have ended.
     atexit.register(isolation.uninstall)
     atexit.register(_core.before_end)

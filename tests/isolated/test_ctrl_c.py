@@ -118,6 +118,32 @@ def test_a_block_is_left_at_once_and_nothing_goes_on(start, wait):
     assert terminal.output.endswith("left interrupted\n5\n"), terminal.output
 
 
+@pytest.mark.parametrize("use", ["pool.submit(run_loop).result()", "pool.submit(run_loop)"])
+def test_an_event_loop_is_ended(start, use):
+    terminal = start(f"""
+        def run_loop():
+            import asyncio
+            async def wait():
+                asyncio.get_running_loop().call_soon(started.send, None)
+                try:
+                    await asyncio.sleep(1000)
+                finally:
+                    await asyncio.sleep(0)
+                    ended.send("cleaned up")
+            asyncio.run(wait())
+
+        ready()
+        try:
+            with owngil.Pool(1) as pool:
+                {use}
+        except KeyboardInterrupt:
+            print("left", ended.recv(30), len(ended))
+    """)
+    _press(terminal)
+    assert terminal.wait() == 0, terminal.output
+    assert terminal.output == "ready\nleft cleaned up 0\n", terminal.output
+
+
 def test_a_block_in_a_coroutine_is_left_at_once(start):
     terminal = start("""
         import asyncio
