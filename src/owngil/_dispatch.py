@@ -4,6 +4,9 @@ A dispatcher puts tasks into a queue that workers take from; its collector, a th
 what it says. There are two kinds: the one whose workers these are (`_owner`), and the one of a pool that was handed to
 another interpreter (`_handed`).
 
+The collector calls futures' callbacks. One that waits for another task lets a second thread collect meanwhile: from
+then on that is the collector, and the first one ends with its callback.
+
 Nothing here is lost or waits for ever: each future is resolved by its worker's reply, by cancellation before a worker
 took the task, or when the collector ends, which it does last of all.
 """
@@ -11,8 +14,9 @@ took the task, or when the collector ends, which it does last of all.
 import sys
 import threading
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, InvalidStateError
 from contextvars import Context
 from itertools import count
 from typing import Protocol
@@ -21,7 +25,7 @@ from owngil import _core, _wire
 from owngil._arrivals import keep_contexts
 from owngil._ending import known, live
 from owngil._failure import load_error
-from owngil._future import TaskFuture, seconds_left
+from owngil._future import TaskFuture
 from owngil._notebooks import Collector
 from owngil._protocol import CALL, ERROR
 
@@ -72,11 +76,15 @@ class Dispatcher(ABC):
         self.lock = threading.RLock()
         self._pending: dict[int, TaskFuture] = {}
         self._sources: set[Source] = set()
+        self._failed: deque[tuple[TaskFuture, str]] = deque()  # and why, until that is told
         self._task_ids = count(1)
         self._collector: threading.Thread | None = None
         self.collector_ident = 0
         self._collecting = threading.Lock()  # held by the collector from its first act on
-        self._ended = threading.Event()  # the collector's last act
+        self._relieved: list[threading.Thread] = []  # collectors that are still in a callback
+        self._collectors = 1  # that have not ended, those included
+        self._turns = threading.RLock()  # guards that number, for moments
+        self._ended = threading.Event()  # the last act of the last of them
         self.broken_error: type[BrokenPoolError] = BrokenPoolError
         self.broken: str | None = None  # why
         self._closing = False  # when all sources have ended
@@ -121,9 +129,9 @@ class Dispatcher(ABC):
         """Drop a task that is cancelled, or has its result."""
         self._pending.pop(task, None)
 
-    @abstractmethod
     def about_to_wait(self) -> None:
         """Take note that a thread waits for any of the tasks, in another way than by their futures."""
+        self.hand_over()
 
     # The end
 
@@ -142,15 +150,17 @@ class Dispatcher(ABC):
 
     def join(self) -> None:
         """Wait until the workers have ended; after close()."""
-        collector = self._collector
         if self.lock._is_owned():  # type: ignore[attr-defined]
             return  # in a signal handler, which came while this thread submits: the collector would wait for that
-        if not self.abandoned and collector is not None and collector is not threading.current_thread():
+        if threading.current_thread() in (self._collector, *self._relieved):
+            return  # in a callback
+        if not self.abandoned and self._collector is not None:
             try:
                 # Before 3.13, a Thread.join() that Ctrl-C interrupts takes the thread for ended from then on
                 # (gh-90882).
                 self._ended.wait()
-                collector.join()
+                for collector in (self._collector, *self._relieved):
+                    collector.join()
             except KeyboardInterrupt:
                 self.given_up = self._stopped
                 raise
@@ -167,6 +177,7 @@ class Dispatcher(ABC):
     def abandon(self) -> None:
         """Forget the workers: this process is a fork, which has none of their threads."""
         self.abandoned = True
+        self.collector_ident = 0  # who collected, if it is this thread, collects no more
         self._sources = set()
         self.lock = threading.RLock()  # another thread may have held it
         self.broken = "its workers belong to the process that forked this one; make new ones here"
@@ -179,10 +190,24 @@ class Dispatcher(ABC):
 
     def _fail(self, futures: Iterable[TaskFuture], reason: str) -> None:
         """Fail tasks that nobody runs. Without the lock held: this runs the futures' callbacks."""
-        for future in futures:
+        self._failed.extend((future, reason) for future in futures)
+        self._tell_failed()
+
+    def _tell_failed(self) -> None:
+        """Resolve the futures that are to fail. If a callback waits in here, whoever takes over goes on with them."""
+        while True:
+            try:
+                future, reason = self._failed.popleft()
+            except IndexError:
+                return
             self.forget(future._task)
-            if not future.done():
-                future.set_exception(self.broken_error(reason))
+            try:
+                if not future.done():
+                    future.set_exception(self.broken_error(reason))
+            except InvalidStateError:  # another thread was quicker
+                pass
+            except BaseException:  # as in _handle_replies
+                sys.excepthook(*sys.exc_info())
 
     # Replies
 
@@ -196,18 +221,50 @@ class Dispatcher(ABC):
     def _collect(self) -> None:
         # There are two if Ctrl-C, or a signal handler that submits, came in between the start of the first and the note
         # of it.
-        if not self._collecting.acquire(blocking=False):
-            return
-        self.collector_ident = threading.get_ident()
+        if self._collecting.acquire(blocking=False):
+            self._take_turn()
+
+    def _take_turn(self) -> None:
+        """Be the collector, until no reply will come any more or another thread has taken over."""
+        me = self.collector_ident = threading.get_ident()
+        is_relieved = False
         try:
-            self.collect_until(self._done, None)
-        finally:
             try:
+                is_relieved = not self._handle_replies()
+            finally:
+                if not is_relieved:
+                    self._finish()
+        finally:
+            if self.collector_ident == me:
+                self.collector_ident = 0  # another thread may have the same one next
+            with self._turns:
+                self._collectors -= 1
+                is_last = self._collectors == 0
+            if is_last and not self.abandoned:
                 with self.lock:  # it may have ended at once, before it was noted
                     live.discard(self)
-                self._finish()
-            finally:
                 self._ended.set()
+
+    def hand_over(self) -> None:
+        """Let another thread collect if it is the collector that calls this, in a callback that is about to wait."""
+        if threading.get_ident() != self.collector_ident:
+            return
+        self.collector_ident = 0
+        former, relieved = self._collector, threading.current_thread()
+        successor = Collector(self._take_turn, relieved.name)
+        self._relieved = [thread for thread in self._relieved if thread.is_alive()] + [relieved]
+        self._collector = successor
+        with self._turns:
+            self._collectors += 1
+        try:
+            successor.start()
+        except BaseException:  # no more threads can be had
+            with self._turns:
+                self._collectors -= 1
+            self._relieved.remove(relieved)
+            self._collector = former
+            self.collector_ident = threading.get_ident()
+            raise
 
     @abstractmethod
     def _done(self) -> bool:
@@ -217,18 +274,23 @@ class Dispatcher(ABC):
     def _finish(self) -> None:
         """Fail what is left, as no reply will come any more."""
 
-    def collect_until(self, done: Callable[[], bool], deadline: float | None) -> None:
-        """Do what replies say until `done`; in the collector. Raises TimeoutError."""
+    def _handle_replies(self) -> bool:
+        """Do what replies say until none will come any more: True; or until this is not the collector any more."""
         inbox = self._inbox
-        while not done():
+        me = threading.get_ident()
+        self._tell_failed()
+        while self.collector_ident == me:
+            if self._done():
+                return True
             try:
-                reply = inbox.get(seconds_left(deadline), True)
+                reply = inbox.get(None, True)
             except MemoryError:  # it is still there
                 continue
             try:
                 self.handle(*reply)
             except BaseException:  # a future's callback that raises SystemExit, for one: other tasks must go on
                 sys.excepthook(*sys.exc_info())
+        return False
 
     @abstractmethod
     def handle(self, kind: int, number: int, parts: _wire.Parts) -> None:

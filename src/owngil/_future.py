@@ -21,6 +21,18 @@ def seconds_left(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - monotonic())
 
 
+class _Waiters(list[Any]):
+    """Those that `concurrent.futures.wait` and `as_completed` wait by for a future."""
+
+    def __init__(self, dispatcher: "Dispatcher") -> None:
+        self._dispatcher = dispatcher
+
+    def append(self, waiter: Any) -> None:
+        """Take note of one: this thread waits next."""
+        super().append(waiter)
+        self._dispatcher.hand_over()
+
+
 class TaskFuture(Future[Any]):
     """The future of a task that waits in a queue which belongs to no interpreter.
 
@@ -62,7 +74,7 @@ class TaskFuture(Future[Any]):
         if self._made_condition is None:
             # Whatever comes in between, a thread or a signal handler: what is there first, stays.
             attributes = self.__dict__
-            attributes.setdefault("_waiters", [])
+            attributes.setdefault("_waiters", _Waiters(self._dispatcher) if self._state == "PENDING" else [])
             attributes.setdefault("_done_callbacks", [])
             return attributes.setdefault("_made_condition", threading.Condition())  # type: ignore[no-any-return]
         return self._made_condition
@@ -73,14 +85,14 @@ class TaskFuture(Future[Any]):
         if self._state != "PENDING" or message is None:
             if self._state == "FINISHED" and self._exception is None:
                 return self._result
+            self._about_to_wait(timeout)
             return super().result(timeout)
         deadline = None if timeout is None else monotonic() + timeout
         self._awaited = True
         try:
             # Whoever sets the state looks at `_awaited` afterwards: one of the two sees the other.
-            if threading.get_ident() == self._dispatcher.collector_ident:  # a callback of another future waits for this
-                self._dispatcher.collect_until(self.done, deadline)
-            elif self._state == "PENDING" and message.await_answer(
+            self._about_to_wait(timeout)
+            if self._state == "PENDING" and message.await_answer(
                 self._dispatcher.replies, self, _wire.loads, seconds_left(deadline)
             ):
                 self._dispatcher.forget(self._task)
@@ -95,11 +107,21 @@ class TaskFuture(Future[Any]):
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """As Future.exception; Ctrl-C as in `result`."""
         try:
+            self._about_to_wait(timeout)
             with self._released_at_least():
                 return super().exception(timeout)
         except KeyboardInterrupt:
             self.stop()
             raise
+
+    def _about_to_wait(self, timeout: float | None) -> None:
+        """See to it that somebody else collects answers, if this thread does and must not."""
+        if (
+            threading.get_ident() == self._dispatcher.collector_ident
+            and self._state == "PENDING"
+            and (timeout is None or timeout > 0)
+        ):
+            self._dispatcher.hand_over()
 
     @contextmanager
     def _released_at_least(self) -> Iterator[None]:

@@ -209,6 +209,7 @@ class HandedDispatcher(Dispatcher):
 
     def about_to_wait(self) -> None:
         """As Dispatcher.about_to_wait."""
+        super().about_to_wait()
         for future in list(self._pending.values()):
             _blocked.add(future)  # type: ignore[arg-type]
 

@@ -14,7 +14,6 @@ from concurrent.futures import CancelledError, Future
 from contextvars import copy_context
 from itertools import islice
 from queue import Empty, SimpleQueue
-from time import monotonic
 from typing import Any
 
 from owngil import _wire
@@ -295,9 +294,6 @@ class MapCalls:
             if self._done is None:
                 return self._waiting[0]
         self._dispatcher.about_to_wait()
-        if threading.get_ident() == self._dispatcher.collector_ident:  # in a callback, which nothing gets past
-            done = self._done
-            self._dispatcher.collect_until(lambda: not done.empty(), None if left is None else monotonic() + left)
         try:
             return self._done.get(timeout=left)
         except Empty:

@@ -191,9 +191,6 @@ class OwnerDispatcher(Dispatcher):
             future._message.refuse()  # it may not have begun yet
         self.workers.interrupt(future._task)
 
-    def about_to_wait(self) -> None:
-        """As Dispatcher.about_to_wait; nothing follows from it here."""
-
     # The end
 
     def end_source(self, source: Source) -> None:
@@ -354,7 +351,7 @@ class OwnerDispatcher(Dispatcher):
     def _finish(self) -> None:
         self.replies.close()
         # Nothing is left, unless workers died in ways that nobody thought of.
-        waiting = [future for future in self._pending.values() if not future.has_answer()]
+        waiting = [future for future in list(self._pending.values()) if not future.has_answer()]
         self._fail(waiting, "the worker ended without an answer")
         if self._lender is not None:
             self._lender.end()

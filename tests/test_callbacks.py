@@ -1,0 +1,289 @@
+"""Callbacks of futures that wait for other tasks, which the thread that calls them would else see to."""
+
+import threading
+from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
+
+import pytest
+
+import owngil
+from owngil._notebooks import Collector
+
+
+def by_result(pool, future):
+    return future.result()
+
+
+def by_result_in_time(pool, future):
+    return future.result(30)
+
+
+def by_exception(pool, future):
+    assert future.exception() is None
+    return future.result()
+
+
+def by_wait(pool, future):
+    assert wait([future], return_when=FIRST_COMPLETED).done == {future}
+    return future.result()
+
+
+def by_as_completed(pool, future):
+    return sum(done.result() for done in as_completed([future]))
+
+
+def by_track(pool, future):
+    return sum(done.result() for done in owngil.track([future], lambda done, total: None))
+
+
+def by_track_in_order(pool, future):
+    return sum(done.result() for done in owngil.track([future], progress=False, ordered=True))
+
+
+def by_broadcast(pool, future):
+    (value,) = pool.broadcast(abs, -1)
+    assert value == 1
+    return future.result()
+
+
+def by_map(pool, future):
+    assert list(pool.map(abs, [-1, -2], chunksize=1)) == [1, 2]
+    return future.result()
+
+
+def by_a_view_of_the_pool(pool, future):
+    with pool.with_timeout(60) as limited:
+        limited.submit(abs, -1)
+    return future.result()
+
+
+WAYS = [
+    by_result,
+    by_result_in_time,
+    by_exception,
+    by_wait,
+    by_as_completed,
+    by_track,
+    by_track_in_order,
+    by_broadcast,
+    by_map,
+    by_a_view_of_the_pool,
+]
+
+
+def collectors():
+    return {thread for thread in threading.enumerate() if isinstance(thread, Collector)}
+
+
+def when_called(pool, call):
+    """Call `call()` in the callback of a task; return a future of what it returns."""
+    outcome = Future()
+
+    def callback(_):
+        try:
+            outcome.set_result(call())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    pool.submit(abs, -1).add_done_callback(callback)
+    return outcome
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_callback_may_wait(way):
+    before = collectors()
+    with owngil.Pool(1) as pool:
+        assert when_called(pool, lambda: way(pool, pool.submit(abs, -5))).result(60) == 5
+        assert pool.submit(abs, -3).result() == 3
+    assert collectors() == before
+
+
+@pytest.mark.parametrize("way", WAYS[:7])
+def test_callbacks_that_wait_do_not_wait_for_each_other(way):
+    outer, inner = owngil.Channel(), owngil.Channel()
+    with owngil.Pool(3) as pool:
+        begun = threading.Event()
+        futures = [pool.submit(outer.recv), pool.submit(inner.recv)]
+        first = when_called(pool, lambda: begun.set() or way(pool, futures[0]))
+        begun.wait()
+        second = when_called(pool, lambda: way(pool, futures[1]))
+        outer.send(1)
+        assert first.result(60) == 1
+        assert not second.done()
+        inner.send(2)
+        assert second.result(60) == 2
+
+
+def test_each_of_many_callbacks_waits_for_the_next(ends_cleanly):
+    out = ends_cleanly(
+        """
+        import threading
+        import owngil
+
+        with owngil.Pool(1) as pool:
+            depth = []
+            def callback(future):
+                depth.append(future.result())
+                if len(depth) < 100:
+                    following = pool.submit(abs, -len(depth))
+                    following.add_done_callback(callback)
+                    assert following.exception() is None
+            pool.submit(abs, 0).add_done_callback(callback)
+            while len(depth) < 100:
+                pool.submit(abs, 1).result()
+        print(depth == list(range(100)), threading.active_count())
+        """
+    )
+    assert out == "True 1\n"
+
+
+def test_a_callback_that_only_looks_starts_no_thread():
+    gate = owngil.Channel()
+    with owngil.Pool(1) as pool:
+
+        def look():
+            waiting = pool.submit(gate.recv)
+            waiting.add_done_callback(lambda _: None)
+            for method in (waiting.result, waiting.exception):
+                with pytest.raises(TimeoutError):
+                    method(0)
+            return waiting.done(), threading.get_ident() == pool._dispatcher.collector_ident
+
+        assert when_called(pool, look).result(60) == (False, True)
+        gate.send(1)
+
+
+def test_the_pool_ends_after_its_callbacks():
+    called = []
+    with owngil.Pool(1) as pool:
+
+        def callback(_):
+            wait([pool.submit(abs, -1)])
+            gate.wait(0.05)
+            called.append(1)
+
+        gate = threading.Event()
+        pool.submit(abs, -1).add_done_callback(callback)
+        pool.submit(abs, -1).result()
+        while not pool._dispatcher._relieved and not called:  # until it has submitted: the pool is about to close
+            pool.submit(abs, -1).result()
+    assert called == [1]
+
+
+def test_shutdown_in_a_callback_that_has_waited():
+    with owngil.Pool(1) as pool:
+
+        def call():
+            wait([pool.submit(abs, -1)])
+            pool.shutdown()
+            return 5
+
+        assert when_called(pool, call).result(60) == 5
+    with pytest.raises(RuntimeError, match="shutdown"):
+        pool.submit(abs, 1)
+
+
+def test_an_exception_of_a_callback_that_has_waited_stops_nothing(capsys):
+    def leave(_):
+        wait([pool.submit(abs, -1)])
+        raise SystemExit("from a callback")
+
+    with owngil.Pool(1) as pool:
+        pool.submit(abs, -1).add_done_callback(leave)
+        assert pool.submit(abs, -2).result(60) == 2
+    assert "from a callback" in capsys.readouterr().err
+
+
+def test_without_another_thread_the_wait_says_so(monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    with owngil.Pool(1) as pool:
+        pool.submit(abs, -1).result()
+        monkeypatch.setattr(Collector, "start", refuse)
+        futures = []
+
+        def call():
+            futures.append(pool.submit(abs, -2))
+            return futures[0].result()
+
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            when_called(pool, call).result(60)
+        assert futures[0].result(60) == 2
+        monkeypatch.undo()
+        assert when_called(pool, lambda: pool.submit(abs, -3).result()).result(60) == 3
+
+
+@pytest.mark.parametrize("way", WAYS[:7])
+def test_in_a_worker_that_a_pool_was_handed_to(way):
+    def task(pool):
+        outcome = Future()
+        pool.submit(abs, -1).add_done_callback(lambda _: outcome.set_result(way(pool, pool.submit(abs, -5))))
+        return outcome.result(60)
+
+    with owngil.Interpreter() as it, owngil.Pool(2) as pool:
+        assert it.call(task, pool) == 5
+        assert pool.submit(task, pool).result(60) == 5
+
+
+@pytest.mark.parametrize("ending", ["", "pool.shutdown()", "raise SystemExit", "with pool: pass", "del pool"])
+def test_at_the_end_of_the_program(ends_cleanly, ending):
+    out = ends_cleanly(
+        f"""
+        import time
+        import owngil
+        from concurrent.futures import as_completed
+
+        pool = owngil.Pool(2)
+        slow = pool.submit(time.sleep, 0.2)
+        def callback(future):
+            print([future.result() for future in as_completed([slow])], flush=True)
+        pool.submit(abs, -1).add_done_callback(callback)
+        {ending}
+        """
+    )
+    assert out == "[None]\n"
+
+
+def test_tasks_that_are_cancelled_end_the_wait():
+    gate = owngil.Channel()
+    pool = owngil.Pool(1)
+    running = pool.submit(gate.recv)
+    waiting = pool.submit(abs, -1)
+    ended, begun = Future(), Future()
+
+    def callback(future):
+        begun.set_result(None)
+        ended.set_result(wait([waiting]).done == {waiting})
+
+    other = pool.submit(abs, -1)
+    other.add_done_callback(callback)
+    gate.send(1)
+    running.result()
+    begun.result(60)
+    pool.shutdown(wait=False, cancel_futures=True)
+    assert ended.result(60)
+    pool.shutdown()
+
+
+def test_when_the_pool_breaks_all_waits_end(ends_cleanly):
+    out = ends_cleanly(
+        """
+        import owngil
+        from concurrent.futures import wait
+
+        gate = owngil.Channel()
+        def refuse():
+            gate.recv()
+            raise OSError("no licence")
+
+        pool = owngil.Pool(2, initializer=refuse)
+        futures = [pool.submit(abs, k) for k in range(20)]
+        for k, future in enumerate(futures):
+            future.add_done_callback(lambda future, k=k: wait(futures[k:]))
+        gate.send(1)
+        print({type(future.exception()).__name__ for future in futures})
+        gate.send(1)
+        pool.shutdown()
+        """
+    )
+    assert out == "{'BrokenPoolError'}\n"
