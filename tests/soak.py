@@ -1,4 +1,4 @@
-"""A million tasks that fail, are cancelled and interrupted, in pools that recycle, nest and end in all ways.
+"""A million tasks that fail, are cancelled and interrupted, in pools that recycle, nest, fork and end in all ways.
 
     python tests/soak.py [--tasks N] [--seconds S] [--seed K] [--json FILE]
 
@@ -27,6 +27,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, CancelledError, as_completed, wait
 from pathlib import Path
@@ -102,6 +103,13 @@ def nested(k, ids, started):
         return sum(future.result() for future in futures)
 
 
+def handed(k, ids, pool):
+    """Let the pool that runs this run tasks, and wait for them."""
+    _runs[k] += 1
+    futures = [pool.submit(plain, j) for j in ids]
+    return sum(future.result() for future in futures)
+
+
 # In main
 
 DONE, FAILED, CANCELLED, INTERRUPTED, UNKNOWN = "done", "failed", "cancelled", "interrupted", "unknown"
@@ -172,6 +180,9 @@ class Round:
         elif dice > 0.9998:
             inner = self.ids(5)
             fn, args = nested, (list(inner), self.soak.started)
+        elif dice > 0.999:
+            inner = self.ids(5)
+            fn, args = handed, (list(inner), self.pool)
         else:
             fn = plain
         future = self.pool.submit(fn, k, *args)
@@ -190,7 +201,7 @@ class Round:
         """Submit until the round's ids are used up."""
         ways = [self.in_order, self.as_completed, self.some_cancelled, self.first_ones, self.by_map, self.by_asyncio]
         while True:
-            way = rng.choice(ways)
+            way = self.fork if rng.random() < 0.02 else rng.choice(ways)
             ids = self.ids(rng.choice([3, 100, 2000] if way == self.by_map else [3, 50, 500]))
             if not ids:
                 break
@@ -216,6 +227,31 @@ class Round:
         for future, *_ in rng.sample(new, len(new) // 3):
             if future.cancel() != future.cancelled():
                 self.soak.report("cancel() and cancelled() differ")
+        for item in new:
+            self.collect(rng, *item)
+
+    def fork(self, rng, ids):
+        new = self.submit(rng, ids)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # there are threads
+            child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)  # faulthandler's watchdog would wait for its lost thread
+            signal.alarm(HANGS_AFTER)
+            left = [future for future, *_ in new if not future.done()]
+            try:
+                for submit in (lambda: self.pool.submit(plain, 0), *(future.result for future in left)):
+                    try:
+                        submit()
+                    except owngil.BrokenPoolError:
+                        pass
+                    else:
+                        os._exit(1)
+                os._exit(0)
+            finally:
+                os._exit(2)
+        if os.waitpid(child, 0)[1] != 0:
+            self.soak.report("a forked child did not learn that it has no workers")
         for item in new:
             self.collect(rng, *item)
 
@@ -309,6 +345,8 @@ class Round:
             self.soak.report(f"task {k} was interrupted, and nobody did it")
             return UNKNOWN
         except BaseException as error:
+            if fn is handed and isinstance(error, RuntimeError) and "shutdown" in str(error):
+                return UNKNOWN  # it came after the pool's end
             wanted = ERRORS[k % len(ERRORS)]
             name = error.type_name if isinstance(error, owngil.RemoteError) else type(error).__name__
             if fn is not fail or not name.endswith(wanted.__name__):
@@ -317,7 +355,7 @@ class Round:
         if fn is array:
             right = len(value) == k % 5000 + 1 and (value == k).all()
         else:
-            right = value == (sum(2 * j for j in inner) if fn is nested else 2 * k)
+            right = value == (sum(2 * j for j in inner) if fn in (nested, handed) else 2 * k)
         if not right:
             self.soak.report(f"{fn.__name__}({k}) returned {value!r}")
         return DONE
