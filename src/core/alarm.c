@@ -125,8 +125,8 @@ start(void)
     return error;
 }
 
-int
-owngil_alarm_set(owngil_alarm *self, double seconds, uint64_t number)
+static int
+set_alarm(owngil_alarm *self, double seconds, uint64_t number, bool anew)
 {
     struct timespec at;
     clock_gettime(CLOCK_MONOTONIC, &at);
@@ -139,7 +139,7 @@ owngil_alarm_set(owngil_alarm *self, double seconds, uint64_t number)
     }
     pthread_mutex_lock(&alarms.lock);
     int error = alarms.started ? 0 : start();
-    if (error == 0) {
+    if (error == 0 && (anew || !self->set)) {
         self->at = at;
         self->number = number;
         if (!self->set) {
@@ -154,6 +154,18 @@ owngil_alarm_set(owngil_alarm *self, double seconds, uint64_t number)
     }
     pthread_mutex_unlock(&alarms.lock);
     return error;
+}
+
+int
+owngil_alarm_set(owngil_alarm *self, double seconds, uint64_t number)
+{
+    return set_alarm(self, seconds, number, true);
+}
+
+int
+owngil_alarm_set_again(owngil_alarm *self, double seconds, uint64_t number)
+{
+    return set_alarm(self, seconds, number, false);
 }
 
 bool

@@ -26,6 +26,9 @@ void owngil_alarm_init(owngil_alarm *self, owngil_shared *owner, void (*ring)(ow
  * does not wait. */
 int owngil_alarm_set(owngil_alarm *self, double seconds, uint64_t number);
 
+/* As set(), but leaves an alarm that is set as it is: for one that has rung, and may be set for something else by now. */
+int owngil_alarm_set_again(owngil_alarm *self, double seconds, uint64_t number);
+
 /* Calls the alarm off. False if it was not set, or has rung; it may be ringing at this moment: hence the number. */
 bool owngil_alarm_unset(owngil_alarm *self);
 

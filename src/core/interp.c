@@ -320,9 +320,6 @@ owngil_interp_start(const char *name, uint64_t number, const char *bootstrap, ow
     atomic_init(&self->stopped, false);
     owngil_tally_init(&self->tally);
     atomic_init(&self->limit, 0);
-    atomic_init(&self->doubtful_limit, 0);
-    atomic_init(&self->looked, false);
-    atomic_init(&self->reported, false);
     owngil_alarm_init(&self->limit_alarm, &self->base, owngil_stopping_ring_limit);
     owngil_alarm_init(&self->grace_alarm, &self->base, owngil_stopping_ring_grace);
     self->number = number;

@@ -30,6 +30,14 @@ enum {
     OWNGIL_REPLY_STUCK_START = 7, /* as STUCK, of what comes before the first task */
 };
 
+/* An interrupt of which it is not known yet whether it was noticed; what `grace_alarm` is set for. */
+typedef struct {
+    uint64_t task, limit; /* what it is for: a task, and the call with a limit in there, or 0: any */
+    double grace;         /* seconds */
+    bool unsent;          /* no thread could be had for it: to be tried again */
+    bool looked, reported;/* a thread was sent to look what the worker does; the dispatcher was told */
+} owngil_doubt;
+
 typedef struct owngil_worker {
     owngil_shared base;
     /* Set before the thread starts, constant from then on. */
@@ -53,13 +61,13 @@ typedef struct owngil_worker {
     } doing;
     _Atomic uint64_t limit;              /* number of the call with a limit that it is in, or 0; as `task` */
     _Atomic double limit_grace;          /* of that call; a late alarm may look at the next one's */
-    _Atomic uint64_t doubtful_limit;     /* the call that `grace_alarm` is for, or 0: any of its task's */
-    atomic_bool looked, reported;        /* what was done about the task that `grace_alarm` is for */
     /* Guarded by `lock`. */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     PyInterpreterState *interp;          /* NULL before its start and from the beginning of its end */
     size_t visitors;                     /* threads that are about to be in there */
+    struct owngil_visit *visits;         /* of stopping.c: interrupts that are on their way */
+    owngil_doubt doubt;
     struct owngil_visitor *inside;       /* those that came in by PyGILState_Ensure() */
     struct owngil_worker *next;          /* in the list of those that live; guarded by that one's lock */
     /* Of the worker's thread. */

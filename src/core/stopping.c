@@ -9,6 +9,9 @@
 /* How long the visitor that looks what a worker is doing may wait for the worker's GIL. */
 #define PATIENCE 0.5
 
+/* After how long what could not be sent, for want of threads, is tried again. */
+#define AGAIN 0.05
+
 static owngil_worker *
 worker_of_alarm(owngil_alarm *alarm)
 {
@@ -22,7 +25,8 @@ is_running(owngil_worker *worker, uint64_t task, uint64_t limit)
     return (task == 0 || atomic_load(&worker->task) == task) && (limit == 0 || atomic_load(&worker->limit) == limit);
 }
 
-typedef struct {
+typedef struct owngil_visit {
+    struct owngil_visit *next; /* among the worker's `visits`, until it is decided what it does there */
     owngil_worker *worker;
     PyInterpreterState *interp;
     uint64_t task, limit;
@@ -78,7 +82,11 @@ describe_stack(owngil_worker *worker, PyInterpreterState *interp)
 static void
 report_stuck(owngil_worker *worker, uint64_t task, const char *stack, size_t size)
 {
-    if (atomic_exchange(&worker->reported, true)) {
+    pthread_mutex_lock(&worker->lock);
+    bool reported = worker->doubt.reported;
+    worker->doubt.reported = true;
+    pthread_mutex_unlock(&worker->lock);
+    if (reported) {
         return;
     }
     int kind = task == OWNGIL_TASK_START ? OWNGIL_REPLY_STUCK_START : OWNGIL_REPLY_STUCK;
@@ -107,6 +115,30 @@ look(owngil_worker *worker, uint64_t task, PyInterpreterState *interp)
     PyErr_Clear();
 }
 
+/* From here on an interrupt like this one is not on its way any more, and needs a visit of its own. Locks the worker. */
+static void
+arrive(const visit *this)
+{
+    pthread_mutex_lock(&this->worker->lock);
+    visit **at = &this->worker->visits;
+    while (*at != this) {
+        at = &(*at)->next;
+    }
+    *at = this->next;
+    pthread_mutex_unlock(&this->worker->lock);
+}
+
+/* Whether one like this is on its way. The worker is locked. */
+static bool
+is_on_its_way(const visit *this)
+{
+    const visit *at = this->worker->visits;
+    while (at != NULL && (at->task != this->task || at->limit != this->limit || at->looks != this->looks)) {
+        at = at->next;
+    }
+    return at != NULL;
+}
+
 /* Enters the worker's interpreter, as soon as its GIL can be had. */
 static void *
 visitor_main(void *argument)
@@ -116,6 +148,9 @@ visitor_main(void *argument)
     PyThreadState *tstate = PyThreadState_New(this->interp);
     if (tstate != NULL) {
         PyEval_RestoreThread(tstate);
+    }
+    arrive(this);
+    if (tstate != NULL) {
         /* The worker starts and ends tasks with its GIL held, so that this one cannot end in between. */
         bool in_time = is_running(worker, this->task, this->limit);
         if (in_time && this->looks) {
@@ -133,46 +168,67 @@ visitor_main(void *argument)
     return NULL;
 }
 
-/* Starts a visit. Returns 0 or an errno. */
+/* Returns 0 or an errno. */
 static int
-send_visitor(const visit *what)
+start_thread(visit *this)
 {
-    owngil_worker *worker = what->worker;
-    visit *argument = malloc(sizeof(*argument));
-    if (argument == NULL) {
-        return ENOMEM;
-    }
-    PyInterpreterState *interp = owngil_interp_enter(worker);
-    if (interp == NULL) {
-        free(argument);
-        return 0;
-    }
-    *argument = *what;
-    argument->interp = interp;
-    owngil_shared_acquire(&worker->base);
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_t thread;
-    int error = pthread_create(&thread, &attributes, visitor_main, argument);
+    int error = pthread_create(&thread, &attributes, visitor_main, this);
     pthread_attr_destroy(&attributes);
-    if (error != 0) {
+    return error;
+}
+
+/* Starts a visit, unless one like it is on its way. Returns 0 or an errno. Locks the worker. */
+static int
+send_visitor(const visit *what)
+{
+    owngil_worker *worker = what->worker;
+    visit *this = malloc(sizeof(*this));
+    if (this == NULL) {
+        return ENOMEM;
+    }
+    PyInterpreterState *interp = owngil_interp_enter(worker);
+    if (interp == NULL) {
+        free(this);
+        return 0;
+    }
+    *this = *what;
+    this->interp = interp;
+    owngil_shared_acquire(&worker->base);
+    int error = 0;
+    /* Until the thread is there: who finds this visit on its way counts on it. */
+    pthread_mutex_lock(&worker->lock);
+    bool needed = !is_on_its_way(this);
+    if (needed) {
+        error = start_thread(this);
+        if (error == 0) {
+            this->next = worker->visits;
+            worker->visits = this;
+        }
+    }
+    pthread_mutex_unlock(&worker->lock);
+    if (!needed || error != 0) {
         owngil_interp_leave(worker);
         owngil_shared_release(&worker->base);
-        free(argument);
+        free(this);
     }
     return error;
 }
 
+/* Returns 0 or an errno. If no thread can be had for an interrupt with a grace period, it is tried again. */
 static int
 interrupt(owngil_worker *worker, uint64_t task, uint64_t limit, double grace)
 {
     int error = send_visitor(&(visit){.worker = worker, .task = task, .limit = limit});
-    if (error == 0 && grace > 0) {
-        atomic_store(&worker->doubtful_limit, limit);
-        atomic_store(&worker->looked, false);
-        atomic_store(&worker->reported, false);
-        error = owngil_alarm_set(&worker->grace_alarm, grace, task);
+    if (grace > 0) {
+        bool unsent = error != 0;
+        pthread_mutex_lock(&worker->lock);
+        worker->doubt = (owngil_doubt){.task = task, .limit = limit, .grace = grace, .unsent = unsent};
+        error = owngil_alarm_set(&worker->grace_alarm, unsent ? AGAIN : grace, task);
+        pthread_mutex_unlock(&worker->lock);
     }
     return error;
 }
@@ -188,7 +244,12 @@ owngil_stopping_stop(owngil_worker *worker, double grace)
 {
     /* run_task() sets `task` and then looks at `stopped`; here it is the other way round, so one of the two sees. */
     atomic_store(&worker->stopped, true);
-    return owngil_stopping_interrupt(worker, atomic_load(&worker->task), grace);
+    uint64_t task = atomic_load(&worker->task);
+    pthread_mutex_lock(&worker->lock);
+    const owngil_doubt *doubt = &worker->doubt;
+    bool leaving = doubt->task == task && doubt->limit == 0 && !doubt->looked;
+    pthread_mutex_unlock(&worker->lock);
+    return leaving ? 0 : owngil_stopping_interrupt(worker, task, grace);
 }
 
 void
@@ -196,23 +257,35 @@ owngil_stopping_ring_limit(owngil_alarm *alarm, uint64_t limit)
 {
     owngil_worker *worker = worker_of_alarm(alarm);
     uint64_t task = atomic_load(&worker->task);
-    /* Without memory or threads the call goes on: there is nobody to tell. */
-    (void)interrupt(worker, task, limit, worker->limit_grace);
+    if (is_running(worker, task, limit)) {
+        /* The thread that this is on sets all alarms: what cannot be sent now is tried again. */
+        (void)interrupt(worker, task, limit, worker->limit_grace);
+    }
 }
 
 void
 owngil_stopping_ring_grace(owngil_alarm *alarm, uint64_t task)
 {
     owngil_worker *worker = worker_of_alarm(alarm);
-    uint64_t limit = atomic_load(&worker->doubtful_limit);
-    if (!is_running(worker, task, limit)) {
+    pthread_mutex_lock(&worker->lock);
+    owngil_doubt doubt = worker->doubt;
+    pthread_mutex_unlock(&worker->lock);
+    if (doubt.task != task || !is_running(worker, task, doubt.limit)) {
         return;
     }
-    if (!atomic_exchange(&worker->looked, true)) {
-        (void)send_visitor(&(visit){.worker = worker, .task = task, .limit = limit, .looks = true});
-        (void)owngil_alarm_set(alarm, PATIENCE, task);
-    }
-    else {
+    if (doubt.looked) {
         report_stuck(worker, task, NULL, 0);
+        return;
     }
+    bool looks = !doubt.unsent;
+    int error = send_visitor(&(visit){.worker = worker, .task = task, .limit = doubt.limit, .looks = looks});
+    if (error == 0) {
+        pthread_mutex_lock(&worker->lock);
+        if (worker->doubt.task == task) { /* not that about a later one */
+            worker->doubt.unsent = false;
+            worker->doubt.looked = looks;
+        }
+        pthread_mutex_unlock(&worker->lock);
+    }
+    (void)owngil_alarm_set_again(alarm, error != 0 ? AGAIN : looks ? PATIENCE : doubt.grace, task);
 }

@@ -118,8 +118,17 @@ def test_a_block_is_left_at_once_and_nothing_goes_on(start, wait):
     assert terminal.output.endswith("left interrupted\n5\n"), terminal.output
 
 
-@pytest.mark.parametrize("use", ["pool.submit(run_loop).result()", "pool.submit(run_loop)"])
-def test_an_event_loop_is_ended(start, use):
+LOOPS = {
+    "in a block": "with owngil.Pool(1) as pool: pool.submit(run_loop).result()",
+    "at its end": "with owngil.Pool(1) as pool: pool.submit(run_loop)",
+    "without a block": "pool = owngil.Pool(1); pool.submit(run_loop).result()",
+    "by nobody": "pool = owngil.Pool(1); pool.submit(run_loop); time.sleep(1000)",
+}
+
+
+@pytest.mark.parametrize("use", LOOPS)
+def test_an_event_loop_is_ended_once(start, use):
+    """One Ctrl-C is one interrupt, whoever hears of it: a second one would end the coroutine's cleaning up."""
     terminal = start(f"""
         def run_loop():
             import asyncio
@@ -128,20 +137,17 @@ def test_an_event_loop_is_ended(start, use):
                 try:
                     await asyncio.sleep(1000)
                 finally:
-                    await asyncio.sleep(0)
-                    ended.send("cleaned up")
+                    await asyncio.sleep(0.3)
+                    print("cleaned up")
             asyncio.run(wait())
 
         ready()
-        try:
-            with owngil.Pool(1) as pool:
-                {use}
-        except KeyboardInterrupt:
-            print("left", ended.recv(30), len(ended))
+        {LOOPS[use]}
     """)
     _press(terminal)
-    assert terminal.wait() == 0, terminal.output
-    assert terminal.output == "ready\nleft cleaned up 0\n", terminal.output
+    assert terminal.wait() == -signal.SIGINT, terminal.output
+    assert terminal.output.count("cleaned up\n") == 1, terminal.output
+    assert "ignored" not in terminal.output
 
 
 def test_a_block_in_a_coroutine_is_left_at_once(start):
