@@ -32,7 +32,7 @@ def _task(row, start, duration, name="f()", **args):
 
 def test_a_picture(recording, tmp_path, capsys):
     assert main(["trace", str(recording), "-o", str(tmp_path / "run.png")]) == 0
-    assert re.fullmatch(r".*run\.png: 21 tasks in \d rows, \d\.\d{3} s\n", capsys.readouterr().out)
+    assert re.fullmatch(r".*run\.png: 21 tasks in \d rows?, \d\.\d{3} s\n", capsys.readouterr().out)
     with Image.open(tmp_path / "run.png") as image:
         assert image.format == "PNG"
         colours = {colour for _, colour in image.convert("RGB").getcolors(maxcolors=1 << 24)}
@@ -87,10 +87,16 @@ def test_many_workers_and_tasks(tmp_path, capsys):
         assert "19,200 tasks in 64 rows" in capsys.readouterr().out
 
 
+def test_one_task_is_no_tasks(tmp_path, capsys):
+    path = _made_up(tmp_path / "run.json", [_task(1, 0, 500_000)])
+    assert main(["trace", str(path), "-o", str(tmp_path / "run.html")]) == 0
+    assert ": 1 task in 1 row, 0.500 s" in capsys.readouterr().out
+
+
 def test_a_part_of_the_time(tmp_path, capsys):
     path = _made_up(tmp_path / "run.json", [_task(1, k * 1_000_000, 500_000) for k in range(10)])
     assert main(["trace", str(path), "--from", "2.2", "--to", "4.1", "-o", str(tmp_path / "run.html")]) == 0
-    assert "3 tasks in 1 rows, 1.900 s" in capsys.readouterr().out
+    assert "3 tasks in 1 row, 1.900 s" in capsys.readouterr().out
     assert _data_of((tmp_path / "run.html").read_text())["length"] == pytest.approx(1.9e6)
 
 

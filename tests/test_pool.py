@@ -1,4 +1,5 @@
 import gc
+import re
 import threading
 from concurrent.futures import BrokenExecutor, Executor
 from itertools import count
@@ -41,6 +42,20 @@ def test_workers_start_as_they_are_needed():
 def test_default_size_is_the_usable_cores():
     with owngil.Pool() as pool:
         assert pool._max_workers == usable_cores()
+
+
+@pytest.mark.parametrize("name", ["max_workers", "max_tasks_per_child"])
+@pytest.mark.parametrize("value", ["4", 2.0, [1]])
+def test_numbers_that_are_none(name, value):
+    with pytest.raises(
+        TypeError, match=rf"^{name} must be an integer, 1 or more, or None, not {re.escape(repr(value))}$"
+    ):
+        owngil.Pool(**{name: value})
+
+
+def test_a_number_of_workers_may_be_numpys():
+    with owngil.Pool(np.int64(2)) as pool:
+        assert pool.broadcast(abs, -1) == [1, 1]
 
 
 def test_names_of_workers():

@@ -10,7 +10,7 @@ import time
 import pytest
 
 import owngil
-from owngil._stopping import GRACE
+from owngil._stopping import GRACE, describe_stuck
 
 SHORT = 0.05
 LONG = 60
@@ -285,3 +285,17 @@ def test_the_stack_of_what_does_not_notice(pool, monkeypatch):
     lines = stderr.text.splitlines()
     assert [line.strip() for line in lines[2::2]] == ["return [inner(fd)]", "return os.read(fd, 1)"]
     assert [line.endswith(f"in {name}") for line, name in zip(lines[1::2], ("outer", "inner"), strict=True)]
+
+
+@pytest.mark.parametrize("end", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\r", "\n"])
+def test_a_stack_with_ends_of_lines_in_the_names_of_files(end):
+    files = [f"/data/inner{end}.py", "/data/outer.py"]
+    stack = "".join(f"{file}\x1f{k}\x1ff{k}\n" for k, file in enumerate(files)).encode()
+    text = describe_stuck("w-0", [stack], waits=False, starts=False)
+    assert text.endswith(f'  File "/data/outer.py", line 1, in f1\n  File "/data/inner{end}.py", line 0, in f0\n')
+
+
+@pytest.mark.parametrize("limit", [None, "5", b"5", [1]])
+def test_limits_that_are_no_numbers(pool, limit):
+    with pytest.raises(TypeError, match="the limit must be a number of seconds, more than 0, not "):
+        pool.with_timeout(limit)

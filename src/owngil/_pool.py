@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from itertools import count
+from operator import index
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
@@ -21,6 +22,17 @@ __all__ = ["Pool"]
 P = ParamSpec("P")
 T = TypeVar("T")
 _names = count(1)
+
+
+def _check_number(name: str, value: Any) -> int:
+    """Return `value`, which must be an integer of 1 or more."""
+    try:
+        number = index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, 1 or more, or None, not {value!r}") from None
+    if number < 1:
+        raise ValueError(f"{name} must be 1 or more, not {number}")
+    return number
 
 
 class Pool(Executor):
@@ -54,7 +66,7 @@ class Pool(Executor):
     ValueError
         If `max_workers` or `max_tasks_per_child` is below 1.
     TypeError
-        If `initializer` is not callable, or `preload` is no sequence of names.
+        If one of these is no integer, `initializer` is not callable, or `preload` is no sequence of names.
 
     Notes
     -----
@@ -87,10 +99,9 @@ class Pool(Executor):
     ) -> None:
         if max_workers is None:
             max_workers = usable_cores()
-        if max_workers < 1:
-            raise ValueError(f"max_workers must be 1 or more, not {max_workers}")
-        if max_tasks_per_child is not None and max_tasks_per_child < 1:
-            raise ValueError(f"max_tasks_per_child must be 1 or more, not {max_tasks_per_child}")
+        max_workers = _check_number("max_workers", max_workers)
+        if max_tasks_per_child is not None:
+            max_tasks_per_child = _check_number("max_tasks_per_child", max_tasks_per_child)
         if initializer is not None and not callable(initializer):
             raise TypeError(f"initializer must be callable, not {type(initializer).__name__}")
         names = None if isinstance(preload, str) or not isinstance(preload, Iterable) else tuple(preload)
@@ -262,8 +273,10 @@ class Pool(Executor):
 
         Raises
         ------
+        TypeError
+            If `seconds` is no number.
         ValueError
-            If `seconds` is not more than 0.
+            If it is not more than 0.
 
         Notes
         -----
@@ -281,6 +294,8 @@ class Pool(Executor):
         ...         print(error)
         time.sleep() was interrupted in worker 'worker-0' after 0.05 s, the limit that with_timeout() set
         """
+        if isinstance(seconds, str) or not hasattr(type(seconds), "__float__"):
+            raise TypeError(f"the limit must be a number of seconds, more than 0, not {seconds!r}")
         if not seconds > 0:
             raise ValueError(f"the limit must be more than 0 seconds, not {seconds}")
         return LimitedPool(self, float(seconds))

@@ -7,6 +7,7 @@ may take for ever, and nothing can be done about it within a process; so at leas
 import contextlib
 import linecache
 import os
+import re
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -51,7 +52,7 @@ def describe_stuck(worker: str, parts: Iterable[Any], *, waits: bool, starts: bo
             f" The interrupt comes when that returns.{advice}\n"
         )
     text += f" The interrupt comes when the last of these calls, of a C function, returns.{advice}\n"
-    frames = [line.split("\x1f") for line in stack.splitlines()]
+    frames = re.findall(r"(.*?)\x1f(\d+)\x1f(.*?)\n", stack, re.DOTALL)  # a file's name may have all kinds of line ends
     while frames and _is_own(frames[-1][0]):
         frames.pop()
     for file, number, name in reversed(frames):

@@ -48,8 +48,13 @@ def _run(options: argparse.Namespace) -> int:
             raise InputError(f"{error.name} is missing: pip install 'owngil[cli]'; .html needs nothing") from None
         write_file(output, lambda file: _trace_drawing.draw_timeline(timeline, form, file))
     tasks = sum(span.kind == "task" for row in timeline.rows for span in row.spans)
-    print(f"{output}: {tasks:,} tasks in {len(timeline.rows)} rows, {timeline.end - timeline.start:.3f} s")
+    rows = _count(len(timeline.rows), "row")
+    print(f"{output}: {_count(tasks, 'task')} in {rows}, {timeline.end - timeline.start:.3f} s")
     return 0
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _page(timeline: Timeline) -> str:
