@@ -4,6 +4,26 @@
 
 /* The lock is held in the static functions. */
 
+/* In a forked child: of the members of a meeting, all but one at the most are not here. What they would have freed stays. */
+static void
+end_meeting_of_before(owngil_shared *base)
+{
+    owngil_barrier *self = (owngil_barrier *)base;
+    if (self->meeting != NULL && self->arrived > 0) {
+        self->meeting->over = self->meeting->broken = true;
+        self->broken = true;
+    }
+    self->meeting = NULL;
+    self->arrived = 0;
+    self->acting = false;
+}
+
+static void
+lock_it(owngil_barrier *self)
+{
+    owngil_sync_lock(&self->base, &self->lock, &self->waiters, end_meeting_of_before);
+}
+
 static void
 release_meeting(owngil_meeting *meeting)
 {
@@ -61,7 +81,7 @@ owngil_code
 owngil_barrier_join(owngil_barrier *self, owngil_meeting **meeting, bool *last, const owngil_deadline *deadline)
 {
     owngil_code code = OWNGIL_OK;
-    pthread_mutex_lock(&self->lock);
+    lock_it(self);
     while (code == OWNGIL_OK && self->acting) {
         code = deadline != NULL ? owngil_waiters_wait(&self->waiters, &self->lock, deadline) : OWNGIL_INTERRUPTED;
     }
@@ -97,7 +117,7 @@ owngil_code
 owngil_barrier_wait(owngil_barrier *self, owngil_meeting *meeting, const owngil_deadline *deadline)
 {
     owngil_code code = OWNGIL_OK;
-    pthread_mutex_lock(&self->lock);
+    lock_it(self);
     if (!meeting->over) {
         code = owngil_waiters_wait(&self->waiters, &self->lock, deadline);
     }
@@ -114,7 +134,7 @@ owngil_barrier_wait(owngil_barrier *self, owngil_meeting *meeting, const owngil_
 owngil_code
 owngil_barrier_end(owngil_barrier *self, owngil_meeting *meeting, bool failed)
 {
-    pthread_mutex_lock(&self->lock);
+    lock_it(self);
     if (!meeting->over) { /* else somebody broke it, and this one has no say any more */
         if (failed) {
             break_barrier(self);
@@ -131,7 +151,7 @@ owngil_barrier_end(owngil_barrier *self, owngil_meeting *meeting, bool failed)
 size_t
 owngil_barrier_leave(owngil_barrier *self, owngil_meeting *meeting, bool last)
 {
-    pthread_mutex_lock(&self->lock);
+    lock_it(self);
     if (!meeting->over && !self->acting) { /* while the action runs, it is too late to be missed */
         self->arrived--;
     }
@@ -150,7 +170,7 @@ owngil_barrier_leave(owngil_barrier *self, owngil_meeting *meeting, bool last)
 void
 owngil_barrier_abort(owngil_barrier *self)
 {
-    pthread_mutex_lock(&self->lock);
+    lock_it(self);
     break_barrier(self);
     pthread_mutex_unlock(&self->lock);
 }
@@ -158,7 +178,7 @@ owngil_barrier_abort(owngil_barrier *self)
 void
 owngil_barrier_reset(owngil_barrier *self)
 {
-    pthread_mutex_lock(&self->lock);
+    lock_it(self);
     end_meeting(self, true);
     self->broken = false;
     pthread_mutex_unlock(&self->lock);
@@ -167,7 +187,7 @@ owngil_barrier_reset(owngil_barrier *self)
 size_t
 owngil_barrier_waiting(owngil_barrier *self)
 {
-    pthread_mutex_lock(&self->lock);
+    lock_it(self);
     size_t count = self->arrived;
     pthread_mutex_unlock(&self->lock);
     return count;
@@ -176,7 +196,7 @@ owngil_barrier_waiting(owngil_barrier *self)
 bool
 owngil_barrier_is_broken(owngil_barrier *self)
 {
-    pthread_mutex_lock(&self->lock);
+    lock_it(self);
     bool broken = self->broken;
     pthread_mutex_unlock(&self->lock);
     return broken;

@@ -6,6 +6,7 @@
 #include "interp.h"
 #include "lease.h"
 #include "runtime.h"
+#include "trace.h"
 
 #include <dlfcn.h>
 #include <link.h>
@@ -73,6 +74,8 @@ each_part(owngil_fork_step step)
     owngil_argparsers_fork(step);
     owngil_heap_fork(step);
     owngil_lease_fork(step);
+    owngil_sync_fork(step);
+    owngil_trace_fork(step); /* after that of interp.c */
 }
 
 static void

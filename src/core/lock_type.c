@@ -24,6 +24,9 @@ PyDoc_STRVAR(lock_doc,
 "woken, but once a waiter has waited for a millisecond, the lock is handed over to it.\n\n"
 "Any thread of any interpreter may release it. It is not released by itself when its holder's interpreter is closed: it\n"
 "stays locked until somebody releases it.\n\n"
+"In a forked process it is another lock, in the state of that moment. If a thread held it that did not fork, a worker's\n"
+"for one, nobody will release it there: waiting for it without a timeout raises RuntimeError. Permits of semaphores that\n"
+"such threads hold do not come back either, and nobody knows of it; a barrier at which others wait is broken there.\n\n"
 "Examples\n"
 "--------\n"
 ">>> lock = owngil.Lock()\n"
@@ -60,6 +63,8 @@ PyDoc_STRVAR(lock_acquire_doc,
 "------\n"
 "ValueError\n"
 "    If `timeout` is another negative number, or is given without `blocking`.\n"
+"RuntimeError\n"
+"    In a forked process, if the lock was held by a thread that is not there.\n"
 "KeyboardInterrupt\n"
 "    On Ctrl-C, or `Interpreter.interrupt`, during the wait; the lock was not got.\n");
 

@@ -21,6 +21,12 @@ owngil_semaphore_make(PyTypeObject *type, owngil_kind kind, int64_t value, int64
 static int
 wait_for_permit(owngil_semaphore *semaphore, const owngil_deadline *deadline)
 {
+    if (deadline->never && owngil_semaphore_is_lost(semaphore)) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the lock was held by another thread, maybe a worker's, when this process was forked: that thread is"
+                        " not here, and will never release it. Make a new lock here, or hold it while you fork");
+        return -1;
+    }
     for (;;) {
         owngil_code code;
         owngil_wait_begin();

@@ -49,6 +49,32 @@ owngil_semaphore_new(owngil_kind kind, int64_t value, int64_t limit)
     return self;
 }
 
+/* In a forked child: none of the waiters is here. */
+static void
+forget_waiters(owngil_shared *base)
+{
+    atomic_fetch_and(&((owngil_semaphore *)base)->state, ~(int64_t)WAITERS);
+}
+
+static void
+lock_it(owngil_semaphore *self)
+{
+    owngil_sync_lock(&self->base, &self->lock, &self->waiters, forget_waiters);
+}
+
+static void
+note_holder(owngil_semaphore *self)
+{
+    atomic_store_explicit(&self->holder, owngil_sync_me(), memory_order_relaxed);
+}
+
+bool
+owngil_semaphore_is_lost(owngil_semaphore *self)
+{
+    return self->base.kind == OWNGIL_KIND_LOCK && owngil_semaphore_value(self) == 0
+           && !owngil_sync_is_here(atomic_load_explicit(&self->holder, memory_order_relaxed));
+}
+
 bool
 owngil_semaphore_try_acquire(owngil_semaphore *self)
 {
@@ -56,6 +82,7 @@ owngil_semaphore_try_acquire(owngil_semaphore *self)
     while (state >= PERMIT) {
         if (atomic_compare_exchange_weak_explicit(&self->state, &state, state - PERMIT, memory_order_acquire,
                                                   memory_order_relaxed)) {
+            note_holder(self);
             return true;
         }
     }
@@ -100,14 +127,14 @@ owngil_semaphore_acquire(owngil_semaphore *self, const owngil_deadline *deadline
     owngil_waiter_init(&waiter.base, NULL);
     owngil_code code = OWNGIL_OK;
 
-    pthread_mutex_lock(&self->lock);
+    lock_it(self);
     owngil_waiters_append(&self->waiters, &waiter.base);
     bool got = take_or_announce(self);
     while (!got && code == OWNGIL_OK) {
         waiter.called = false;
         pthread_mutex_unlock(&self->lock);
         code = owngil_waiter_sleep(&waiter.base, deadline);
-        pthread_mutex_lock(&self->lock);
+        lock_it(self);
         if (waiter.base.done) {
             got = true;
         }
@@ -124,6 +151,9 @@ owngil_semaphore_acquire(owngil_semaphore *self, const owngil_deadline *deadline
     call_waiters(self);
     pthread_mutex_unlock(&self->lock);
     owngil_waiter_clear(&waiter.base);
+    if (got) {
+        note_holder(self);
+    }
     return got ? OWNGIL_OK : code;
 }
 
@@ -131,7 +161,7 @@ owngil_semaphore_acquire(owngil_semaphore *self, const owngil_deadline *deadline
 static bool
 release_to_waiters(owngil_semaphore *self, int64_t count, bool *fits)
 {
-    pthread_mutex_lock(&self->lock);
+    lock_it(self);
     bool waiters = self->waiters.head != NULL;
     /* Nobody else can give any back meanwhile, so what fits now fits below. */
     *fits = count <= self->limit - atomic_load(&self->state) / PERMIT;
@@ -180,5 +210,8 @@ owngil_semaphore_value(owngil_semaphore *self)
 size_t
 owngil_semaphore_waiting(owngil_semaphore *self)
 {
-    return owngil_waiters_count(&self->waiters, &self->lock);
+    lock_it(self);
+    size_t count = self->waiters.length;
+    pthread_mutex_unlock(&self->lock);
+    return count;
 }

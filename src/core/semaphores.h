@@ -16,6 +16,7 @@
 typedef struct {
     owngil_shared base;
     _Atomic int64_t state;  /* free permits times two, plus one while there are waiters */
+    _Atomic uint64_t holder; /* owngil_sync_me() of who took the last permit */
     int64_t limit;          /* no more permits than that can be free */
     pthread_mutex_t lock;   /* guards the list, and changes of the last bit of `state`; a leaf */
     owngil_waiters waiters;
@@ -32,6 +33,9 @@ owngil_code owngil_semaphore_acquire(owngil_semaphore *self, const owngil_deadli
 
 /* Gives `count` > 0 permits back. Returns false, and changes nothing, when that were more than `limit`. */
 bool owngil_semaphore_release(owngil_semaphore *self, int64_t count);
+
+/* Whether it is a lock that was held, when this process was forked, by a thread that is not here. */
+bool owngil_semaphore_is_lost(owngil_semaphore *self);
 
 int64_t owngil_semaphore_value(owngil_semaphore *self);
 size_t owngil_semaphore_waiting(owngil_semaphore *self);

@@ -31,7 +31,7 @@ typedef enum {
 struct owngil_shared {
     atomic_size_t refs;
     owngil_kind kind;
-    unsigned generation; /* of the process that made it */
+    atomic_uint generation; /* of the process that made it, or has made it its own (owngil_sync_lock) */
     void (*free)(owngil_shared *);
     owngil_shared *next_dead; /* shared.c's, once there are no more references */
 };
@@ -43,7 +43,8 @@ extern atomic_uint owngil_shared_generation;
 static inline bool
 owngil_shared_is_foreign(const owngil_shared *self)
 {
-    return self->generation != atomic_load_explicit(&owngil_shared_generation, memory_order_relaxed);
+    return atomic_load_explicit(&self->generation, memory_order_acquire)
+           != atomic_load_explicit(&owngil_shared_generation, memory_order_relaxed);
 }
 
 /* Starts the life of `self` with one reference, the caller's. */
@@ -52,7 +53,7 @@ owngil_shared_init(owngil_shared *self, owngil_kind kind, void (*free)(owngil_sh
 {
     atomic_init(&self->refs, 1);
     self->kind = kind;
-    self->generation = atomic_load_explicit(&owngil_shared_generation, memory_order_relaxed);
+    atomic_init(&self->generation, atomic_load_explicit(&owngil_shared_generation, memory_order_relaxed));
     self->free = free;
     self->next_dead = NULL;
 }

@@ -1,5 +1,7 @@
 #include "sync.h"
 
+#include "fork.h"
+
 #include <stdlib.h>
 
 void
@@ -39,13 +41,63 @@ owngil_waiters_wait(owngil_waiters *list, pthread_mutex_t *lock, const owngil_de
     return code;
 }
 
-size_t
-owngil_waiters_count(owngil_waiters *list, pthread_mutex_t *lock)
+static pthread_mutex_t renewing = PTHREAD_MUTEX_INITIALIZER; /* a leaf */
+
+/* The thread that forked this process; written in the child, where there is no other. */
+static uint64_t survivor;
+
+/* The address of it is the thread's, and stays the same in a child. */
+static _Thread_local char place;
+
+enum { ADDRESS_BITS = 48 };
+
+static const uint64_t ADDRESS = ((uint64_t)1 << ADDRESS_BITS) - 1;
+
+uint64_t
+owngil_sync_me(void)
 {
+    uint64_t generation = atomic_load_explicit(&owngil_shared_generation, memory_order_relaxed);
+    return generation << ADDRESS_BITS | ((uint64_t)(uintptr_t)&place & ADDRESS);
+}
+
+bool
+owngil_sync_is_here(uint64_t thread)
+{
+    uint64_t now = atomic_load_explicit(&owngil_shared_generation, memory_order_relaxed);
+    return ((thread ^ now << ADDRESS_BITS) & ~ADDRESS) == 0 || (thread & ADDRESS) == survivor;
+}
+
+void
+owngil_sync_lock(owngil_shared *self, pthread_mutex_t *lock, owngil_waiters *waiters, void (*mend)(owngil_shared *))
+{
+    if (owngil_shared_is_foreign(self)) {
+        pthread_mutex_lock(&renewing);
+        if (owngil_shared_is_foreign(self)) {
+            pthread_mutex_init(lock, NULL);
+            *waiters = (owngil_waiters){0};
+            if (mend != NULL) {
+                mend(self);
+            }
+            atomic_store(&self->generation, atomic_load(&owngil_shared_generation));
+        }
+        pthread_mutex_unlock(&renewing);
+    }
     pthread_mutex_lock(lock);
-    size_t count = list->length;
-    pthread_mutex_unlock(lock);
-    return count;
+}
+
+void
+owngil_sync_fork(owngil_fork_step step)
+{
+    owngil_fork_lock(step, &renewing);
+    if (step == OWNGIL_FORK_CHILD) {
+        survivor = (uint64_t)(uintptr_t)&place & ADDRESS;
+    }
+}
+
+static void
+lock_event(owngil_event *self)
+{
+    owngil_sync_lock(&self->base, &self->lock, &self->waiters, NULL);
 }
 
 static void
@@ -71,7 +123,7 @@ owngil_event_new(void)
 void
 owngil_event_set(owngil_event *self)
 {
-    pthread_mutex_lock(&self->lock);
+    lock_event(self);
     atomic_store(&self->set, true);
     owngil_waiters_serve_all(&self->waiters, OWNGIL_OK);
     pthread_mutex_unlock(&self->lock);
@@ -80,7 +132,7 @@ owngil_event_set(owngil_event *self)
 void
 owngil_event_clear(owngil_event *self)
 {
-    pthread_mutex_lock(&self->lock);
+    lock_event(self);
     atomic_store(&self->set, false);
     pthread_mutex_unlock(&self->lock);
 }
@@ -89,7 +141,7 @@ owngil_code
 owngil_event_wait(owngil_event *self, const owngil_deadline *deadline)
 {
     owngil_code code = OWNGIL_OK;
-    pthread_mutex_lock(&self->lock);
+    lock_event(self);
     if (!atomic_load(&self->set)) {
         code = owngil_waiters_wait(&self->waiters, &self->lock, deadline);
     }
@@ -100,7 +152,10 @@ owngil_event_wait(owngil_event *self, const owngil_deadline *deadline)
 size_t
 owngil_event_waiting(owngil_event *self)
 {
-    return owngil_waiters_count(&self->waiters, &self->lock);
+    lock_event(self);
+    size_t count = self->waiters.length;
+    pthread_mutex_unlock(&self->lock);
+    return count;
 }
 
 static void

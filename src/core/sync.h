@@ -40,6 +40,14 @@ owngil_counter *owngil_counter_new(int64_t value);
 /* Adds `n`, and stores the sum in *value. Returns false, and changes nothing, when it does not fit. */
 bool owngil_counter_add(owngil_counter *self, int64_t n, int64_t *value);
 
+/* Locks the mutex of one of these objects. In a forked child, where another thread may have held it and none of its waiters
+ * is, whoever comes first makes mutex and list anew, and calls `mend`, if that is not NULL, before anybody uses the object. */
+void owngil_sync_lock(owngil_shared *self, pthread_mutex_t *lock, owngil_waiters *waiters, void (*mend)(owngil_shared *));
+
+/* Tells the calling thread from all others; and whether such a one is in this process, or was left behind by a fork. */
+uint64_t owngil_sync_me(void);
+bool owngil_sync_is_here(uint64_t thread);
+
 /* For lists of waiters that the mutex `lock` guards, which is held: */
 
 /* Tells a waiter, which is out of its list, to return `code`. */
@@ -49,7 +57,5 @@ void owngil_waiters_serve_all(owngil_waiters *list, owngil_code code);
 /* Waits at the end of the list until served: the server's code, TIMEOUT or INTERRUPTED. Unlocks meanwhile. */
 owngil_code owngil_waiters_wait(owngil_waiters *list, pthread_mutex_t *lock, const owngil_deadline *deadline);
 
-/* For a lock that is not held. */
-size_t owngil_waiters_count(owngil_waiters *list, pthread_mutex_t *lock);
 
 #endif

@@ -81,9 +81,14 @@ owngil_trace_free(owngil_trace_data *self)
 }
 
 void
+owngil_trace_fork(owngil_fork_step step)
+{
+    owngil_fork_lock(step, &lock);
+}
+
+void
 owngil_trace_forget(void)
 {
-    pthread_mutex_init(&lock, NULL);
     owngil_trace_data old = {0};
     if (owngil_trace_stop(&old)) {
         owngil_trace_free(&old);

@@ -6,6 +6,8 @@
 #ifndef OWNGIL_TRACE_H
 #define OWNGIL_TRACE_H
 
+#include "fork.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -67,7 +69,10 @@ bool owngil_trace_start(void);
 bool owngil_trace_stop(owngil_trace_data *data);
 void owngil_trace_free(owngil_trace_data *data);
 
-/* In a forked child: it has no recording, and nobody holds the lock. */
+/* Around a fork, as the data must be whole in the child; when that of the list of living workers is done. */
+void owngil_trace_fork(owngil_fork_step step);
+
+/* In a forked child: it has no recording. */
 void owngil_trace_forget(void);
 
 /* A slot keeps a number that is of use in one recording only; it starts with 0. */

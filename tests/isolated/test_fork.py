@@ -286,6 +286,180 @@ def test_locks_of_before_are_as_they_were(forks_cleanly):
     """)
 
 
+def test_a_lock_that_a_worker_holds_is_refused_in_the_child(forks_cleanly):
+    forks_cleanly("""
+        lock, holds, go_on = owngil.Lock(), owngil.Channel(), owngil.Channel()
+
+        def hold():
+            with lock:
+                holds.send(None)
+                go_on.recv()
+
+        pool = owngil.Pool(1)
+        holding = pool.submit(hold)
+        holds.recv()
+        lost = "held by another thread, maybe a worker's, when this process was forked"
+
+        def child():
+            assert lock.locked()
+            assert not lock.acquire(blocking=False)
+            assert not lock.acquire(timeout=0.01)
+            refused(lock.acquire, RuntimeError, lost)
+            refused(lock.__enter__, RuntimeError, lost)
+            in_child(lambda: refused(lock.acquire, RuntimeError, lost))  # and in its own
+            lock.release()  # whoever wants may do so; from then on it is the child's
+            with lock:
+                assert not lock.acquire(timeout=0.01)
+            with owngil.Pool(2) as own:
+                def count(_):
+                    with lock:
+                        return 1
+                assert sum(own.map(count, range(100), chunksize=1)) == 100
+
+        in_child(child)
+        go_on.send(None)
+        holding.result()
+        with lock:
+            pass
+    """)
+
+
+def test_a_lock_is_the_childs_own(forks_cleanly):
+    forks_cleanly("""
+        import threading
+        held, free = owngil.Lock(), owngil.Lock()
+
+        def child():
+            def take(lock):
+                with lock:
+                    taken.append(lock)
+            taken = []
+            threads = [threading.Thread(target=take, args=(lock,)) for lock in (held, free) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            while "4 waiting" not in repr(held):
+                os.sched_yield()
+            held.release()  # this thread had it
+            for thread in threads:
+                thread.join()
+            assert len(taken) == 8
+            with held, free:  # another thread of the child's may wait for what this one has
+                waiting = threading.Thread(target=take, args=(held,))
+                waiting.start()
+                while "1 waiting" not in repr(held):
+                    os.sched_yield()
+            waiting.join()
+
+        held.acquire()
+        in_child(child)
+        held.release()
+    """)
+
+
+@pytest.mark.parametrize("kind", ["Lock", "Semaphore", "BoundedSemaphore"])
+def test_those_who_wait_do_not_come_along(forks_cleanly, kind):
+    forks_cleanly(f"""
+        import threading
+        lock = owngil.{kind}()
+
+        def take():
+            with lock:
+                pass
+
+        pool = owngil.Pool(2)
+        with lock:
+            futures = [pool.submit(take) for _ in range(2)]
+            thread = threading.Thread(target=take)
+            thread.start()
+            while "3 waiting" not in repr(lock):
+                os.sched_yield()
+
+            def child():
+                assert "0 waiting" in repr(lock)
+                lock.release()
+                assert lock.acquire()
+
+            in_child(child)
+        for future in futures:
+            future.result()
+        thread.join()
+    """)
+
+
+def test_events_and_barriers_with_waiters(forks_cleanly):
+    forks_cleanly("""
+        import threading
+        event, barrier, unused = owngil.Event(), owngil.Barrier(3), owngil.Barrier(2)
+        pool = owngil.Pool(3)
+        waits = pool.submit(event.wait)
+        meet = [pool.submit(barrier.wait) for _ in range(2)]
+        while "1 waiting" not in repr(event) or barrier.n_waiting < 2:
+            os.sched_yield()
+
+        def child():
+            assert "0 waiting" in repr(event)
+            assert not event.wait(0.01)
+            event.set()
+            assert event.wait()
+            refused(barrier.wait, threading.BrokenBarrierError, "")
+            assert barrier.broken and barrier.n_waiting == 0
+            barrier.reset()
+            for several in (barrier, unused):
+                others = [threading.Thread(target=several.wait) for _ in range(several.parties - 1)]
+                for thread in others:
+                    thread.start()
+                several.wait()
+                for thread in others:
+                    thread.join()
+
+        in_child(child)
+        barrier.wait()
+        event.set()
+        assert waits.result()
+        assert sorted(future.result() for future in meet) in ([0, 1], [0, 2], [1, 2])
+    """)
+
+
+def test_forks_while_others_are_inside_locks(forks_cleanly):
+    forks_cleanly("""
+        import threading
+        kinds = [owngil.Lock(), owngil.Semaphore(2), owngil.BoundedSemaphore(2)]
+        event, barrier, stop = owngil.Event(), owngil.Barrier(2), owngil.Event()
+
+        def work():
+            while not stop.is_set():
+                for lock in kinds:
+                    if lock.acquire(timeout=0.001):
+                        lock.release()
+                event.set()
+                event.clear()
+                event.wait(0.00001)
+                repr(barrier)
+                barrier.abort()
+                barrier.reset()
+
+        def child():
+            for lock in kinds:
+                lock.acquire(timeout=0.01)
+                repr(lock)
+                lock.release() if lock.acquire(blocking=False) else None
+            event.set()
+            assert event.wait()
+            barrier.reset()
+            assert barrier.n_waiting == 0 and not barrier.broken
+            os._exit(0)
+
+        pool = owngil.Pool(2)
+        futures = [pool.submit(work) for _ in range(2)]
+        with owngil.trace(os.devnull):
+            for _ in range(100):
+                in_child(child)
+        stop.set()
+        for future in futures:
+            future.result()
+    """)
+
+
 def test_worker_local_in_the_child(forks_cleanly):
     forks_cleanly("""
         local = owngil.worker_local(list)
