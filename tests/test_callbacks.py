@@ -194,18 +194,35 @@ def test_an_exception_of_a_callback_that_has_waited_stops_nothing(capsys):
     assert "from a callback" in capsys.readouterr().err
 
 
-def test_without_another_thread_the_wait_says_so(monkeypatch):
-    def refuse(self):
-        raise RuntimeError("can't start new thread")
+def _refuse(self):
+    raise RuntimeError("can't start new thread")
 
+
+def test_without_another_thread_it_waits_where_it_can(monkeypatch):
     with owngil.Pool(1) as pool:
         pool.submit(abs, -1).result()
-        monkeypatch.setattr(Collector, "start", refuse)
+        monkeypatch.setattr(Collector, "start", _refuse)
+        gate = owngil.Channel()
+        assert when_called(pool, lambda: pool.submit(abs, -2).result()).result(60) == 2
+        assert when_called(pool, lambda: pool.submit(abs, -2).result(60)).result(60) == 2
+        assert when_called(pool, lambda: pool.submit(abs, -2).exception()).result(60) is None
+        assert when_called(pool, lambda: list(pool.map(abs, [-2, -3]))).result(60) == [2, 3]
+        assert when_called(pool, lambda: pool.broadcast(abs, -2)).result(60) == [2]
+        with pytest.raises(TimeoutError):
+            when_called(pool, lambda: pool.submit(gate.recv).result(0.01)).result(60)
+        gate.send(None)
+        assert pool.submit(abs, -4).result(60) == 4
+
+
+def test_without_another_thread_other_waits_say_so(monkeypatch):
+    with owngil.Pool(1) as pool:
+        pool.submit(abs, -1).result()
+        monkeypatch.setattr(Collector, "start", _refuse)
         futures = []
 
         def call():
             futures.append(pool.submit(abs, -2))
-            return futures[0].result()
+            return [future.result() for future in as_completed(futures)]
 
         with pytest.raises(RuntimeError, match="can't start new thread"):
             when_called(pool, call).result(60)
@@ -226,9 +243,15 @@ def test_in_a_worker_that_a_pool_was_handed_to(way):
         assert pool.submit(task, pool).result(60) == 5
 
 
-@pytest.mark.skipif(sys.version_info < (3, 13), reason="3.12 starts no thread when the program has ended")
+_AS_COMPLETED = pytest.param(
+    "[future.result() for future in as_completed([slow])]",
+    marks=pytest.mark.skipif(sys.version_info < (3, 13), reason="3.12 starts no thread when the program has ended"),
+)
+
+
+@pytest.mark.parametrize("wait", ["[slow.result()]", _AS_COMPLETED])
 @pytest.mark.parametrize("ending", ["", "pool.shutdown()", "raise SystemExit", "with pool: pass", "del pool"])
-def test_at_the_end_of_the_program(ends_cleanly, ending):
+def test_at_the_end_of_the_program(ends_cleanly, ending, wait):
     out = ends_cleanly(
         f"""
         import time
@@ -238,7 +261,7 @@ def test_at_the_end_of_the_program(ends_cleanly, ending):
         pool = owngil.Pool(2)
         slow = pool.submit(time.sleep, 0.2)
         def callback(future):
-            print([future.result() for future in as_completed([slow])], flush=True)
+            print({wait}, flush=True)
         pool.submit(abs, -1).add_done_callback(callback)
         {ending}
         """

@@ -25,7 +25,7 @@ from owngil import _core, _wire
 from owngil._arrivals import keep_contexts
 from owngil._ending import known, live
 from owngil._failure import load_error
-from owngil._future import TaskFuture
+from owngil._future import TaskFuture, seconds_left
 from owngil._notebooks import Collector
 from owngil._protocol import CALL, ERROR
 
@@ -129,9 +129,9 @@ class Dispatcher(ABC):
         """Drop a task that is cancelled, or has its result."""
         self._pending.pop(task, None)
 
-    def about_to_wait(self) -> None:
-        """Take note that a thread waits for any of the tasks, in another way than by their futures."""
-        self.hand_over()
+    def about_to_wait(self, done: Callable[[], bool], deadline: float | None) -> None:
+        """Take note that a thread waits until `done` for any of the tasks, in another way than by their futures."""
+        self.hand_over(done, deadline)
 
     # The end
 
@@ -230,7 +230,7 @@ class Dispatcher(ABC):
         is_relieved = False
         try:
             try:
-                is_relieved = not self._handle_replies()
+                is_relieved = not self._handle_replies(self._done)
             finally:
                 if not is_relieved:
                     self._finish()
@@ -245,8 +245,12 @@ class Dispatcher(ABC):
                     live.discard(self)
                 self._ended.set()
 
-    def hand_over(self) -> None:
-        """Let another thread collect if it is the collector that calls this, in a callback that is about to wait."""
+    def hand_over(self, done: Callable[[], bool] | None = None, deadline: float | None = None) -> None:
+        """Let another thread collect if it is the collector that calls this, in a callback that is about to wait.
+
+        If none can be had, as on 3.12 when the program has ended, this one collects until `done`, if that is given.
+        Raises RuntimeError else, and TimeoutError.
+        """
         if threading.get_ident() != self.collector_ident:
             return
         self.collector_ident = 0
@@ -258,13 +262,17 @@ class Dispatcher(ABC):
             self._collectors += 1
         try:
             successor.start()
-        except BaseException:  # no more threads can be had
+        except BaseException as error:
             with self._turns:
                 self._collectors -= 1
             self._relieved.remove(relieved)
             self._collector = former
             self.collector_ident = threading.get_ident()
-            raise
+            if done is None or not isinstance(error, RuntimeError):
+                raise
+        else:
+            return
+        self._handle_replies(done, deadline)
 
     @abstractmethod
     def _done(self) -> bool:
@@ -274,16 +282,16 @@ class Dispatcher(ABC):
     def _finish(self) -> None:
         """Fail what is left, as no reply will come any more."""
 
-    def _handle_replies(self) -> bool:
-        """Do what replies say until none will come any more: True; or until this is not the collector any more."""
+    def _handle_replies(self, done: Callable[[], bool], deadline: float | None = None) -> bool:
+        """Do what replies say until `done`: True; or until this is not the collector any more. Raises TimeoutError."""
         inbox = self._inbox
         me = threading.get_ident()
         self._tell_failed()
         while self.collector_ident == me:
-            if self._done():
+            if done():
                 return True
             try:
-                reply = inbox.get(None, True)
+                reply = inbox.get(seconds_left(deadline), True)
             except MemoryError:  # it is still there
                 continue
             try:

@@ -121,7 +121,7 @@ class TaskFuture(Future[Any]):
             and self._state == "PENDING"
             and (timeout is None or timeout > 0)
         ):
-            self._dispatcher.hand_over()
+            self._dispatcher.hand_over(self.done, None if timeout is None else monotonic() + timeout)
 
     @contextmanager
     def _released_at_least(self) -> Iterator[None]:

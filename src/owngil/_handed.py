@@ -207,9 +207,9 @@ class HandedDispatcher(Dispatcher):
             self._tell_owner(NEED, 0)
         return future
 
-    def about_to_wait(self) -> None:
+    def about_to_wait(self, done: Callable[[], bool], deadline: float | None) -> None:
         """As Dispatcher.about_to_wait."""
-        super().about_to_wait()
+        super().about_to_wait(done, deadline)
         for future in list(self._pending.values()):
             _blocked.add(future)  # type: ignore[arg-type]
 

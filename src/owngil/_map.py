@@ -14,6 +14,7 @@ from concurrent.futures import CancelledError, Future
 from contextvars import copy_context
 from itertools import islice
 from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import Any
 
 from owngil import _wire
@@ -293,9 +294,10 @@ class MapCalls:
                 return None
             if self._done is None:
                 return self._waiting[0]
-        self._dispatcher.about_to_wait()
+        done = self._done
+        self._dispatcher.about_to_wait(lambda: not done.empty(), None if left is None else monotonic() + left)
         try:
-            return self._done.get(timeout=left)
+            return done.get(timeout=left)
         except Empty:
             raise TimeoutError from None
 
