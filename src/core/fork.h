@@ -32,10 +32,8 @@ owngil_fork_lock(owngil_fork_step step, pthread_mutex_t *lock)
         pthread_mutex_lock(lock);
         break;
     case OWNGIL_FORK_PARENT:
+    case OWNGIL_FORK_CHILD: /* whose one thread is the one that has locked it */
         pthread_mutex_unlock(lock);
-        break;
-    case OWNGIL_FORK_CHILD:
-        pthread_mutex_init(lock, NULL);
         break;
     }
 }
