@@ -1,6 +1,8 @@
 """Globals that functions of a script or notebook assign in a worker: who finds them, and when the caller's count."""
 
+import gc
 import textwrap
+import weakref
 from functools import partial
 
 import pytest
@@ -234,3 +236,138 @@ def test_what_came_with_the_function_is_not_kept(interpreter):
     interpreter.call(main.assign)
     assert interpreter.call(lambda: __import__("gc").collect() >= 0)
     assert not interpreter.call(main.is_alive)
+
+
+def test_what_the_caller_does_with_a_function_that_came_back_counts(interpreter):
+    main = Main("""
+        n = 0
+
+        def make():
+            def increment():
+                global n
+                n += 1
+                return n
+            return increment
+    """)
+    increment = interpreter.call(main.make)
+    assert [increment(), increment(), interpreter.call(increment)] == [1, 2, 3]
+    assert [increment(), increment(), interpreter.call(increment)] == [3, 4, 5]
+
+
+def test_what_a_worker_assigns_as_a_caller_counts(interpreter):
+    main = Main("""
+        import owngil
+
+        x = 0
+
+        def assign():
+            global x
+            x = 100 + x
+            return x
+
+        def read():
+            return x
+
+        def outer():
+            global x
+            with owngil.Interpreter() as interpreter:
+                x = 1
+                first = interpreter.call(assign)
+                x = 2
+                return first, interpreter.call(read)
+    """)
+    assert interpreter.call(main.outer) == (101, 2)
+
+
+def test_workers_count_for_themselves():
+    main = Main("""
+        x = "main's"
+
+        def read():
+            return x
+    """)
+    with owngil.Pool(1) as pool, owngil.Interpreter() as other:
+        other.exec("def assign():\n    global x\n    x = 'of another'\n")
+        other.exec("pool.submit(assign).result()", pool=pool)
+        assert pool.submit(main.read).result() == "main's"
+
+
+def test_names_of_builtins(interpreter):
+    main = Main("""
+        def assign():
+            global sum
+            sum = 7
+
+        def read():
+            return sum, max
+    """)
+    interpreter.call(main.assign)
+    assert interpreter.call(main.read) == (7, max)
+
+
+def test_an_older_function_changes_nothing(interpreter):
+    main = Main("""
+        x = "a"
+
+        def assign():
+            global x
+            x = "worker's " + x
+
+        def make():
+            return lambda: x
+
+        def read():
+            return x
+    """)
+    interpreter.call(main.assign)
+    old = interpreter.call(main.make)
+    main.x = "b"
+    interpreter.call(main.assign)
+    interpreter.call(old)
+    assert interpreter.call(main.read) == "worker's b"
+
+
+def test_the_callers_objects_are_not_kept(interpreter):
+    main = Main("""
+        class Large:
+            pass
+
+        state = Large()
+
+        def replace():
+            global state
+            state = None
+    """)
+    reference = weakref.ref(main.state)
+    interpreter.call(main.replace)
+    del main.names["state"]
+    gc.collect()
+    assert reference() is None
+
+
+def test_a_task_that_receives_functions(interpreter):
+    main = Main("""
+        n = 0
+
+        def serve(requests, answers):
+            from owngil import _globals
+
+            for fn in requests:
+                answers.send((fn(), len(_globals.opened)))
+
+        def increment():
+            global n
+            n += 1
+            return n
+    """)
+    requests, answers = owngil.Channel(), owngil.Channel()
+    served = interpreter.submit(main.serve, requests, answers)
+    seen = []
+    for _ in range(50):
+        requests.send(main.increment)
+        seen.append(answers.recv(60))
+    requests.close()
+    served.result(60)
+    assert [n for n, _ in seen] == list(range(1, 51))
+    assert max(count for _, count in seen) < 50  # namespaces that are held
+    assert interpreter.call(main.increment) == 51

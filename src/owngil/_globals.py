@@ -9,9 +9,9 @@ assigning function was sent: nothing is ever older at the worker than at the cal
 The caller's side counts how often it has found another object: the version of a global.
 """
 
-import builtins
 import os
 import sys
+import threading
 import weakref
 from collections.abc import Callable
 from functools import cache
@@ -27,8 +27,17 @@ type _Version = tuple[bytes, int]  # the interpreter that counts, and how many o
 
 _MISSING = object()
 _HOME = "__main__"  # the module whose functions go by value, but for what cloudpickle is told to send so
-_interpreter = os.urandom(8)
-_ORIGIN = "__owngil_versions__"  # in a namespace that came from elsewhere: the versions that came with it
+_counter = os.urandom(8)
+_ORIGIN = "__owngil_origin__"  # in a namespace that came from elsewhere: an _Origin
+_OPEN_AT_MOST = 16  # namespaces: a task that goes on and on, and receives functions, keeps no more of them
+
+
+class _Origin(NamedTuple):
+    """What came with a namespace."""
+
+    counter: bytes
+    versions: dict[str, _Version]
+    objects: _Namespace
 
 
 # The caller's side
@@ -40,7 +49,8 @@ class _Names(NamedTuple):
 
 
 _names: "weakref.WeakKeyDictionary[CodeType, _Names]" = weakref.WeakKeyDictionary()
-_versions: dict[str, tuple[object, int]] = {}  # of each name that any function assigns: what it was last, its version
+_versions: dict[str, tuple[Callable[[], object], int]] = {}  # of each name that any function assigns: what it was last
+_counting = threading.RLock()
 
 
 def _names_of(code: CodeType) -> _Names:
@@ -64,16 +74,23 @@ def _names_of(code: CodeType) -> _Names:
     return names
 
 
-def _version(name: str, namespace: _Namespace) -> _Version:
-    origin: dict[str, _Version] = namespace.get(_ORIGIN, {})
-    if name in origin:  # it is only passed on
-        return origin[name]
-    value = namespace.get(name, _MISSING)
-    last, version = _versions.get(name, (None, 0))
-    if version == 0 or last is not value:
-        version += 1
-        _versions[name] = (value, version)
-    return _interpreter, version
+def _reference(value: object) -> Callable[[], object]:
+    """Return what returns the object: a weak reference if there may be one, as to an array."""
+    try:
+        return weakref.ref(value)
+    except TypeError:
+        return lambda: value
+
+
+def _version(name: str, value: object, origin: _Origin | None) -> _Version:
+    if origin is not None and origin.objects.get(name, _MISSING) is value:  # it is only passed on
+        return origin.versions.get(name, (origin.counter, 1))
+    with _counting:
+        last, version = _versions.get(name, (None, 0))
+        if last is None or last() is not value:
+            version += 1
+            _versions[name] = (_reference(value), version)
+    return _counter, version
 
 
 def with_versions(fn: FunctionType, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -84,10 +101,17 @@ def with_versions(fn: FunctionType, reduced: tuple[Any, ...]) -> tuple[Any, ...]
     names = _names_of(fn.__code__)
     if not names.used:
         return reduced
-    versions = {name: _version(name, namespace) for name in names.used if name in names.assigned or name in _versions}
     make, arguments, state, _, _, _ = reduced
-    missing = tuple(name for name in names.used if name not in namespace and not hasattr(builtins, name))
-    return make, arguments, (state, missing, tuple(names.assigned), versions), None, None, _set_state
+    values = state[1]["__globals__"]  # what is sent: by now another thread may have bound the names anew
+    origin = namespace.get(_ORIGIN)
+    versions = {
+        name: _version(name, values.get(name, _MISSING), origin)
+        for name in names.used
+        if name in names.assigned or name in _versions or (origin is not None and name in origin.versions)
+    }
+    missing = tuple(name for name in names.used if name not in values and not name.startswith("__"))
+    counter = _counter if origin is None else origin.counter
+    return make, arguments, (state, missing, tuple(names.assigned), counter, versions), None, None, _set_state
 
 
 # The worker's side
@@ -97,20 +121,12 @@ class _Opened(NamedTuple):
     """A namespace in which a function may assign names."""
 
     namespace: _Namespace
-    before: dict[str, object]
+    before: _Namespace
     versions: dict[str, _Version]
 
 
 opened: list[_Opened] = []  # by calls that have not ended
-_kept: dict[str, _Version] = {}  # names that were assigned, and their version at that time
-
-
-def _is_current(kept: _Version | None, came: _Version | None) -> bool:
-    """Whether the caller still has what it had when the name was assigned here.
-
-    It counts from the first function on that assigns, and may have sent the one that reads before.
-    """
-    return kept is not None and (kept == came if came is not None else kept[1] == 1)
+_kept: dict[str, dict[bytes, int]] = {}  # names that were assigned, and what their versions were then, of each counter
 
 
 @cache
@@ -123,27 +139,42 @@ def _cloudpickle_set_state() -> Callable[[FunctionType, Any], None]:
 
 
 def _set_state(fn: FunctionType, state: tuple[Any, ...]) -> None:
-    inner, missing, assigned, versions = state
-    names = list(inner[1]["__globals__"])  # those that come along
+    inner, missing, assigned, counter, versions = state
+    came: _Namespace = inner[1]["__globals__"]
     _cloudpickle_set_state()(fn, inner)
     namespace = fn.__globals__
-    if versions:
-        namespace.setdefault(_ORIGIN, {}).update(versions)
+    origin = namespace.setdefault(_ORIGIN, _Origin(counter, {}, {}))
+    origin.versions.update(versions)
+    origin.objects.update(came)
     if _core.in_main_interpreter():
         return
+    if opened:
+        publish_assigned()
     home = sys.modules[_HOME].__dict__
-    for name in _kept.keys() & {*names, *missing} if _kept else ():
-        if not _is_current(_kept.get(name), versions.get(name)):
+    for name in _kept.keys() & {*came, *missing} if _kept else ():
+        kept = _kept.get(name, {})
+        # The caller counts from the first function on that assigns, and may have sent the one that reads before.
+        source, version = versions.get(name, (counter, 1))
+        if version > kept.get(source, version):  # the caller has bound it anew since
             _kept.pop(name, None)
             home.pop(name, None)
-        elif name in home:
-            namespace[name] = home[name]
+        elif source in kept and name in home:
+            namespace[name] = origin.objects[name] = home[name]
     for name in missing:
         if name in home:
             namespace.setdefault(name, home[name])
     if assigned and _core.in_worker():
         before = {name: namespace.get(name, _MISSING) for name in assigned}
         opened.append(_Opened(namespace, before, {name: versions[name] for name in assigned}))
+        while len(opened) > _OPEN_AT_MOST:
+            opened.pop(0)
+
+
+def publish_assigned() -> int:
+    """Keep what was assigned in the open namespaces so far, for a function that comes; return how many there are."""
+    for entry in opened.copy():
+        _keep(entry)
+    return len(opened)
 
 
 def _keep(entry: _Opened) -> None:
@@ -155,15 +186,9 @@ def _keep(entry: _Opened) -> None:
             _kept.pop(name, None)
         elif new is not old:
             home[name] = new
-            _kept[name] = entry.versions[name]
+            counter, version = entry.versions[name]
+            _kept[name] = {**_kept.get(name, {}), counter: version}
         entry.before[name] = new
-
-
-def publish_assigned() -> int:
-    """Keep what was assigned so far, for a call within the one that runs; return how many namespaces are open."""
-    for entry in opened.copy():
-        _keep(entry)
-    return len(opened)
 
 
 def keep_assigned(since: int = 0) -> None:
