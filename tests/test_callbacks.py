@@ -3,6 +3,7 @@
 import sys
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
+from functools import partial
 
 import pytest
 
@@ -312,3 +313,58 @@ def test_when_the_pool_breaks_all_waits_end(ends_cleanly):
         """
     )
     assert out == "{'BrokenPoolError'}\n"
+
+
+def _double_of(pool):
+    return pool.submit(int.__mul__, 2, 21).result()
+
+
+def test_that_wait_for_another_interpreter_which_needs_this_pool():
+    with owngil.Interpreter() as it, owngil.Pool(1) as pool:
+        assert when_called(pool, lambda: it.call(_double_of, pool)).result(60) == 42
+
+
+def test_that_wait_for_a_client_of_a_pool_that_breaks():
+    go = owngil.Event()
+    with owngil.Interpreter() as it, owngil.Pool(1, initializer=_fail_after, initargs=(go,)) as pool:
+        outcome = Future()
+        failing = pool.submit(abs, -1)
+        client = it.submit(_name_of_failure, pool)
+        failing.add_done_callback(lambda _: outcome.set_result(client.result()))
+        go.set()
+        assert outcome.result(60) == "BrokenPoolError"
+
+
+def _fail_after(go):
+    go.wait()
+    raise ValueError
+
+
+def _name_of_failure(pool):
+    try:
+        return pool.submit(abs, -1).result()
+    except Exception as error:
+        return type(error).__name__
+
+
+def test_of_two_pools_that_wait_for_each_other():
+    both = threading.Barrier(2)
+
+    def wait_for(pool):
+        both.wait(60)  # both callbacks run now
+        return pool.submit(abs, -1).result()
+
+    with owngil.Pool(1) as p, owngil.Pool(1) as q:
+        outcomes = [when_called(p, partial(wait_for, q)), when_called(q, partial(wait_for, p))]
+        assert [outcome.result(60) for outcome in outcomes] == [1, 1]
+
+
+def test_of_a_cancelled_future_that_wait_for_it_among_others():
+    gate = owngil.Channel()
+    with owngil.Pool(1) as pool:
+        futures = [pool.submit(gate.recv), pool.submit(abs, -1), pool.submit(abs, -2)]
+        states = []
+        futures[2].add_done_callback(lambda _: states.append(wait(futures, 60).not_done))
+        gate.send(None)
+        futures[2].cancel()
+        assert states == [set()]

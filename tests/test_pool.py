@@ -1,6 +1,7 @@
 import gc
 import re
 import threading
+import time
 from concurrent.futures import BrokenExecutor, Executor
 from itertools import count
 from pathlib import Path
@@ -357,3 +358,25 @@ def test_stop_reaches_tasks_that_are_about_to_begin():
             futures = [pool.submit(spin) for _ in range(4)]
             raise Stop
         assert all(future.done() for future in futures)
+
+
+def test_the_end_of_a_block_interrupts_a_task_again_that_has_shrugged_it_off():
+    def shrug(told):
+        for _ in range(2):
+            told.send(None)
+            try:
+                while True:
+                    pass
+            except KeyboardInterrupt:
+                pass
+        return "interrupted twice"
+
+    told = owngil.Channel()
+    with pytest.raises(KeyboardInterrupt), owngil.Pool(1) as pool:
+        future = pool.submit(shrug, told)
+        told.recv(60)
+        future.stop()
+        told.recv(60)
+        time.sleep(0.5)  # what comes sooner counts as the same Ctrl-C
+        raise KeyboardInterrupt
+    assert future.result(60) == "interrupted twice"

@@ -33,6 +33,8 @@ enum {
 /* An interrupt of which it is not known yet whether it was noticed; what `grace_alarm` is set for. */
 typedef struct {
     uint64_t task, limit; /* what it is for: a task, and the call with a limit in there, or 0: any */
+    int64_t since;        /* when it was sent, by owngil_tally_now() */
+    uint64_t serial;      /* another for each */
     double grace;         /* seconds */
     bool unsent;          /* no thread could be had for it: to be tried again */
     bool looked, reported;/* a thread was sent to look what the worker does; the dispatcher was told */

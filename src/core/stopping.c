@@ -12,6 +12,10 @@
 /* After how long what could not be sent, for want of threads, is tried again. */
 #define AGAIN 0.05
 
+/* Nanoseconds from the interrupt of a task, as the wait for it ended by Ctrl-C, to the end of all that the same Ctrl-C ends,
+ * such as the block that the wait was in. */
+#define ONE_CTRL_C INT64_C(400000000)
+
 static owngil_worker *
 worker_of_alarm(owngil_alarm *alarm)
 {
@@ -226,7 +230,8 @@ interrupt(owngil_worker *worker, uint64_t task, uint64_t limit, double grace)
     if (grace > 0) {
         bool unsent = error != 0;
         pthread_mutex_lock(&worker->lock);
-        worker->doubt = (owngil_doubt){.task = task, .limit = limit, .grace = grace, .unsent = unsent};
+        worker->doubt = (owngil_doubt){.task = task, .limit = limit, .grace = grace, .unsent = unsent,
+                                       .since = owngil_tally_now(), .serial = worker->doubt.serial + 1};
         error = owngil_alarm_set(&worker->grace_alarm, unsent ? AGAIN : grace, task);
         pthread_mutex_unlock(&worker->lock);
     }
@@ -247,9 +252,9 @@ owngil_stopping_stop(owngil_worker *worker, double grace)
     uint64_t task = atomic_load(&worker->task);
     pthread_mutex_lock(&worker->lock);
     const owngil_doubt *doubt = &worker->doubt;
-    bool leaving = doubt->task == task && doubt->limit == 0 && !doubt->looked;
+    bool same = doubt->task == task && doubt->limit == 0 && owngil_tally_now() - doubt->since < ONE_CTRL_C;
     pthread_mutex_unlock(&worker->lock);
-    return leaving ? 0 : owngil_stopping_interrupt(worker, task, grace);
+    return same ? 0 : owngil_stopping_interrupt(worker, task, grace);
 }
 
 void
@@ -281,7 +286,7 @@ owngil_stopping_ring_grace(owngil_alarm *alarm, uint64_t task)
     int error = send_visitor(&(visit){.worker = worker, .task = task, .limit = doubt.limit, .looks = looks});
     if (error == 0) {
         pthread_mutex_lock(&worker->lock);
-        if (worker->doubt.task == task) { /* not that about a later one */
+        if (worker->doubt.serial == doubt.serial) { /* not that about a later one */
             worker->doubt.unsent = false;
             worker->doubt.looked = looks;
         }

@@ -17,7 +17,7 @@ int owngil_stopping_interrupt(owngil_worker *worker, uint64_t task, double grace
 
 /* Lets every task that the worker begins from now on fail with KeyboardInterrupt, and interrupts the one that runs. What the
  * worker runs before its first task counts as one here; what is told of it is a OWNGIL_REPLY_STUCK_START. A
- * task that was interrupted for itself is left alone while its grace lasts: it may be cleaning up. */
+ * task that was interrupted for itself just now is left alone: it may be cleaning up. */
 int owngil_stopping_stop(owngil_worker *worker, double grace);
 
 /* What the alarms of a worker do when they ring. */

@@ -25,7 +25,7 @@ from owngil import _core, _wire
 from owngil._arrivals import keep_contexts
 from owngil._ending import known, live
 from owngil._failure import load_error
-from owngil._future import TaskFuture, seconds_left
+from owngil._future import TaskFuture, about_to_wait, collectors, seconds_left
 from owngil._notebooks import Collector
 from owngil._protocol import CALL, ERROR
 
@@ -131,7 +131,7 @@ class Dispatcher(ABC):
 
     def about_to_wait(self, done: Callable[[], bool], deadline: float | None) -> None:
         """Take note that a thread waits until `done` for any of the tasks, in another way than by their futures."""
-        self.hand_over(done, deadline)
+        about_to_wait(self, done, deadline)
 
     # The end
 
@@ -178,6 +178,7 @@ class Dispatcher(ABC):
         """Forget the workers: this process is a fork, which has none of their threads."""
         self.abandoned = True
         self.collector_ident = 0  # who collected, if it is this thread, collects no more
+        collectors.clear()
         self._sources = set()
         self.lock = threading.RLock()  # another thread may have held it
         self.broken = "its workers belong to the process that forked this one; make new ones here"
@@ -227,6 +228,7 @@ class Dispatcher(ABC):
     def _take_turn(self) -> None:
         """Be the collector, until no reply will come any more or another thread has taken over."""
         me = self.collector_ident = threading.get_ident()
+        collectors[me] = self
         is_relieved = False
         try:
             try:
@@ -237,6 +239,7 @@ class Dispatcher(ABC):
         finally:
             if self.collector_ident == me:
                 self.collector_ident = 0  # another thread may have the same one next
+                collectors.pop(me, None)
             with self._turns:
                 self._collectors -= 1
                 is_last = self._collectors == 0
@@ -254,6 +257,7 @@ class Dispatcher(ABC):
         if threading.get_ident() != self.collector_ident:
             return
         self.collector_ident = 0
+        collectors.pop(threading.get_ident(), None)
         former, relieved = self._collector, threading.current_thread()
         successor = Collector(self._take_turn, relieved.name)
         self._relieved = [thread for thread in self._relieved if thread.is_alive()] + [relieved]
@@ -268,6 +272,7 @@ class Dispatcher(ABC):
             self._relieved.remove(relieved)
             self._collector = former
             self.collector_ident = threading.get_ident()
+            collectors[self.collector_ident] = self
             if done is None or not isinstance(error, RuntimeError):
                 raise
         else:

@@ -13,7 +13,7 @@ from owngil import _core, _wire
 if TYPE_CHECKING:
     from owngil._dispatch import Dispatcher
 
-__all__ = ["TaskFuture", "seconds_left"]
+__all__ = ["TaskFuture", "about_to_wait", "collectors", "seconds_left"]
 
 
 def seconds_left(deadline: float | None) -> float | None:
@@ -21,16 +21,28 @@ def seconds_left(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - monotonic())
 
 
+collectors: "dict[int, Dispatcher]" = {}  # of the threads that collect, what they do that for
+
+
+def about_to_wait(
+    dispatcher: "Dispatcher | None" = None, done: Callable[[], bool] | None = None, deadline: float | None = None
+) -> None:
+    """See to it that somebody else collects answers, if this thread does: it waits next.
+
+    That is until `done`, for a task of `dispatcher`, if it is known.
+    """
+    collects_for = collectors.get(threading.get_ident())
+    if collects_for is not None:
+        collects_for.hand_over(done if collects_for is dispatcher else None, deadline)
+
+
 class _Waiters(list[Any]):
     """Those that `concurrent.futures.wait` and `as_completed` wait by for a future."""
 
-    def __init__(self, dispatcher: "Dispatcher") -> None:
-        self._dispatcher = dispatcher
-
     def append(self, waiter: Any) -> None:
-        """Take note of one: this thread waits next."""
+        """Take note of one."""
         super().append(waiter)
-        self._dispatcher.hand_over()
+        about_to_wait()
 
 
 class TaskFuture(Future[Any]):
@@ -74,7 +86,7 @@ class TaskFuture(Future[Any]):
         if self._made_condition is None:
             # Whatever comes in between, a thread or a signal handler: what is there first, stays.
             attributes = self.__dict__
-            attributes.setdefault("_waiters", _Waiters(self._dispatcher) if self._state == "PENDING" else [])
+            attributes.setdefault("_waiters", _Waiters() if self._state == "PENDING" else [])
             attributes.setdefault("_done_callbacks", [])
             return attributes.setdefault("_made_condition", threading.Condition())  # type: ignore[no-any-return]
         return self._made_condition
@@ -115,13 +127,8 @@ class TaskFuture(Future[Any]):
             raise
 
     def _about_to_wait(self, timeout: float | None) -> None:
-        """See to it that somebody else collects answers, if this thread does and must not."""
-        if (
-            threading.get_ident() == self._dispatcher.collector_ident
-            and self._state == "PENDING"
-            and (timeout is None or timeout > 0)
-        ):
-            self._dispatcher.hand_over(self.done, None if timeout is None else monotonic() + timeout)
+        if threading.get_ident() in collectors and self._state == "PENDING" and (timeout is None or timeout > 0):
+            about_to_wait(self._dispatcher, self.done, None if timeout is None else monotonic() + timeout)
 
     @contextmanager
     def _released_at_least(self) -> Iterator[None]:
@@ -193,8 +200,15 @@ class TaskFuture(Future[Any]):
         super().cancel()
         self._dispatcher.forget(self._task)
         self._tell()
+        self._notify_cancel()
+
+    def _notify_cancel(self) -> None:
         if self._state == "CANCELLED":
             self.set_running_or_notify_cancel()
+
+    def _invoke_callbacks(self) -> None:
+        self._notify_cancel()  # a callback may wait for this one among others
+        super()._invoke_callbacks()  # type: ignore[misc]
 
     def running(self) -> bool:
         """Return whether a worker has taken the task and not finished it."""

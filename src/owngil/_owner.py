@@ -339,10 +339,10 @@ class OwnerDispatcher(Dispatcher):
             self.broken = reason
             self.tasks.close()
             waiting = list(self._pending.values())
-        # Those that other workers are running still get their results.
-        self._fail([f for f in waiting if f._message is not None and f._message.cancel()], reason)
         if self._lender is not None:
             self._lender.tell_all(BROKEN, (reason.encode("utf-8", "replace"),))
+        # Those that other workers are running still get their results.
+        self._fail([f for f in waiting if f._message is not None and f._message.cancel()], reason)
         if not self._started.done():
             self._started.set_exception(self.broken_error(reason))
 
