@@ -444,16 +444,22 @@ def _megabytes():
 
 
 def growth(rounds):
-    """Return how much memory each worker added, in MB, and each task, in bytes; None after too few rounds.
+    """Return how much memory each worker added, in MB, and each task, in bytes, and two standard errors of each.
 
-    Fitted to all rounds by least squares: they differ in how many workers they had.
+    None after too few rounds. What each round added is fitted by least squares to what it had: workers and tasks come
+    side by side, so that the sums would tell little of the one and the other.
     """
     if len(rounds) < 20:
-        return None, None
-    counts = np.array([[1, entry["workers"], entry["tasks"]] for entry in rounds], float)
-    sizes = np.array([entry["megabytes"] for entry in rounds])
-    _, by_worker, by_task = np.linalg.lstsq(counts, sizes, rcond=None)[0]
-    return round(float(by_worker), 3), round(float(by_task) * 2**20, 1)
+        return None
+    counts = np.diff([[entry["workers"], entry["tasks"]] for entry in rounds], axis=0).astype(float)
+    added = np.diff([entry["megabytes"] for entry in rounds])
+    fitted = np.linalg.lstsq(counts, added, rcond=None)[0]
+    variance = ((added - counts @ fitted) ** 2).sum() / (len(added) - 2)
+    errors = 2 * np.sqrt(np.diag(variance * np.linalg.inv(counts.T @ counts)))
+    return {
+        "megabytes_by_worker": np.round([fitted[0], errors[0]], 3).tolist(),
+        "bytes_by_task": np.round(np.array([fitted[1], errors[1]]) * 2**20, 1).tolist(),
+    }
 
 
 def _ring(number, frame):
@@ -464,6 +470,8 @@ def run(tasks, seconds, seed, size=20_000):
     """Do it all, and return the summary."""
     signal.signal(signal.SIGALRM, _ring)
     soak = Soak(seed)
+    with owngil.Pool(1) as pool:  # the first limit of time starts a thread that stays
+        pool.with_timeout(60).submit(abs, 1).result()
     begin = time.monotonic()
     before = None
     while soak.tasks < tasks or time.monotonic() - begin < seconds:
@@ -488,9 +496,12 @@ def run(tasks, seconds, seed, size=20_000):
     for what in ("threads", "descriptors"):
         if last[what] > before[what]:
             soak.report(f"{last[what]} {what} at the end, {before[what]} after the first round")
-    by_worker, by_task = growth(soak.rounds[1:])
-    if by_worker is not None and (by_worker > WORKER_LEAVES or by_task > TASK_LEAVES):
-        soak.report(f"memory grows by {by_worker} MB with each worker and {by_task} bytes with each task")
+    leaves = growth(soak.rounds[1:])
+    if leaves is not None:
+        for what, most in (("megabytes_by_worker", WORKER_LEAVES), ("bytes_by_task", TASK_LEAVES)):
+            value, error = leaves[what]
+            if value - error > most:
+                soak.report(f"memory grows: {what} {value}, give or take {error}")
     return {
         "python": platform.python_version(),
         "owngil": owngil.__version__,
@@ -506,8 +517,7 @@ def run(tasks, seconds, seed, size=20_000):
         "descriptors": [before["descriptors"], last["descriptors"]],
         "megabytes": [entry["megabytes"] for entry in soak.rounds],
         "workers_by_round": [entry["workers"] for entry in soak.rounds],
-        "megabytes_by_worker": by_worker,
-        "bytes_by_task": by_task,
+        **(leaves or {}),
         "anomalies": soak.anomalies,
     }
 

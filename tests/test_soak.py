@@ -81,5 +81,5 @@ def test_it_sees_results_and_callbacks_that_are_wrong():
 def test_it_sees_memory_that_grows():
     rounds = [(3 * k + k % 2, 1000 * k) for k in range(40)]
     rounds = [{"workers": w, "tasks": tasks, "megabytes": 50 + 2 * w} for w, tasks in rounds]
-    assert soak.growth(rounds) == (2, 0)
-    assert soak.growth(rounds[:5]) == (None, None)
+    assert soak.growth(rounds) == {"megabytes_by_worker": [2, 0], "bytes_by_task": [0, 0]}
+    assert soak.growth(rounds[:5]) is None
