@@ -325,12 +325,13 @@ def test_that_wait_for_another_interpreter_which_needs_this_pool():
 
 
 def test_that_wait_for_a_client_of_a_pool_that_breaks():
-    go = owngil.Event()
+    go, submitted = owngil.Event(), owngil.Event()
     with owngil.Interpreter() as it, owngil.Pool(1, initializer=_fail_after, initargs=(go,)) as pool:
         outcome = Future()
         failing = pool.submit(abs, -1)
-        client = it.submit(_name_of_failure, pool)
+        client = it.submit(_name_of_failure, pool, submitted)
         failing.add_done_callback(lambda _: outcome.set_result(client.result()))
+        assert submitted.wait(60)
         go.set()
         assert outcome.result(60) == "BrokenPoolError"
 
@@ -340,9 +341,11 @@ def _fail_after(go):
     raise ValueError
 
 
-def _name_of_failure(pool):
+def _name_of_failure(pool, submitted):
+    future = pool.submit(abs, -1)
+    submitted.set()
     try:
-        return pool.submit(abs, -1).result()
+        return future.result()
     except Exception as error:
         return type(error).__name__
 
