@@ -202,9 +202,13 @@ class HandedDispatcher(Dispatcher):
                 self._start_collector(f"client {self._client}")
             future = HandedFuture(self, next(self._task_ids), on_done)
             future._parts = parts
-            self._enqueue(future, parts)
-        if len(self.tasks) > 0:
-            self._tell_owner(NEED, 0)
+            try:
+                self._enqueue(future, parts)
+                if len(self.tasks) > 0:
+                    self._tell_owner(NEED, 0)
+            except KeyboardInterrupt:  # nobody will have the future
+                future.stop()
+                raise
         return future
 
     def about_to_wait(self, done: Callable[[], bool], deadline: float | None) -> None:

@@ -165,6 +165,9 @@ class MapCalls:
             dispatcher.add_source(self)  # it goes on when nobody reads
         try:
             self._feed()
+        except KeyboardInterrupt:
+            self._stop()
+            raise
         except BaseException:  # of an iterable's, or an item that cannot be pickled
             self.cancel()
             raise
@@ -203,11 +206,16 @@ class MapCalls:
             self._end()
             if self._done is not None:
                 self._done.put(future)
-        with self._lock:
-            if future in self._early:
-                self._early.remove(future)
-            else:
-                self._waiting.append(future)
+        try:
+            with self._lock:
+                if future in self._early:
+                    self._early.remove(future)
+                else:
+                    self._waiting.append(future)
+        except KeyboardInterrupt:  # nobody will read it
+            if isinstance(future, TaskFuture):
+                future.stop()
+            raise
         if self._cancelled:  # by somebody who did not see this one
             future.cancel()
         return not self._ended

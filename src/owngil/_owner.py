@@ -106,21 +106,20 @@ class OwnerDispatcher(Dispatcher):
             future = TaskFuture(self, next(self._task_ids), on_done)
             if self._keeps_contexts:
                 future.context = copy_context() if source is None else source.context
-            self._enqueue(future, parts)
-            # One more than there is work for: the next task need not wait for its worker to start.
-            wanted = min(self.workers.limit, len(self._pending) + 1)
             alive = self.workers.alive
-            if len(alive) < wanted:
-                try:
-                    while len(alive) < wanted:
-                        self.start_worker()
-                except Exception:
-                    if not alive:
-                        future.cancel()
-                        raise
-                except BaseException:
+            try:
+                self._enqueue(future, parts)
+                # One more than there is work for: the next task need not wait for its worker to start.
+                wanted = min(self.workers.limit, len(self._pending) + 1)
+                while len(alive) < wanted:
+                    self.start_worker()
+            except Exception:
+                if not alive or future._message is None:
                     future.cancel()
                     raise
+            except BaseException:  # Ctrl-C: nobody will have the future
+                future.stop()
+                raise
             return future
 
     def submit_to_each(self, parts: _wire.Parts) -> list[TaskFuture]:
