@@ -1,5 +1,6 @@
 #include "elf_load.h"
 
+#include "dynamic.h"
 #include "runtime.h"
 
 #include <dlfcn.h>
@@ -322,7 +323,7 @@ int
 owngil_elf_load(owngil_loaded *self, owngil_redirection *redirections, size_t redirection_count, char *why,
                 size_t why_size)
 {
-    void *handle = dlopen(self->name, RTLD_NOW | RTLD_LOCAL);
+    void *handle = owngil_dynamic_open(self->name, RTLD_NOW | RTLD_LOCAL);
     if (handle == NULL || dlinfo(handle, RTLD_DI_LINKMAP, &self->map) != 0) {
         const char *said = dlerror();
         snprintf(why, why_size, "the dynamic loader says: %s", said != NULL ? said : "nothing");
@@ -368,7 +369,7 @@ owngil_elf_clear(owngil_loaded *self)
 {
     if (self->handle != NULL) {
         self->map->l_name = self->loader_name;
-        dlclose(self->handle);
+        owngil_dynamic_close(self->handle);
     }
     owngil_edit_clear(&self->edit);
     if (self->file >= 0) {

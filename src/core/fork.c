@@ -2,6 +2,7 @@
 
 #include "arenas.h"
 #include "argparsers.h"
+#include "dynamic.h"
 #include "heap.h"
 #include "interp.h"
 #include "lease.h"
@@ -68,6 +69,7 @@ forget_interpreters(void)
 static void
 each_part(owngil_fork_step step)
 {
+    owngil_dynamic_fork(step); /* the one that is no leaf */
     owngil_runtime_fork(step);
     owngil_interp_fork(step);
     owngil_arenas_fork(step);

@@ -1,12 +1,13 @@
 /* fork() in the main interpreter while workers live.
  *
- * The child has the forking thread alone, and a copy of all memory. Four things would kill it, or let it wait for ever:
+ * The child has the forking thread alone, and a copy of all memory. Five things would kill it, or let it wait for ever:
  *
  * - CPython's own handler (PyOS_AfterFork_Child) deletes all interpreters but the main one, without their GILs and thread
  *   states, and crashes. So they leave CPython's list of interpreters before: their memory stays, unused.
  * - A lock of owngil's that another thread holds at that moment. All that belong to the process are taken before the fork.
  *   Those of single objects are not: who uses a lock, a semaphore, an event or a barrier of before makes its mutex anew
  *   (owngil_sync_lock). Alarms have no use for theirs in the child, nor for what it guards.
+ * - The dynamic loader, with another thread in the middle of it (dynamic.h).
  * - A lock of the user's that another thread holds: who waits for it without a limit of time is told so
  *   (owngil_semaphore_is_lost).
  * - A queue whose other end is a worker: those that were made before the fork refuse to be used (owngil_shared_is_foreign).

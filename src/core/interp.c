@@ -22,7 +22,10 @@ static void
 worker_free(owngil_shared *base)
 {
     owngil_worker *self = (owngil_worker *)base;
-    if (!atomic_load(&self->joined)) {
+    /* A forked child has no thread to detach, and none of those that waited. glibc would wait for both for ever: for a
+     * thread that was about to end, and for a condition's waiters. */
+    bool foreign = owngil_shared_is_foreign(base);
+    if (!foreign && !atomic_load(&self->joined)) {
         pthread_detach(self->thread);
     }
     if (self->setup != NULL) {
@@ -34,7 +37,9 @@ worker_free(owngil_shared *base)
     owngil_shared_release(&self->tasks->base);
     owngil_shared_release(&self->replies->base);
     owngil_parking_clear(&self->parking);
-    pthread_cond_destroy(&self->changed);
+    if (!foreign) {
+        pthread_cond_destroy(&self->changed);
+    }
     pthread_mutex_destroy(&self->lock);
     pthread_mutex_destroy(&self->copies.lock);
     free(self->name);
@@ -367,7 +372,7 @@ void
 owngil_interp_join(owngil_worker *self)
 {
     bool expected = false;
-    if (!atomic_compare_exchange_strong(&self->joined, &expected, true)) {
+    if (owngil_shared_is_foreign(&self->base) || !atomic_compare_exchange_strong(&self->joined, &expected, true)) {
         return;
     }
     Py_BEGIN_ALLOW_THREADS

@@ -1,4 +1,5 @@
 /* Shared libraries as Python code sees them: what is in a file, and private copies of it. */
+#include "dynamic.h"
 #include "interp.h"
 #include "module.h"
 
@@ -231,18 +232,19 @@ discard_copy(PyObject *Py_UNUSED(module), PyObject *number)
 }
 
 PyDoc_STRVAR(open_library_doc,
-"open_library(name)\n--\n\n"
+"open_library(name, flags=os.RTLD_LAZY)\n--\n\n"
 "Load a library that all interpreters share, by path or as the dynamic loader finds it. Return (handle, path), or a\n"
-"sentence that says why it cannot be loaded.");
+"sentence that says why it cannot be loaded. `flags` are those of dlopen().");
 
 static PyObject *
 open_library(PyObject *Py_UNUSED(module), PyObject *args)
 {
     const char *name;
-    if (!PyArg_ParseTuple(args, "y:open_library", &name)) {
+    int flags = RTLD_LAZY | RTLD_LOCAL;
+    if (!PyArg_ParseTuple(args, "y|i:open_library", &name, &flags)) {
         return NULL;
     }
-    void *handle = dlopen(name, RTLD_LAZY | RTLD_LOCAL);
+    void *handle = owngil_dynamic_open(name, flags);
     struct link_map *map;
     if (handle == NULL || dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0) {
         const char *error = dlerror();
@@ -262,7 +264,7 @@ close_library(PyObject *Py_UNUSED(module), PyObject *number)
     if (handle == NULL && PyErr_Occurred()) {
         return NULL;
     }
-    dlclose(handle);
+    owngil_dynamic_close(handle);
     Py_RETURN_NONE;
 }
 

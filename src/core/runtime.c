@@ -10,9 +10,9 @@
  * range and the spare chunks of heaps (heap.c), recordings (trace.c), alarms (alarm.c), each with a lock that is a leaf,
  * as is that of a worker's copies.
  *
- * Lock order of the whole core: a worker's lock, then a leaf: a queue's, a semaphore's, an event's, a barrier's, a
- * parking's, `lock` here, or those above.
- * Nothing is locked while a leaf is held, but trace.c's while the list of living workers is. A GIL is taken only while none of these is held.
+ * Lock order of the whole core: that of the dynamic loader (dynamic.c), a worker's lock, then a leaf: a queue's, a
+ * semaphore's, an event's, a barrier's, a parking's, `lock` here, or those above. Nothing is locked while a leaf is held,
+ * but trace.c's while the list of living workers is. A GIL is taken only while none of these is held.
  */
 #include "runtime.h"
 

@@ -128,6 +128,41 @@ def test_what_was_made_before_is_refused_in_the_child(forks_cleanly):
     """)
 
 
+def test_forks_while_workers_load_and_unload_libraries(forks_cleanly):
+    """glibc leaves the lock of its list of libraries in the child as it was: without care, one child in a hundred waits.
+
+    Without care for it in the loading of Python's own modules, one in some thousands.
+    """
+    forks_cleanly(
+        """
+        import ctypes, threading, time
+
+        stop = threading.Event()
+        times = [0, 0, 0]
+
+        def load_and_unload(k):
+            while not stop.is_set():
+                with owngil.Interpreter() as it:
+                    it.exec("import numpy, ssl")
+                times[k] += 1
+
+        libraries = ["libresolv.so.2", "libanl.so.1", "libutil.so.1", "libnss_files.so.2"]
+        threads = [threading.Thread(target=load_and_unload, args=(k,)) for k in range(len(times))]
+        for thread in threads:
+            thread.start()
+        forks = 0
+        while forks < 300 or min(times) < 3:
+            time.sleep(0.001 * (forks % 5))  # at other moments of their work
+            in_child(lambda: ctypes.CDLL(libraries[forks % len(libraries)]))
+            forks += 1
+        stop.set()
+        for thread in threads:
+            thread.join()
+        """,
+        timeout=110,
+    )
+
+
 def test_forks_while_workers_are_busy_start_and_end(forks_cleanly):
     """Whatever other threads hold at the moment of the fork: the child gets on without them."""
     forks_cleanly(

@@ -127,6 +127,8 @@ def _create(self: ExtensionFileLoader, spec: ModuleSpec) -> ModuleType:
         return module
     if spec.name in _policy.STDLIB_REFUSED:
         raise _unsupported(spec.name, path, _policy.STDLIB_REFUSED[spec.name])
+    # CPython would load it too, but a fork does not wait for CPython. If this fails, CPython says why.
+    _core.open_library(os.fsencode(path if os.sep in path else real), sys.getdlopenflags())
     return _checked(_imp.create_dynamic, spec, path)
 
 

@@ -1,0 +1,21 @@
+/* The dynamic loader, in a way that forks do not catch in the middle of its work.
+ *
+ * glibc makes two of its loader's three locks anew in the child of a fork, whoever held them, and leaves the third, of
+ * the list of libraries, as it is (posix/fork.c, elf/dl-close.c). A thread that loads or unloads a library at the moment
+ * of the fork would leave the child a lock that nobody opens, or a list that is half changed. In CPython alone that
+ * cannot be, for who forks has the GIL. Here each worker has one of its own: so whatever a worker loads or unloads, it
+ * does by way of these functions, and a fork waits for them.
+ */
+#ifndef OWNGIL_DYNAMIC_H
+#define OWNGIL_DYNAMIC_H
+
+#include "fork.h"
+
+/* As dlopen() and dlclose(). Constructors and destructors of libraries run in here, and may come back. Need no GIL, and
+ * wait for no other thread's GIL, unless a constructor does. */
+void *owngil_dynamic_open(const char *name, int flags);
+int owngil_dynamic_close(void *handle);
+
+void owngil_dynamic_fork(owngil_fork_step step);
+
+#endif
