@@ -129,7 +129,7 @@ def test_what_was_made_before_is_refused_in_the_child(forks_cleanly):
 
 
 def test_forks_while_workers_load_and_unload_libraries(forks_cleanly):
-    """glibc leaves the lock of its list of libraries in the child as it was: without care, one child in a hundred waits.
+    """glibc leaves the lock of its list of libraries in the child as it was: without care, one child in 100 waits.
 
     Without care for it in the loading of Python's own modules, one in some thousands.
     """
