@@ -388,3 +388,35 @@ def test_recursion_in_a_program(ends_cleanly):
         pool.shutdown()
     """)
     assert out == "34\n"
+
+
+def test_an_interrupt_while_the_collector_starts_keeps_no_worker(ends_cleanly):
+    """Its thread was known to nobody, so the worker could not end."""
+    out = ends_cleanly("""
+        import os
+        import owngil
+
+        def submit_interrupted(pool):
+            from owngil._notebooks import Collector
+
+            start = Collector.start
+
+            def start_and_raise(self):
+                start(self)
+                raise KeyboardInterrupt
+
+            Collector.start = start_and_raise
+            try:
+                (pool or owngil.Pool(1)).submit(abs, -1)
+            except KeyboardInterrupt:
+                return "interrupted"
+
+        with owngil.Pool(1) as other:
+            for lent in (other, None):
+                assert other.submit(abs, -1).result() == 1
+                before = set(os.listdir("/proc/self/task"))
+                with owngil.Pool(1) as pool:
+                    print(pool.submit(submit_interrupted, lent).result())
+                assert set(os.listdir("/proc/self/task")) <= before
+    """)
+    assert out == "interrupted\n" * 2

@@ -143,3 +143,27 @@ def test_a_function_of_a_copy_is_in_the_original(workers, folder):
         name, same, found = worker.call(look_up)
         assert (os.path.realpath(name), same) == (path, True)
         assert found, "dlopen() of the name that dladdr() gives, RTLD_NOLOAD"
+
+
+def test_workers_of_main_and_of_workers_close_at_the_same_time(ends_cleanly):
+    """Since 3.13, a new parser of keywords takes main's GIL: without care, every other run of this hung."""
+    ends_cleanly(
+        """
+        import threading, owngil
+
+        def open_and_close(times):
+            for _ in range(times):
+                with owngil.Interpreter() as it:
+                    it.exec("import _ctypes")
+            return times
+
+        with owngil.Pool(2) as pool:
+            futures = [pool.submit(open_and_close, 30) for _ in range(2)]
+            threads = [threading.Thread(target=open_and_close, args=(30,)) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert [future.result() for future in futures] == [30, 30]
+        """
+    )

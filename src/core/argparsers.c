@@ -71,7 +71,10 @@ mend(_PyArg_Parser *Py_UNUSED(parser))
 #endif
 
 /* A new parser of our own becomes the head of CPython's list of them, from which all older ones can be reached.
- * It stays there, so it is never freed. Returns NULL when there is no memory. */
+ * It stays there, so it is never freed. Returns NULL when there is no memory.
+ *
+ * Not to be called with the lock held: since 3.13, CPython takes the main interpreter's GIL for each new parser, and who
+ * waits for the lock may have that. */
 static _PyArg_Parser *
 list_head(void)
 {
@@ -102,8 +105,9 @@ owngil_argparsers_release(void)
     if (Py_Version >= 0x030C0400) {
         return;
     }
+    _PyArg_Parser *head = list_head();
     pthread_mutex_lock(&lock);
-    for (_PyArg_Parser *at = list_head(); at != NULL; at = at->next) {
+    for (_PyArg_Parser *at = head; at != NULL; at = at->next) {
         mend(at);
     }
     pthread_mutex_unlock(&lock);
@@ -112,8 +116,8 @@ owngil_argparsers_release(void)
 bool
 owngil_argparsers_forget(bool (*goes)(const void *context, const void *address), const void *context)
 {
-    pthread_mutex_lock(&lock);
     _PyArg_Parser *head = list_head();
+    pthread_mutex_lock(&lock);
     for (_PyArg_Parser *at = head; at != NULL; at = at->next) {
         while (at->next != NULL && goes(context, at->next)) {
             at->next = at->next->next;

@@ -221,8 +221,10 @@ class Dispatcher(ABC):
 
     def _collect(self) -> None:
         # There are two if Ctrl-C, or a signal handler that submits, came in between the start of the first and the note
-        # of it.
+        # of it. Hence it notes itself, too: perhaps nobody submits again.
         if self._collecting.acquire(blocking=False):
+            self._collector = threading.current_thread()
+            live.add(self)
             self._take_turn()
 
     def _take_turn(self) -> None:
