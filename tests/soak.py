@@ -326,6 +326,11 @@ class Round:
                     signal.setitimer(signal.ITIMER_REAL, 0)
             except Alarm:
                 self.soak.alarms += 1
+            except RuntimeError as error:
+                # So threading.Condition.wait() ends if the handler raises while it takes its lock again.
+                if str(error) != "cannot release un-acquired lock" or error.__cause__ is not None:
+                    raise
+                self.soak.alarms += 1
         return future.result()
 
     def collect(self, rng, future, k, fn, inner):
