@@ -3,8 +3,9 @@
  * glibc makes two of its loader's three locks anew in the child of a fork, whoever held them, and leaves the third, of
  * the list of libraries, as it is (posix/fork.c, elf/dl-close.c). A thread that loads or unloads a library at the moment
  * of the fork would leave the child a lock that nobody opens, or a list that is half changed. In CPython alone that
- * cannot be, for who forks has the GIL. Here each worker has one of its own: so whatever a worker loads or unloads, it
- * does by way of these functions, and a fork waits for them.
+ * cannot be, for who forks has the GIL. Here each worker has one of its own: so what a worker imports, and its end, load
+ * and unload by way of these functions, and a fork waits for them. What ctypes opens from elsewhere than site-packages,
+ * and what C code opens itself, is as it is in any program with threads.
  */
 #ifndef OWNGIL_DYNAMIC_H
 #define OWNGIL_DYNAMIC_H
