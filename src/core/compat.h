@@ -13,7 +13,10 @@
 
 #include <errno.h>
 #include <semaphore.h>
+#include <stdbool.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #if PY_VERSION_HEX < 0x030C0000
 #  error "owngil needs Python 3.12 or newer"
@@ -45,6 +48,14 @@ owngil_compat_relax(void)
 #elif defined(__aarch64__)
     __asm__ __volatile__("yield");
 #endif
+}
+
+/* Whether this is the thread that signals for the whole process arrive in: the first one, or the one that forked. The C
+ * library has gettid() since glibc 2.30. */
+static inline bool
+owngil_compat_is_main_thread(void)
+{
+    return syscall(SYS_gettid) == getpid();
 }
 
 /* The calling thread's current thread state, or NULL. */

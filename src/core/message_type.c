@@ -50,7 +50,7 @@ message_get_cancelled(PyObject *self, void *Py_UNUSED(closure))
 
 /* Attributes of TaskFuture, interned. The first is the condition that all futures have, once somebody asked for it, else
  * None; the next are concurrent.futures.Future's, unchanged since 3.2. */
-enum { CONDITION, STATE, RESULT, PENDING, FINISHED, TAKE_ANSWER };
+enum { CONDITION, STATE, RESULT, PENDING, FINISHED, TAKE_ANSWER, MESSAGE };
 
 PyObject *
 owngil_message_future_names(void)
@@ -58,6 +58,7 @@ owngil_message_future_names(void)
     static const char *const names[] = {
         [CONDITION] = "_made_condition", [STATE] = "_state",       [RESULT] = "_result",
         [PENDING] = "PENDING",           [FINISHED] = "FINISHED", [TAKE_ANSWER] = "take_answer",
+        [MESSAGE] = "_message",
     };
     const Py_ssize_t count = sizeof(names) / sizeof(names[0]);
     PyObject *tuple = PyTuple_New(count);
@@ -92,6 +93,14 @@ set_quietly(PyObject *names, PyObject *future, PyObject *result)
     Py_XDECREF(condition);
     Py_XDECREF(state);
     return quiet;
+}
+
+int
+owngil_message_note(owngil_state *state, PyObject *future, PyObject *message)
+{
+    return future == NULL || future == Py_None
+               ? 0
+               : PyObject_SetAttr(future, PyTuple_GET_ITEM(state->future_names, MESSAGE), message);
 }
 
 /* Gives the future what the answer holds: 1; or 0 if another thread is to do that; -1 with an exception: nothing was done. */

@@ -67,6 +67,9 @@ int owngil_queue_wait(owngil_queue *queue, uint64_t receiver, owngil_message **m
 /* message_type.c: the attributes of futures that the core must know. A new reference. */
 PyObject *owngil_message_future_names(void);
 
+/* Gives a TaskFuture, unless it is NULL or None, the message that its task has become. Returns 0 or -1. */
+int owngil_message_note(owngil_state *state, PyObject *future, PyObject *message);
+
 /* queue_type.c: a message of the Blocks, handles and bytes in the tuple `parts`, or NULL with the exception set ... */
 owngil_message *owngil_message_from_parts(owngil_state *state, int kind, uint64_t id, PyObject *parts);
 

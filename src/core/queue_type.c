@@ -140,16 +140,17 @@ queue_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 }
 
 PyDoc_STRVAR(queue_put_doc,
-"put(kind, id, parts, timeout=None, /)\n--\n\n"
-"Append a message made of blocks, handles and bytes (which are copied), and return it; wait while the queue is full.");
+"put(kind, id, parts, timeout=None, future=None, /)\n--\n\n"
+"Append a message made of blocks, handles and bytes (which are copied), and return it; wait while the queue is full.\n\n"
+"A `future` has it as its `_message` before a signal's handler can run.");
 
 static PyObject *
 queue_put(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     owngil_deadline deadline;
     owngil_state *state = owngil_state_of(Py_TYPE(self));
-    if (count < 3 || count > 4) {
-        PyErr_Format(PyExc_TypeError, "put() takes 3 or 4 arguments, not %zd", count);
+    if (count < 3 || count > 5) {
+        PyErr_Format(PyExc_TypeError, "put() takes 3 to 5 arguments, not %zd", count);
         return NULL;
     }
     int kind = PyLong_AsInt(args[0]);
@@ -158,7 +159,8 @@ queue_put(PyObject *self, PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     owngil_message *message = owngil_message_from_parts(state, kind, id, args[2]);
-    if (message == NULL) {
+    PyObject *wrapper = message != NULL ? owngil_wrap(state->message_type, &message->base) : NULL;
+    if (wrapper == NULL) {
         return NULL;
     }
     owngil_queue *queue = queue_of(self);
@@ -177,38 +179,39 @@ queue_put(PyObject *self, PyObject *const *args, Py_ssize_t count)
             again = owngil_wait_end(code);
         } while (again > 0);
     }
-    if (again < 0 || code != OWNGIL_OK) {
-        owngil_shared_release(&message->base);
-        return again < 0 ? NULL : owngil_errors_raise(code, state->queue_closed);
+    if (again < 0 || code != OWNGIL_OK || owngil_message_note(state, count > 4 ? args[4] : NULL, wrapper) < 0) {
+        Py_DECREF(wrapper);
+        return again < 0 || code == OWNGIL_OK ? NULL : owngil_errors_raise(code, state->queue_closed);
     }
-    return owngil_wrap(state->message_type, &message->base);
+    return wrapper;
 }
 
 PyDoc_STRVAR(queue_put_for_doc,
-"put_for(receiver, kind, id, parts, /)\n--\n\n"
-"Put a message that only the worker with the number `receiver` gets, before all others, and return it.");
+"put_for(receiver, kind, id, parts, future=None, /)\n--\n\n"
+"Put a message that only the worker with the number `receiver` gets, before all others, and return it; see `put`.");
 
 static PyObject *
 queue_put_for(PyObject *self, PyObject *args)
 {
     unsigned long long receiver, id;
     int kind;
-    PyObject *parts;
-    if (!PyArg_ParseTuple(args, "KiKO:put_for", &receiver, &kind, &id, &parts)) {
+    PyObject *parts, *future = NULL;
+    if (!PyArg_ParseTuple(args, "KiKO|O:put_for", &receiver, &kind, &id, &parts, &future)) {
         return NULL;
     }
     owngil_state *state = owngil_state_of(Py_TYPE(self));
     owngil_message *message = owngil_message_from_parts(state, kind, id, parts);
-    if (message == NULL) {
+    PyObject *wrapper = message != NULL ? owngil_wrap(state->message_type, &message->base) : NULL;
+    if (wrapper == NULL) {
         return NULL;
     }
     owngil_observe_send(queue_of(self), message);
     owngil_code code = owngil_queue_put_for(queue_of(self), receiver + 1, message);
-    if (code != OWNGIL_OK) {
-        owngil_shared_release(&message->base);
-        return owngil_errors_raise(code, state->queue_closed);
+    if (code != OWNGIL_OK || owngil_message_note(state, future, wrapper) < 0) {
+        Py_DECREF(wrapper);
+        return code == OWNGIL_OK ? NULL : owngil_errors_raise(code, state->queue_closed);
     }
-    return owngil_wrap(state->message_type, &message->base);
+    return wrapper;
 }
 
 PyDoc_STRVAR(queue_readdress_doc,

@@ -118,16 +118,56 @@ owngil_waiter_look(owngil_waiter *self)
     return OWNGIL_LOOK_VAIN;
 }
 
+static owngil_code
+sleep_until(owngil_waiter *self, const owngil_deadline *deadline)
+{
+    int failed = deadline->never ? sem_wait(&self->sem) : owngil_compat_sem_wait_until(&self->sem, &deadline->at);
+    return !failed ? OWNGIL_OK : errno == ETIMEDOUT ? OWNGIL_TIMEOUT : OWNGIL_INTERRUPTED;
+}
+
+/* In nanoseconds, how long the calling thread sleeps before it lets Python look for signals, if it is the main thread. */
+enum { FIRST_NAP = 50 * 1000 * 1000 };
+static _Thread_local int64_t nap = FIRST_NAP;
+
+/* How the main thread sleeps, in which Python runs the handlers of signals. One that arrives after Python has last looked
+ * and before the sleep begins does not end the sleep: there are only some instructions between the two, but as the thread
+ * lets go of its GIL there, others run at just that moment, and what they do may be what somebody interrupts. Nothing that
+ * waits for a semaphore can be told of signals in the same step; so the thread wakes up by itself, soon, and then always
+ * after twice the time. A signal is thus late by about as long as the wait has lasted, at most, and a wait of an hour is
+ * disturbed sixteen times. */
+static owngil_code
+sleep_in_naps(owngil_waiter *self, const owngil_deadline *deadline)
+{
+    owngil_deadline end = {.never = false};
+    clock_gettime(CLOCK_MONOTONIC, &end.at);
+    int64_t nanos = end.at.tv_nsec + nap;
+    end.at.tv_sec += (time_t)(nanos / 1000000000);
+    end.at.tv_nsec = (long)(nanos % 1000000000);
+    const struct timespec *last = &deadline->at;
+    if (!deadline->never
+        && (last->tv_sec < end.at.tv_sec || (last->tv_sec == end.at.tv_sec && last->tv_nsec <= end.at.tv_nsec))) {
+        return sleep_until(self, deadline);
+    }
+    owngil_code code = sleep_until(self, &end);
+    if (code == OWNGIL_TIMEOUT) {
+        nap *= 2;
+        code = OWNGIL_INTERRUPTED;
+    }
+    return code;
+}
+
 owngil_code
 owngil_waiter_sleep(owngil_waiter *self, const owngil_deadline *deadline)
 {
     owngil_code code = OWNGIL_INTERRUPTED;
     if (park(self)) {
-        /* Only workers look here: elsewhere a signal that came meanwhile would not end the sleep. */
-        int failed = parking != NULL && owngil_waiter_look(self) == OWNGIL_LOOK_FOUND ? 0
-                     : deadline->never ? sem_wait(&self->sem)
-                                       : owngil_compat_sem_wait_until(&self->sem, &deadline->at);
-        code = !failed ? OWNGIL_OK : errno == ETIMEDOUT ? OWNGIL_TIMEOUT : OWNGIL_INTERRUPTED;
+        if (parking != NULL) {
+            /* Only workers look here: elsewhere a signal that came meanwhile would not end the sleep. */
+            code = owngil_waiter_look(self) == OWNGIL_LOOK_FOUND ? OWNGIL_OK : sleep_until(self, deadline);
+        }
+        else {
+            code = owngil_compat_is_main_thread() ? sleep_in_naps(self, deadline) : sleep_until(self, deadline);
+        }
     }
     return unpark() ? code : OWNGIL_INTERRUPTED;
 }
@@ -227,6 +267,7 @@ owngil_wait_end(owngil_code code)
         pthread_mutex_unlock(&parking->lock);
     }
     if (code != OWNGIL_INTERRUPTED) {
+        nap = FIRST_NAP;
         if (interrupted) {
             /* The wait was over already: keep what it brought, and raise at the next bytecode. */
             PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), PyExc_KeyboardInterrupt);
@@ -237,7 +278,11 @@ owngil_wait_end(owngil_code code)
         PyErr_SetNone(PyExc_KeyboardInterrupt);
         return -1;
     }
-    return PyErr_CheckSignals() < 0 ? -1 : 1;
+    if (PyErr_CheckSignals() < 0) {
+        nap = FIRST_NAP;
+        return -1;
+    }
+    return 1;
 }
 
 void

@@ -84,7 +84,7 @@ class Dispatcher(ABC):
         self._relieved: list[threading.Thread] = []  # collectors that are still in a callback
         self._collectors = 1  # that have not ended, those included
         self._turns = threading.RLock()  # guards that number, for moments
-        self._ended = threading.Event()  # the last act of the last of them
+        self._ended = _core.Event()  # the last act of the last of them
         self.broken_error: type[BrokenPoolError] = BrokenPoolError
         self.broken: str | None = None  # why
         self._closing = False  # when all sources have ended
@@ -120,7 +120,7 @@ class Dispatcher(ABC):
     def _enqueue(self, future: TaskFuture, parts: _wire.Parts) -> None:
         self._pending[future._task] = future
         try:
-            future._message = self.tasks.put(CALL, future._task, parts)
+            self.tasks.put(CALL, future._task, parts, None, future)
         except _core.QueueClosed:  # by a signal handler, since it was looked at
             self.forget(future._task)
             raise RuntimeError(CLOSED) from None

@@ -93,22 +93,11 @@ class TaskFuture(Future[Any]):
 
     def result(self, timeout: float | None = None) -> Any:
         """As Future.result. Ctrl-C while waiting, which ends the wait, stops the task as well."""
-        message = self._message
-        if self._state != "PENDING" or message is None:
-            if self._state == "FINISHED" and self._exception is None:
-                return self._result
-            self._about_to_wait(timeout)
-            return super().result(timeout)
+        if self._state == "FINISHED" and self._exception is None:
+            return self._result
         deadline = None if timeout is None else monotonic() + timeout
-        self._awaited = True
         try:
-            # Whoever sets the state looks at `_awaited` afterwards: one of the two sees the other.
-            self._about_to_wait(timeout)
-            if self._state == "PENDING" and message.await_answer(
-                self._dispatcher.replies, self, _wire.loads, seconds_left(deadline)
-            ):
-                self._dispatcher.forget(self._task)
-                self._tell()
+            if self._await_answer(deadline):
                 return self._result
             with self._released_at_least():
                 return super().result(seconds_left(deadline))
@@ -118,17 +107,35 @@ class TaskFuture(Future[Any]):
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """As Future.exception; Ctrl-C as in `result`."""
+        deadline = None if timeout is None else monotonic() + timeout
         try:
-            self._about_to_wait(timeout)
+            if self._await_answer(deadline):
+                return None
             with self._released_at_least():
-                return super().exception(timeout)
+                return super().exception(seconds_left(deadline))
         except KeyboardInterrupt:
             self.stop()
             raise
 
-    def _about_to_wait(self, timeout: float | None) -> None:
-        if threading.get_ident() in collectors and self._state == "PENDING" and (timeout is None or timeout > 0):
-            about_to_wait(self._dispatcher, self.done, None if timeout is None else monotonic() + timeout)
+    def _await_answer(self, deadline: float | None) -> bool:
+        """Wait for the worker's answer; return whether it is a result, and came here. Else it comes otherwise."""
+        if self._state != "PENDING":
+            return False
+        self._about_to_wait(deadline)
+        message = self._message
+        self._awaited = True
+        # Whoever sets the state looks at `_awaited` afterwards: one of the two sees the other.
+        if self._state != "PENDING" or message is None:
+            return False
+        if not message.await_answer(self._dispatcher.replies, self, _wire.loads, seconds_left(deadline)):
+            return False
+        self._dispatcher.forget(self._task)
+        self._tell()
+        return True
+
+    def _about_to_wait(self, deadline: float | None) -> None:
+        if threading.get_ident() in collectors and (deadline is None or deadline > monotonic()):
+            about_to_wait(self._dispatcher, self.done, deadline)
 
     @contextmanager
     def _released_at_least(self) -> Iterator[None]:

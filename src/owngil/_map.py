@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextvars import copy_context
 from itertools import islice
-from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any
 
-from owngil import _wire
+from owngil import _core, _wire
 from owngil._dispatch import Dispatcher
 from owngil._errors import RemoteTraceback
 from owngil._failure import load_error
@@ -89,6 +88,26 @@ def _has_length(column: object) -> bool:
     return True
 
 
+class _Done:
+    """Chunks in the order in which they were done. Ctrl-C ends a wait at whatever moment it comes; see wait.c."""
+
+    def __init__(self) -> None:
+        self._futures: deque[Future[Any]] = deque()
+        self._count = _core.Semaphore(0)
+
+    def put(self, future: Future[Any]) -> None:
+        self._futures.append(future)
+        self._count.release()
+
+    def get(self, timeout: float | None) -> Future[Any]:
+        if not self._count.acquire(timeout=timeout):
+            raise TimeoutError
+        return self._futures.popleft()
+
+    def empty(self) -> bool:
+        return not self._futures
+
+
 def size_after(size: int, seconds: float, count: int) -> int:
     """Return the size of the next chunk, when the last was to be `size`, and one of `count` calls took `seconds`."""
     wanted = int(_CHUNK_SECONDS * count / max(seconds, 1e-9))
@@ -157,7 +176,7 @@ class MapCalls:
         self._all_at_once = False  # as the pool is about to close
         self._ended = False
         self._cancelled = False
-        self._done: SimpleQueue[Future[Any]] | None = None if ordered else SimpleQueue()
+        self._done = None if ordered else _Done()
         self._progress: Progress | None = None
         if progress is not None and progress is not False:
             self._progress = make_progress(progress, self._items.left, _wire.describe_callable(fn))
@@ -304,10 +323,7 @@ class MapCalls:
                 return self._waiting[0]
         done = self._done
         self._dispatcher.about_to_wait(lambda: not done.empty(), None if left is None else monotonic() + left)
-        try:
-            return done.get(timeout=left)
-        except Empty:
-            raise TimeoutError from None
+        return done.get(left)
 
     def _forget(self, future: Future[Any]) -> None:
         with self._lock:

@@ -138,7 +138,7 @@ class OwnerDispatcher(Dispatcher):
                     self._pending[task] = future
                     self._addressed[future] = number
                     futures.append(future)
-                    future._message = self.tasks.put_for(number, CALL, task, parts)
+                    self.tasks.put_for(number, CALL, task, parts, future)
             except BaseException as error:
                 for future in futures:
                     if not future.cancel() and future._message is None:  # else a worker has it, and will answer
