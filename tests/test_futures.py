@@ -9,6 +9,7 @@ from concurrent.futures import ALL_COMPLETED, CancelledError, Future, as_complet
 import pytest
 
 import owngil
+from owngil import _wire
 from owngil._dispatch import Dispatcher
 from owngil._future import TaskFuture
 from owngil._owner import OwnerDispatcher
@@ -371,6 +372,29 @@ def test_an_interrupted_cancel_leaves_nobody_waiting(monkeypatch, step):
         assert wait([waiting], 30).done
         gate.send(1)
         running.result()
+
+
+@pytest.mark.parametrize("wait", ["result", "exception"])
+def test_an_interrupt_just_after_the_answer_came_leaves_nothing_undone(pool, wait):
+    class Interrupted:
+        def __getattr__(self, name):
+            return getattr(message, name)
+
+        def await_answer(self, *arguments):
+            assert message.await_answer(*arguments)
+            raise KeyboardInterrupt
+
+    called = []
+    gate = _gate()
+    future = pool._dispatcher.submit(_wire.dumps_call(lambda gate: gate.recv(), (gate,), {}), called.append)
+    message, future._message = future._message, Interrupted()
+    sender = threading.Timer(0.1, gate.send, ("sent",))  # the answer comes here only if somebody waits
+    sender.start()
+    with pytest.raises(KeyboardInterrupt):
+        getattr(future, wait)()
+    assert called == [future]
+    assert future not in pool._dispatcher._pending.values()
+    assert (future.result(), future.exception()) == ("sent", None)
 
 
 def test_an_interrupt_on_the_way_into_the_condition_does_not_leave_it_locked(pool):

@@ -154,7 +154,7 @@ get_now(owngil_queue *self, owngil_message **result, owngil_message **cancelled,
 static owngil_code
 wait_in(owngil_queue *self, owngil_waiters *list, owngil_waiter *waiter, const owngil_deadline *deadline)
 {
-    owngil_waiters_append(list, waiter);
+    owngil_waiters_add(list, waiter);
     pthread_mutex_unlock(&self->lock);
     owngil_code code = owngil_waiter_sleep(waiter, deadline);
     if (code != OWNGIL_OK) {
@@ -314,7 +314,7 @@ owngil_queue_begin_put(owngil_queue *self, owngil_waiter *waiter)
     pthread_mutex_lock(&self->lock);
     waiter->done = put_now(self, waiter->item, &waiter->code);
     if (!waiter->done) {
-        owngil_waiters_append(&self->senders, waiter);
+        owngil_waiters_add(&self->senders, waiter);
     }
     pthread_mutex_unlock(&self->lock);
 }
@@ -332,7 +332,7 @@ owngil_queue_begin_get(owngil_queue *self, owngil_waiter *waiter)
     waiter->done = get_now(self, &message, &cancelled, &waiter->code);
     waiter->item = message;
     if (!waiter->done) {
-        owngil_waiters_append(&self->receivers, waiter);
+        owngil_waiters_add(&self->receivers, waiter);
     }
     pthread_mutex_unlock(&self->lock);
     free_all(cancelled);

@@ -35,7 +35,7 @@ wait_for_permit(owngil_semaphore *semaphore, const owngil_deadline *deadline)
         Py_END_ALLOW_THREADS
         /* Whatever came of it, an exception that is due is raised here, where the permit can be given back: after
          * acquire() has returned, there is no `try` around it yet. */
-        if (owngil_wait_end(OWNGIL_INTERRUPTED) < 0) {
+        if (owngil_wait_end_to_undo(code) < 0) {
             if (code == OWNGIL_OK) {
                 (void)owngil_semaphore_release(semaphore, 1);
             }

@@ -17,16 +17,7 @@ enum { FAIR_AFTER_NS = 1000000 };
 typedef struct {
     owngil_waiter base; /* first, so that the list's pointers are pointers to this; `done`: it was given a permit */
     bool called;        /* guarded by the lock */
-    int64_t since;      /* ns */
 } permit_waiter;
-
-static int64_t
-now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 static void
 semaphore_free(owngil_shared *base)
@@ -123,12 +114,12 @@ call_waiters(owngil_semaphore *self)
 owngil_code
 owngil_semaphore_acquire(owngil_semaphore *self, const owngil_deadline *deadline)
 {
-    permit_waiter waiter = {.called = false, .since = now_ns()};
+    permit_waiter waiter = {.called = false};
     owngil_waiter_init(&waiter.base, NULL);
     owngil_code code = OWNGIL_OK;
 
     lock_it(self);
-    owngil_waiters_append(&self->waiters, &waiter.base);
+    owngil_waiters_add(&self->waiters, &waiter.base);
     bool got = take_or_announce(self);
     while (!got && code == OWNGIL_OK) {
         waiter.called = false;
@@ -166,9 +157,9 @@ release_to_waiters(owngil_semaphore *self, int64_t count, bool *fits)
     /* Nobody else can give any back meanwhile, so what fits now fits below. */
     *fits = count <= self->limit - atomic_load(&self->state) / PERMIT;
     if (waiters && *fits) {
-        int64_t now = now_ns();
+        int64_t now = owngil_wait_now();
         while (count > 0 && self->waiters.head != NULL
-               && now - ((permit_waiter *)self->waiters.head)->since >= FAIR_AFTER_NS) {
+               && now - self->waiters.head->since >= FAIR_AFTER_NS) {
             owngil_waiter_serve(owngil_waiters_pop(&self->waiters), OWNGIL_OK);
             count--;
         }

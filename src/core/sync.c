@@ -26,7 +26,7 @@ owngil_waiters_wait(owngil_waiters *list, pthread_mutex_t *lock, const owngil_de
 {
     owngil_waiter waiter;
     owngil_waiter_init(&waiter, NULL);
-    owngil_waiters_append(list, &waiter);
+    owngil_waiters_add(list, &waiter);
     pthread_mutex_unlock(lock);
     owngil_code code = owngil_waiter_sleep(&waiter, deadline);
     pthread_mutex_lock(lock);
@@ -117,6 +117,7 @@ owngil_event_new(void)
     owngil_shared_init(&self->base, OWNGIL_KIND_EVENT, event_free);
     pthread_mutex_init(&self->lock, NULL);
     atomic_init(&self->set, false);
+    atomic_init(&self->times_set, 0);
     return self;
 }
 
@@ -125,6 +126,7 @@ owngil_event_set(owngil_event *self)
 {
     lock_event(self);
     atomic_store(&self->set, true);
+    atomic_fetch_add(&self->times_set, 1);
     owngil_waiters_serve_all(&self->waiters, OWNGIL_OK);
     pthread_mutex_unlock(&self->lock);
 }
@@ -138,11 +140,11 @@ owngil_event_clear(owngil_event *self)
 }
 
 owngil_code
-owngil_event_wait(owngil_event *self, const owngil_deadline *deadline)
+owngil_event_wait(owngil_event *self, uint64_t times_set, const owngil_deadline *deadline)
 {
     owngil_code code = OWNGIL_OK;
     lock_event(self);
-    if (!atomic_load(&self->set)) {
+    if (!atomic_load(&self->set) && atomic_load(&self->times_set) == times_set) {
         code = owngil_waiters_wait(&self->waiters, &self->lock, deadline);
     }
     pthread_mutex_unlock(&self->lock);

@@ -14,7 +14,8 @@
 typedef struct {
     owngil_shared base;
     atomic_bool set;
-    pthread_mutex_t lock;   /* guards the list, and `set` when it changes; a leaf */
+    _Atomic uint64_t times_set;
+    pthread_mutex_t lock;   /* guards the list, and the others when they change; a leaf */
     owngil_waiters waiters;
 } owngil_event;
 
@@ -24,8 +25,9 @@ owngil_event *owngil_event_new(void);
 void owngil_event_set(owngil_event *self);
 void owngil_event_clear(owngil_event *self);
 
-/* OK, TIMEOUT or INTERRUPTED. Who waits when the event is set has waited enough, even if it is cleared at once. */
-owngil_code owngil_event_wait(owngil_event *self, const owngil_deadline *deadline);
+/* OK, TIMEOUT or INTERRUPTED. Who waits when the event is set has waited enough, even if it is cleared at once: hence
+ * `times_set`, which is what it was when the first round of the wait began. */
+owngil_code owngil_event_wait(owngil_event *self, uint64_t times_set, const owngil_deadline *deadline);
 
 size_t owngil_event_waiting(owngil_event *self);
 

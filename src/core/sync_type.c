@@ -153,6 +153,7 @@ event_wait(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *kw
     if (parse_wait(args, count, kwnames, &deadline) < 0) {
         return NULL;
     }
+    uint64_t times_set = atomic_load(&event->times_set);
     if (atomic_load(&event->set)) {
         Py_RETURN_TRUE;
     }
@@ -162,9 +163,9 @@ event_wait(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *kw
     do {
         owngil_wait_begin();
         Py_BEGIN_ALLOW_THREADS
-        code = owngil_event_wait(event, &deadline);
+        code = owngil_event_wait(event, times_set, &deadline);
         Py_END_ALLOW_THREADS
-        if (owngil_wait_end(OWNGIL_INTERRUPTED) < 0) { /* whatever came of the wait, nothing is lost */
+        if (owngil_wait_end_to_undo(code) < 0) { /* there is nothing to undo */
             return NULL;
         }
     } while (code == OWNGIL_INTERRUPTED);
@@ -277,7 +278,7 @@ barrier_wait(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *
         Py_BEGIN_ALLOW_THREADS
         code = owngil_barrier_join(barrier, &meeting, &last, &deadline);
         Py_END_ALLOW_THREADS
-        failed = owngil_wait_end(OWNGIL_INTERRUPTED) < 0;
+        failed = owngil_wait_end_to_undo(code) < 0;
     }
     if (meeting == NULL) {
         return failed ? NULL : raise_code(code);
@@ -295,7 +296,7 @@ barrier_wait(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *
             Py_BEGIN_ALLOW_THREADS
             code = owngil_barrier_wait(barrier, meeting, &deadline);
             Py_END_ALLOW_THREADS
-            failed = owngil_wait_end(OWNGIL_INTERRUPTED) < 0;
+            failed = owngil_wait_end_to_undo(code) < 0;
         } while (!failed && code == OWNGIL_INTERRUPTED);
     }
     size_t number = owngil_barrier_leave(barrier, meeting, last);

@@ -44,12 +44,31 @@ owngil_deadline_from_object(PyObject *timeout, owngil_deadline *deadline)
     return 0;
 }
 
+/* The wait that the calling thread is in, or about to begin: it may take several rounds, between which signals' handlers
+ * run; these begin waits of their own. */
+typedef struct {
+    int64_t since; /* when it began, on the monotonic clock, in nanoseconds; 0: it has not */
+    int64_t nap;   /* how long the next sleep may be, in nanoseconds, if it is the main thread's */
+} wait_rounds;
+
+enum { FIRST_NAP = 50 * 1000 * 1000 };
+static _Thread_local wait_rounds rounds = {.since = 0, .nap = FIRST_NAP};
+
+int64_t
+owngil_wait_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 void
 owngil_waiter_init(owngil_waiter *self, void *item)
 {
     self->next = self->previous = NULL;
     self->wakeup = NULL;
     self->receiver = 0;
+    self->since = rounds.since != 0 ? rounds.since : owngil_wait_now();
     self->done = false;
     self->code = OWNGIL_OK;
     self->item = item;
@@ -125,22 +144,18 @@ sleep_until(owngil_waiter *self, const owngil_deadline *deadline)
     return !failed ? OWNGIL_OK : errno == ETIMEDOUT ? OWNGIL_TIMEOUT : OWNGIL_INTERRUPTED;
 }
 
-/* In nanoseconds, how long the calling thread sleeps before it lets Python look for signals, if it is the main thread. */
-enum { FIRST_NAP = 50 * 1000 * 1000 };
-static _Thread_local int64_t nap = FIRST_NAP;
-
 /* How the main thread sleeps, in which Python runs the handlers of signals. One that arrives after Python has last looked
  * and before the sleep begins does not end the sleep: there are only some instructions between the two, but as the thread
  * lets go of its GIL there, others run at just that moment, and what they do may be what somebody interrupts. Nothing that
  * waits for a semaphore can be told of signals in the same step; so the thread wakes up by itself, soon, and then always
- * after twice the time. A signal is thus late by about as long as the wait has lasted, at most, and a wait of an hour is
- * disturbed sixteen times. */
+ * after twice the time, to begin another round of the same wait. A signal is thus late by about as long as the wait has lasted,
+ * at most, and a wait of an hour is disturbed sixteen times. */
 static owngil_code
 sleep_in_naps(owngil_waiter *self, const owngil_deadline *deadline)
 {
     owngil_deadline end = {.never = false};
     clock_gettime(CLOCK_MONOTONIC, &end.at);
-    int64_t nanos = end.at.tv_nsec + nap;
+    int64_t nanos = end.at.tv_nsec + rounds.nap;
     end.at.tv_sec += (time_t)(nanos / 1000000000);
     end.at.tv_nsec = (long)(nanos % 1000000000);
     const struct timespec *last = &deadline->at;
@@ -150,7 +165,7 @@ sleep_in_naps(owngil_waiter *self, const owngil_deadline *deadline)
     }
     owngil_code code = sleep_until(self, &end);
     if (code == OWNGIL_TIMEOUT) {
-        nap *= 2;
+        rounds.nap *= 2;
         code = OWNGIL_INTERRUPTED;
     }
     return code;
@@ -248,6 +263,9 @@ owngil_parking_interrupt(owngil_parking *self)
 void
 owngil_wait_begin(void)
 {
+    if (rounds.since == 0) {
+        rounds.since = owngil_wait_now();
+    }
     if (parking != NULL) {
         pthread_mutex_lock(&parking->lock);
         parking->blocking = true;
@@ -255,8 +273,8 @@ owngil_wait_begin(void)
     }
 }
 
-int
-owngil_wait_end(owngil_code code)
+static int
+wait_end(owngil_code code, bool undoes)
 {
     bool interrupted = false;
     if (parking != NULL) {
@@ -266,10 +284,12 @@ owngil_wait_end(owngil_code code)
         parking->interrupted = false;
         pthread_mutex_unlock(&parking->lock);
     }
-    if (code != OWNGIL_INTERRUPTED) {
-        nap = FIRST_NAP;
+    const wait_rounds this_wait = rounds;
+    rounds = (wait_rounds){.since = 0, .nap = FIRST_NAP};
+    bool over = code != OWNGIL_INTERRUPTED;
+    if (over && !undoes) {
         if (interrupted) {
-            /* The wait was over already: keep what it brought, and raise at the next bytecode. */
+            /* Keep what the wait brought, and raise at the next bytecode. */
             PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), PyExc_KeyboardInterrupt);
         }
         return 0;
@@ -279,10 +299,25 @@ owngil_wait_end(owngil_code code)
         return -1;
     }
     if (PyErr_CheckSignals() < 0) {
-        nap = FIRST_NAP;
         return -1;
     }
+    if (over) {
+        return 0;
+    }
+    rounds = this_wait;
     return 1;
+}
+
+int
+owngil_wait_end(owngil_code code)
+{
+    return wait_end(code, false);
+}
+
+int
+owngil_wait_end_to_undo(owngil_code code)
+{
+    return wait_end(code, true);
 }
 
 void
@@ -297,17 +332,16 @@ owngil_waiter_wake(owngil_waiter *self)
 }
 
 void
-owngil_waiters_append(owngil_waiters *list, owngil_waiter *waiter)
+owngil_waiters_add(owngil_waiters *list, owngil_waiter *waiter)
 {
-    waiter->next = NULL;
-    waiter->previous = list->tail;
-    if (list->tail != NULL) {
-        list->tail->next = waiter;
+    owngil_waiter *before = list->tail;
+    while (before != NULL && before->since > waiter->since) {
+        before = before->previous;
     }
-    else {
-        list->head = waiter;
-    }
-    list->tail = waiter;
+    waiter->previous = before;
+    waiter->next = before != NULL ? before->next : list->head;
+    *(before != NULL ? &before->next : &list->head) = waiter;
+    *(waiter->next != NULL ? &waiter->next->previous : &list->tail) = waiter;
     list->length++;
 }
 

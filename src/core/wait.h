@@ -17,6 +17,7 @@ typedef struct owngil_waiter {
     struct owngil_waiter *next, *previous;
     sem_t sem;
     struct owngil_wakeup *wakeup; /* NULL: a thread sleeps on `sem`; else whom to tell instead, see wakeup.h */
+    int64_t since; /* when the wait began, on the monotonic clock, in nanoseconds; constant */
     uint64_t receiver; /* who waits for a message, 0: nobody in particular; constant */
     bool done;       /* guarded by the queue's mutex: somebody has served this waiter */
     owngil_code code;/* what became of it, once done */
@@ -41,6 +42,9 @@ owngil_deadline_is_now(const owngil_deadline *self)
 
 /* `timeout` is None (never) or a number of seconds. Returns 0, or -1 with ValueError or TypeError set. Needs the GIL. */
 int owngil_deadline_from_object(PyObject *timeout, owngil_deadline *deadline);
+
+/* Nanoseconds on the monotonic clock. */
+int64_t owngil_wait_now(void);
 
 /* `wakeup` is NULL afterwards. */
 void owngil_waiter_init(owngil_waiter *self, void *item);
@@ -87,19 +91,21 @@ void owngil_parking_forget(const struct owngil_wakeup *wakeup);
  * an exception that is to be raised at the next bytecode. */
 bool owngil_parking_interrupt(owngil_parking *self);
 
-/* Around every wait, in this order: begin (GIL held), the wait (GIL released), end (GIL held).
+/* Around every round of a wait, in this order: begin (GIL held), the wait (GIL released), end (GIL held).
  * `end` turns the wait's code into what happens in Python: 0 when the code stands, 1 when the wait must be repeated,
- * -1 with the exception set that a signal handler or Worker.interrupt() raised. */
+ * -1 with the exception set that a signal handler or Worker.interrupt() raised. If the wait was over by then, the exception
+ * is raised after the caller has returned; or at once, when the caller can undo what the wait brought. */
 void owngil_wait_begin(void);
 int owngil_wait_end(owngil_code code);
+int owngil_wait_end_to_undo(owngil_code code);
 
-/* First come, first served. */
+/* First come, first served: who begins another round of a wait has the place that is due to it. */
 typedef struct {
     owngil_waiter *head, *tail;
     size_t length;
 } owngil_waiters;
 
-void owngil_waiters_append(owngil_waiters *list, owngil_waiter *waiter);
+void owngil_waiters_add(owngil_waiters *list, owngil_waiter *waiter);
 owngil_waiter *owngil_waiters_pop(owngil_waiters *list); /* NULL when empty */
 void owngil_waiters_remove(owngil_waiters *list, owngil_waiter *waiter);
 

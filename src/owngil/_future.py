@@ -101,8 +101,8 @@ class TaskFuture(Future[Any]):
                 return self._result
             with self._released_at_least():
                 return super().result(seconds_left(deadline))
-        except KeyboardInterrupt:  # or the task's own
-            self.stop()
+        except BaseException as error:
+            self._leave_wait(error)
             raise
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
@@ -113,9 +113,17 @@ class TaskFuture(Future[Any]):
                 return None
             with self._released_at_least():
                 return super().exception(seconds_left(deadline))
-        except KeyboardInterrupt:
-            self.stop()
+        except BaseException as error:
+            self._leave_wait(error)
             raise
+
+    def _leave_wait(self, error: BaseException) -> None:
+        """Do what is to be done when `error`, which may be the task's own, ends a wait for the task."""
+        if self._state == "FINISHED":  # perhaps here, just before a signal's handler came in
+            self._dispatcher.forget(self._task)
+            self._tell()
+        elif isinstance(error, KeyboardInterrupt):
+            self.stop()
 
     def _await_answer(self, deadline: float | None) -> bool:
         """Wait for the worker's answer; return whether it is a result, and came here. Else it comes otherwise."""

@@ -154,8 +154,11 @@ class OwnerDispatcher(Dispatcher):
 
     def start(self) -> int:
         """Start one worker now, wait until it is ready, and return its interpreter's id."""
+        known = _core.Event()  # waiting for it is always interruptible
+        self._started.add_done_callback(lambda _: known.set())
         with self.lock:
             self.start_worker()
+        known.wait()
         return self._started.result()
 
     def start_all(self) -> None:

@@ -1,6 +1,7 @@
 /* A library to preload: Ctrl-C for the main thread at the last moment before it sleeps, where it does not end the sleep. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <math.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -8,13 +9,22 @@
 #include <unistd.h>
 
 static atomic_int to_skip, to_send;
+static _Atomic double first_sleep;
 
 /* Before the main thread's next sleeps but for the first `skipped`, `count` times. */
 void
 signal_before_sleep(int skipped, int count)
 {
+    atomic_store(&first_sleep, 0);
     atomic_store(&to_skip, skipped);
     atomic_store(&to_send, count);
+}
+
+/* How long, in seconds, the main thread's first sleep after that was to be; infinite if it has no end. */
+double
+first_sleep_length(void)
+{
+    return atomic_load(&first_sleep);
 }
 
 int
@@ -24,9 +34,19 @@ count_unsent(void)
 }
 
 static void
-before_sleep(void)
+before_sleep(clockid_t clock, const struct timespec *until)
 {
-    if (gettid() == getpid() && atomic_load(&to_send) > 0 && atomic_fetch_sub(&to_skip, 1) <= 0) {
+    if (gettid() != getpid()) {
+        return;
+    }
+    if (atomic_load(&first_sleep) == 0) {
+        struct timespec now;
+        clock_gettime(clock, &now);
+        atomic_store(&first_sleep, until == NULL ? INFINITY
+                                                 : (double)(until->tv_sec - now.tv_sec)
+                                                       + (double)(until->tv_nsec - now.tv_nsec) / 1e9);
+    }
+    if (atomic_load(&to_send) > 0 && atomic_fetch_sub(&to_skip, 1) <= 0) {
         atomic_fetch_sub(&to_send, 1);
         raise(SIGINT);
     }
@@ -36,7 +56,7 @@ int
 sem_wait(sem_t *semaphore)
 {
     int (*next)(sem_t *) = dlsym(RTLD_NEXT, "sem_wait");
-    before_sleep();
+    before_sleep(CLOCK_MONOTONIC, NULL);
     return next(semaphore);
 }
 
@@ -44,7 +64,7 @@ int
 sem_timedwait(sem_t *semaphore, const struct timespec *until)
 {
     int (*next)(sem_t *, const struct timespec *) = dlsym(RTLD_NEXT, "sem_timedwait");
-    before_sleep();
+    before_sleep(CLOCK_REALTIME, until);
     return next(semaphore, until);
 }
 
@@ -52,6 +72,6 @@ int
 sem_clockwait(sem_t *semaphore, clockid_t clock, const struct timespec *until)
 {
     int (*next)(sem_t *, clockid_t, const struct timespec *) = dlsym(RTLD_NEXT, "sem_clockwait");
-    before_sleep();
+    before_sleep(clock, until);
     return next(semaphore, clock, until);
 }

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 HEAD = """
-import ctypes, signal
+import ctypes, re, signal, threading
 import owngil
 
 process = ctypes.CDLL(None)
+process.first_sleep_length.restype = ctypes.c_double
 
 def wait_for_ever(started):
     started.send(None)
@@ -122,6 +123,133 @@ process.signal_before_sleep(0, 5)
 print(channel.recv({timeout}), calls)
 """)
     assert (done.stdout, done.stderr, done.returncode) == ("sent by the handler [0, 1, 2, 3, 4]\n", "", 0)
+
+
+def test_who_waits_when_an_event_is_set_goes_on_though_it_looks_for_signals_just_then(run):
+    done = run("""
+def handle(*_):
+    event.set()
+    event.clear()
+
+signal.signal(signal.SIGINT, handle)
+for timeout in (None, 3600):
+    process.signal_before_sleep(0, 1)
+    print(event.wait(timeout), event.is_set())
+    print(event.wait(0.01))  # that was for the one before
+""")
+    assert (done.stdout, done.stderr, done.returncode) == ("True False\nFalse\n" * 2, "", 0)
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        "event.wait(0.4)",
+        "lock.acquire(timeout=0.4)",
+        "semaphore.acquire(timeout=0.4)",
+        "pool.submit(wait_for_ever, started).exception(0.4)",
+        "owngil.Channel().recv(0.4)",
+        "barrier.wait(0.4)",
+    ],
+)
+def test_each_wait_looks_for_signals_as_soon_as_the_first(run, wait):
+    done = run(f"""
+def lengths():
+    yield process.first_sleep_length()
+    process.signal_before_sleep(0, 0)
+    event.wait(0.3)
+    yield process.first_sleep_length()
+
+def handle(*_):
+    print([0 < length <= 0.05 for length in lengths()])  # also within a wait
+
+signal.signal(signal.SIGINT, handle)
+process.signal_before_sleep(2, 1)
+try:
+    {wait}
+except (TimeoutError, threading.BrokenBarrierError):
+    pass
+process.signal_before_sleep(0, 0)
+event.wait(0.3)
+print([0 < length <= 0.05 for length in lengths()])
+pool.interrupt()
+""")
+    assert (done.stdout, done.stderr, done.returncode) == ("[True, True]\n" * 2, "", 0)
+
+
+@pytest.mark.parametrize("queue", ["lock", "channel", "full channel"])
+def test_nobody_loses_the_place_in_a_line_by_looking_for_signals(run, queue):
+    done = run(f"""
+queue = {queue!r}
+channel = owngil.Channel(maxsize=1) if queue == "full channel" else owngil.Channel()
+if queue == "full channel":
+    channel.send(None)
+order = owngil.Channel()
+
+def wait(name, lock, channel, order, queue):
+    if queue == "lock":
+        lock.acquire()
+    elif queue == "channel":
+        name += str(channel.recv())
+    else:
+        channel.send(name)
+    order.send(name)
+    return name
+
+def wait_there(started, *arguments):
+    started.send(threading.get_native_id())
+    wait(*arguments)
+
+def until_asleep(thread):
+    state = None
+    while state != "S":
+        with open(f"/proc/self/task/{{thread}}/stat") as file:
+            state = file.read().rpartition(")")[2].split()[0]
+
+calls = []
+
+def handle(*_):
+    calls.append(None)
+    if len(calls) == 3:
+        process.signal_before_sleep(0, 0)
+
+def until_main_sleeps():
+    while process.first_sleep_length() == 0:
+        pass
+
+def queue_up():
+    until_main_sleeps()
+    for count in (2, 3):
+        others[count].submit(wait_there, started, f"other {{count}} ", lock, channel, order, queue)
+        until_asleep(started.recv())
+    process.signal_before_sleep(0, 3)
+    while len(calls) < 3:
+        pass
+    until_main_sleeps()  # once more, back in the line
+    if queue == "channel":
+        for number in range(3):
+            channel.send(number)
+    elif queue == "full channel":
+        channel.recv()
+    else:
+        lock.release()
+
+others = {{count: owngil.Interpreter() for count in (2, 3)}}
+signal.signal(signal.SIGINT, handle)
+process.signal_before_sleep(0, 0)
+thread = threading.Thread(target=queue_up)
+thread.start()
+name = wait("main ", lock, channel, order, queue)
+print(name if queue == "channel" else order.recv(), len(calls))
+thread.join()
+for other in others.values():
+    if queue == "lock":
+        lock.release()
+    elif queue == "full channel":
+        channel.recv()
+    other.close()
+""")
+    expected = "main 0 3\n" if queue == "channel" else "main  3\n"
+    assert (done.stdout, done.stderr, done.returncode) == (expected, "", 0)
 
 
 def test_a_timeout_is_kept(run):

@@ -65,14 +65,14 @@ def _bars(axes: Axes, records: Records, colors: dict[str, str], key: str, title:
     axes.barh(names, values, xerr=spread, color=[colors[name] for name in names], error_kw={"linewidth": 0.8})
     if log and values:
         axes.set_xscale("log")
-        axes.set_xlim(min(values) / 2, max(values) * 8)
+        axes.set_xlim(min(values) / 2, max(values) * 20)
     elif values:
         axes.set_xlim(0, max(values) * 1.25)
     for k, (value, figure) in enumerate(zip(values, figures, strict=True)):
         axes.annotate(short(value), (figure["most"], k), xytext=(4, 0),
                       textcoords="offset points", va="center", fontsize=8)  # fmt: skip
     axes.invert_yaxis()
-    axes.set_title(title)
+    axes.set_title(title, fontsize="medium")
     axes.set_xlabel(label)
     if not names:
         axes.set_axis_off()
@@ -88,7 +88,7 @@ def _lines(
         width, size, order = (2.5, 5, 3) if name == "owngil" else (1.2, 3, 2)
         axes.plot([at for at, _ in known], [figure["median"] for _, figure in known], "o-", color=colors[name],
                   label=name, linewidth=width, markersize=size, zorder=order)  # fmt: skip
-    axes.set_title(title)
+    axes.set_title(title, fontsize="medium")
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.grid(alpha=0.3)
