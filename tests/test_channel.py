@@ -1,3 +1,5 @@
+import asyncio
+import signal
 import threading
 import time
 
@@ -268,6 +270,41 @@ def test_what_cannot_be_rebuilt_is_received_once():
     with pytest.raises(ValueError, match="not a number"):
         channel.recv()
     assert channel.recv() == 1
+
+
+_signals_to_come = []
+
+
+class SignalsOnce:
+    """While its copy is made, a signal comes in."""
+
+    def __reduce__(self):
+        return _rebuild_with_signal, ()
+
+
+def _rebuild_with_signal():
+    if _signals_to_come:
+        signal.raise_signal(_signals_to_come.pop())
+    return "rebuilt"
+
+
+@pytest.mark.parametrize("error", [LookupError, KeyboardInterrupt])
+@pytest.mark.parametrize("receive", [owngil.Channel.recv, lambda channel: asyncio.run(channel.arecv())])
+def test_what_a_handler_raises_while_an_object_is_rebuilt_leaves_it_in_the_channel(receive, error):
+    def handle(*_):
+        raise error("raised by the handler")
+
+    channel = owngil.Channel()
+    channel.send(SignalsOnce())
+    channel.send("next")
+    former = signal.signal(signal.SIGUSR1, handle)
+    try:
+        _signals_to_come.append(signal.SIGUSR1)
+        with pytest.raises(error, match="raised by the handler"):
+            receive(channel)
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+    assert [channel.recv(60), channel.recv(60)] == ["rebuilt", "next"]
 
 
 def test_an_interrupted_receiver_loses_nothing():

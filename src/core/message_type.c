@@ -186,7 +186,18 @@ message_await_answer(PyObject *self, PyObject *const *args, Py_ssize_t count)
     if (answer == NULL) {
         Py_RETURN_FALSE;
     }
-    int settled = settle(state, queue, answer, future, loads);
+    /* A signal's handler may be due. What it raises must not be taken for a failure to rebuild the result; nor what one raises
+     * that comes in while the result is rebuilt, which shows when that is tried once more. */
+    bool due = PyErr_CheckSignals() < 0;
+    int settled = due ? -1 : settle(state, queue, answer, future, loads);
+    PyObject *raised = NULL;
+    if (!due && settled < 0 && owngil_compat_is_main_thread() && PyErr_ExceptionMatches(PyExc_Exception)) {
+        raised = PyErr_GetRaisedException();
+        settled = settle(state, queue, answer, future, loads);
+        if (settled <= 0) {
+            Py_CLEAR(raised);
+        }
+    }
     if (settled > 0) {
         owngil_message_clear(answer);
         /* Another thread may have begun to wait since. Not left to the caller, whom a signal may keep from it. */
@@ -194,13 +205,17 @@ message_await_answer(PyObject *self, PyObject *const *args, Py_ssize_t count)
     }
     else {
         /* KeyboardInterrupt and SystemExit may be a signal handler's; others will occur again, to whom they concern. */
-        if (settled < 0 && PyErr_ExceptionMatches(PyExc_Exception)) {
+        if (!due && settled < 0 && PyErr_ExceptionMatches(PyExc_Exception)) {
             PyErr_Clear();
             settled = 0;
         }
         settled = hand_on(state, queue, answer, future) < 0 ? -1 : settled;
     }
     owngil_shared_release(&answer->base);
+    if (raised != NULL) {
+        PyErr_SetRaisedException(raised);
+        return NULL;
+    }
     return settled < 0 ? NULL : PyBool_FromLong(settled);
 }
 

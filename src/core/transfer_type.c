@@ -55,6 +55,11 @@ owngil_queue_receive(PyObject *self, PyObject *const *args, Py_ssize_t count)
     if (owngil_queue_wait(queue, 0, &message, &deadline, state->queue_closed) < 0) {
         return NULL;
     }
+    /* A signal's handler may be due, and raise anything: here it is known that the message is as good as new. */
+    if (PyErr_CheckSignals() < 0) {
+        owngil_queue_put_back(queue, message);
+        return NULL;
+    }
     return wrap_transfer(state, owngil_transfer_received(queue, message));
 }
 

@@ -99,7 +99,7 @@ void owngil_wait_begin(void);
 int owngil_wait_end(owngil_code code);
 int owngil_wait_end_to_undo(owngil_code code);
 
-/* First come, first served: who begins another round of a wait has the place that is due to it. */
+/* First come, first served: who begins another round of a wait has the place that is due to it, but none in between. */
 typedef struct {
     owngil_waiter *head, *tail;
     size_t length;

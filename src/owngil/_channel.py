@@ -1,5 +1,6 @@
 """A queue between interpreters."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -12,6 +13,17 @@ _ITEM = 0
 _CANNOT_BE_SENT = "the object cannot be sent through a channel"
 _NOTHING_CAN_BE_SENT = "the channel is closed: nothing can be sent"
 _NOTHING_LEFT = "the channel is closed and empty: nothing can be received"
+
+
+def _is_intact(received: _core.Transfer) -> bool:
+    """Whether what could not be rebuilt can be now: then the exception was that of a signal's handler."""
+    if not _core.in_main_interpreter() or threading.current_thread() is not threading.main_thread():
+        return False
+    try:
+        _wire.loads(received.parts)
+    except Exception:
+        return False
+    return True
 
 
 class Channel:
@@ -109,14 +121,15 @@ class Channel:
             raise ChannelClosed(_NOTHING_LEFT) from None
         except TimeoutError:
             raise TimeoutError(f"nothing was received for {timeout} s") from None
-        # Until it is confirmed, the message goes back into the queue whatever comes in between.
+        # Until it is confirmed, the message goes back into the queue whatever comes in. Not in another function,
+        # where the traceback of a signal's handler that comes in on the way would keep it.
         try:
             obj = _wire.loads(received.parts)
-        except Exception:
-            received.confirmed = True  # nobody else could rebuild it
-            raise
-        except BaseException:
-            received.undo()
+        except BaseException as error:
+            if isinstance(error, Exception) and not _is_intact(received):
+                received.confirmed = True  # nobody else could rebuild it
+            else:
+                received.undo()
             raise
         received.confirmed = True
         return obj
@@ -217,11 +230,11 @@ class Channel:
             raise TimeoutError(f"nothing was received for {timeout} s") from None
         try:  # as in recv()
             obj = _wire.loads(received.parts)
-        except Exception:
-            received.confirmed = True
-            raise
-        except BaseException:
-            received.undo()
+        except BaseException as error:
+            if isinstance(error, Exception) and not _is_intact(received):
+                received.confirmed = True
+            else:
+                received.undo()
             raise
         received.confirmed = True
         return obj

@@ -43,6 +43,17 @@ def _is_left_by_ctrl_c() -> bool:
     return isinstance(getattr(sys, "last_exc", None), KeyboardInterrupt) and not hasattr(sys, "ps1")
 
 
+def _note_ctrl_c_again() -> None:
+    """Let CPython end the process as SIGINT does, if that is how the program ended.
+
+    It notes for the whole process how the last source text that was run has ended: a worker that has evaluated some
+    since, as many modules do when they are imported, has made it forget.
+    """
+    if _is_left_by_ctrl_c():
+        with contextlib.suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")
+
+
 def _await_all() -> bool:
     """Finish what was submitted, as the standard library's executors do at exit; return whether all have ended.
 
@@ -110,6 +121,7 @@ def _end_last() -> None:
         if not ended:
             _core.die_of_sigint()
         _core.end_kept_workers()
+        _note_ctrl_c_again()
 
 
 def _forget_all() -> None:

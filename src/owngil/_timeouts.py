@@ -4,10 +4,10 @@ The limit is set and called off in the worker, around each call, by the core (`l
 waits for all limits. Tasks without one have nothing to do with this.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent import futures
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -104,7 +104,9 @@ class LimitedPool(Executor):
 
     def _wait(self, pending: list[Future[Any]]) -> None:
         try:
-            futures.wait(pending)
+            for future in pending:
+                with contextlib.suppress(CancelledError):
+                    future.exception()  # unlike futures.wait(), always interruptible
         except KeyboardInterrupt:
             self._stop(pending)
             raise

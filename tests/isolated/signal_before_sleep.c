@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static atomic_int to_skip, to_send;
+static atomic_int to_skip, to_send, to_send_after;
 static _Atomic double first_sleep;
 
 /* Before the main thread's next sleeps but for the first `skipped`, `count` times. */
@@ -18,6 +18,13 @@ signal_before_sleep(int skipped, int count)
     atomic_store(&first_sleep, 0);
     atomic_store(&to_skip, skipped);
     atomic_store(&to_send, count);
+}
+
+/* After the main thread's next `count` sleeps that somebody ends. */
+void
+signal_after_sleep(int count)
+{
+    atomic_store(&to_send_after, count);
 }
 
 /* How long, in seconds, the main thread's first sleep after that was to be; infinite if it has no end. */
@@ -52,12 +59,22 @@ before_sleep(clockid_t clock, const struct timespec *until)
     }
 }
 
+static int
+after_sleep(int failed)
+{
+    if (!failed && gettid() == getpid() && atomic_load(&to_send_after) > 0) {
+        atomic_fetch_sub(&to_send_after, 1);
+        raise(SIGINT);
+    }
+    return failed;
+}
+
 int
 sem_wait(sem_t *semaphore)
 {
     int (*next)(sem_t *) = dlsym(RTLD_NEXT, "sem_wait");
     before_sleep(CLOCK_MONOTONIC, NULL);
-    return next(semaphore);
+    return after_sleep(next(semaphore));
 }
 
 int
@@ -65,7 +82,7 @@ sem_timedwait(sem_t *semaphore, const struct timespec *until)
 {
     int (*next)(sem_t *, const struct timespec *) = dlsym(RTLD_NEXT, "sem_timedwait");
     before_sleep(CLOCK_REALTIME, until);
-    return next(semaphore, until);
+    return after_sleep(next(semaphore, until));
 }
 
 int
@@ -73,5 +90,5 @@ sem_clockwait(sem_t *semaphore, clockid_t clock, const struct timespec *until)
 {
     int (*next)(sem_t *, clockid_t, const struct timespec *) = dlsym(RTLD_NEXT, "sem_clockwait");
     before_sleep(clock, until);
-    return next(semaphore, clock, until);
+    return after_sleep(next(semaphore, clock, until));
 }

@@ -212,6 +212,26 @@ def test_a_program_that_does_not_catch_it_ends_at_once(start, call):
     assert "owngil: worker" not in terminal.output
 
 
+def test_the_exit_code_is_that_of_ctrl_c_whatever_workers_evaluate_meanwhile(start):
+    terminal = start("""
+        def spin_and_evaluate(started):
+            started.send(None)
+            try:
+                while True:
+                    pass
+            except KeyboardInterrupt:
+                print(eval("1 + 1"))
+
+        ready()
+        pool = owngil.Pool(1)
+        pool.submit(spin_and_evaluate, started)
+        time.sleep(1000)
+    """)
+    _press(terminal)
+    assert terminal.wait() == -signal.SIGINT, terminal.output
+    assert terminal.output.endswith("KeyboardInterrupt\n2\n"), terminal.output
+
+
 def test_at_exit(start):
     terminal = start("""
         atexit.register(print, "at exit")

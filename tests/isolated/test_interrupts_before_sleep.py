@@ -1,4 +1,7 @@
-"""Ctrl-C that arrives just before the main thread falls asleep, when it does not end the sleep, is not lost."""
+"""Signals that arrive just before the main thread falls asleep, when they do not end the sleep, or just after it.
+
+Neither the signal is lost nor what was waited for.
+"""
 
 import os
 import shutil
@@ -8,7 +11,7 @@ from pathlib import Path
 import pytest
 
 HEAD = """
-import ctypes, re, signal, threading
+import ctypes, signal, threading, time
 import owngil
 
 process = ctypes.CDLL(None)
@@ -46,6 +49,7 @@ WAITS = [
     "pool.submit(wait_for_ever, started).result(3600)",
     "pool.submit(wait_for_ever, started).exception()",
     "pool.with_timeout(3600).submit(wait_for_ever, started).result()",
+    "view = pool.with_timeout(3600); view.submit(wait_for_ever, started); view.shutdown()",
     "list(pool.map(wait_for_ever, [started]))",
     "list(pool.map(wait_for_ever, [started], ordered=False))",
     "pool.broadcast(wait_for_ever, started)",
@@ -125,6 +129,50 @@ print(channel.recv({timeout}), calls)
     assert (done.stdout, done.stderr, done.returncode) == ("sent by the handler [0, 1, 2, 3, 4]\n", "", 0)
 
 
+@pytest.mark.parametrize("wait", ["result", "exception"])
+def test_what_a_handler_raises_when_the_answer_has_come_is_raised(run, wait):
+    done = run(f"""
+class Late(Exception):
+    pass
+
+def handle(*_):
+    raise Late
+
+signal.signal(signal.SIGINT, handle)
+gate = owngil.Channel()
+future = pool.submit(lambda gate: gate.recv(), gate)
+threading.Timer(0.1, gate.send, ("sent",)).start()
+process.signal_after_sleep(1)
+try:
+    future.{wait}()
+except Late:
+    print("late", future.result(60), future.exception())
+print(len(pool._dispatcher._pending), pool.submit(abs, -1).result())
+""")
+    assert (done.stdout, done.stderr, done.returncode) == ("late sent None\n0 1\n", "", 0)
+
+
+@pytest.mark.parametrize("timeout", [None, 3600])
+def test_what_a_handler_raises_when_an_object_has_come_leaves_it_in_the_channel(run, timeout):
+    done = run(f"""
+class Late(Exception):
+    pass
+
+def handle(*_):
+    raise Late
+
+signal.signal(signal.SIGINT, handle)
+channel = owngil.Channel()
+threading.Timer(0.1, lambda: (channel.send("first"), channel.send("second"))).start()
+process.signal_after_sleep(1)
+try:
+    channel.recv({timeout})
+except Late:
+    print("late", channel.recv(60), channel.recv(60))
+""")
+    assert (done.stdout, done.stderr, done.returncode) == ("late first second\n", "", 0)
+
+
 def test_who_waits_when_an_event_is_set_goes_on_though_it_looks_for_signals_just_then(run):
     done = run("""
 def handle(*_):
@@ -146,7 +194,7 @@ for timeout in (None, 3600):
         "event.wait(0.4)",
         "lock.acquire(timeout=0.4)",
         "semaphore.acquire(timeout=0.4)",
-        "pool.submit(wait_for_ever, started).exception(0.4)",
+        "future.exception(0.4)",
         "owngil.Channel().recv(0.4)",
         "barrier.wait(0.4)",
     ],
@@ -163,6 +211,8 @@ def handle(*_):
     print([0 < length <= 0.05 for length in lengths()])  # also within a wait
 
 signal.signal(signal.SIGINT, handle)
+future = pool.submit(wait_for_ever, started)
+started.recv()
 process.signal_before_sleep(2, 1)
 try:
     {wait}
@@ -209,22 +259,22 @@ calls = []
 
 def handle(*_):
     calls.append(None)
-    if len(calls) == 3:
+    if len(calls) == 5:
         process.signal_before_sleep(0, 0)
 
 def until_main_sleeps():
     while process.first_sleep_length() == 0:
-        pass
+        time.sleep(0.001)  # so that the main thread need not wait for its GIL
 
 def queue_up():
     until_main_sleeps()
     for count in (2, 3):
         others[count].submit(wait_there, started, f"other {{count}} ", lock, channel, order, queue)
         until_asleep(started.recv())
-    process.signal_before_sleep(0, 3)
-    while len(calls) < 3:
-        pass
-    until_main_sleeps()  # once more, back in the line
+    process.signal_before_sleep(0, 5)
+    while len(calls) < 5:
+        time.sleep(0.001)
+    until_main_sleeps()  # back in the line, for a second at least
     if queue == "channel":
         for number in range(3):
             channel.send(number)
@@ -248,7 +298,7 @@ for other in others.values():
         channel.recv()
     other.close()
 """)
-    expected = "main 0 3\n" if queue == "channel" else "main  3\n"
+    expected = "main 0 5\n" if queue == "channel" else "main  5\n"
     assert (done.stdout, done.stderr, done.returncode) == (expected, "", 0)
 
 
