@@ -13,6 +13,7 @@ took the task, or when the collector ends, which it does last of all.
 
 import sys
 import threading
+import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -54,6 +55,13 @@ class Source(Protocol):
         """Submit nothing more."""
 
 
+class Reader(Protocol):
+    """Who hands tasks' futures to a thread that waits for them."""
+
+    def abandon(self) -> None:
+        """Let that thread wait no longer: it will see that this process is a fork."""
+
+
 class Dispatcher(ABC):
     """Tasks submitted here to workers that share a queue.
 
@@ -76,6 +84,7 @@ class Dispatcher(ABC):
         self.lock = threading.RLock()
         self._pending: dict[int, TaskFuture] = {}
         self._sources: set[Source] = set()
+        self.readers: weakref.WeakSet[Reader] = weakref.WeakSet()
         self._failed: deque[tuple[TaskFuture, str]] = deque()  # and why, until that is told
         self._task_ids = count(1)
         self._collector: threading.Thread | None = None
@@ -182,6 +191,8 @@ class Dispatcher(ABC):
         self._sources = set()
         self.lock = threading.RLock()  # another thread may have held it
         self.broken = "its workers belong to the process that forked this one; make new ones here"
+        for reader in list(self.readers):
+            reader.abandon()
 
     def _cancel_pending(self) -> None:
         for source in list(self._sources):

@@ -99,10 +99,15 @@ class _Done:
         self._futures.append(future)
         self._count.release()
 
-    def get(self, timeout: float | None) -> Future[Any]:
+    def get(self, timeout: float | None) -> Future[Any] | None:
+        """Return the next; None: there will be none, as this process is a fork."""
         if not self._count.acquire(timeout=timeout):
             raise TimeoutError
-        return self._futures.popleft()
+        return self._futures.popleft() if self._futures else None
+
+    def abandon(self) -> None:
+        self._futures.clear()
+        self._count.release()
 
     def empty(self) -> bool:
         return not self._futures
@@ -177,6 +182,8 @@ class MapCalls:
         self._ended = False
         self._cancelled = False
         self._done = None if ordered else _Done()
+        if self._done is not None:
+            dispatcher.readers.add(self._done)
         self._progress: Progress | None = None
         if progress is not None and progress is not False:
             self._progress = make_progress(progress, self._items.left, _wire.describe_callable(fn))
@@ -323,7 +330,10 @@ class MapCalls:
                 return self._waiting[0]
         done = self._done
         self._dispatcher.about_to_wait(lambda: not done.empty(), None if left is None else monotonic() + left)
-        return done.get(left)
+        future = done.get(left)
+        if future is None:
+            raise self._dispatcher.forked_error()
+        return future
 
     def _forget(self, future: Future[Any]) -> None:
         with self._lock:

@@ -508,3 +508,38 @@ def test_worker_local_in_the_child(forks_cleanly):
 
         in_child(child)
     """)
+
+
+@pytest.mark.parametrize(
+    "wait",
+    ["list(pool.map(wait, [gate]))", "list(pool.map(wait, [gate], ordered=False))", "pool.submit(wait, gate).result()"],
+)
+def test_the_child_of_a_signal_handler_does_not_go_on_waiting(forks_cleanly, wait):
+    out = forks_cleanly(f"""
+        import signal, threading
+
+        def fork(*_):
+            global child
+            child = os.fork()
+            if child:
+                gate.send("opened")
+
+        def wait(gate):
+            return gate.recv()
+
+        gate = owngil.Channel()
+        signal.signal(signal.SIGUSR1, fork)
+        with owngil.Pool(1) as pool:
+            pool.submit(abs, -1).result()
+            thread = threading.Timer(0.2, signal.pthread_kill, (threading.main_thread().ident, signal.SIGUSR1))
+            thread.start()  # the main thread waits by then, or is about to
+            try:
+                result = {wait}
+            except owngil.BrokenPoolError as error:
+                assert "belong to the process that forked this one" in str(error)
+                print("refused", flush=True)
+                os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        print(result)
+    """)
+    assert out in ("refused\nopened\n", "refused\n['opened']\n")
