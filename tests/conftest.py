@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from extensions import libraries
 
 import owngil
 
@@ -47,6 +48,18 @@ def ends_cleanly(run_program: Run) -> Callable[..., str]:
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def preload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Compile a C source into a library that all programs preload which the test starts."""
+
+    def compile_and_set(source: Path) -> None:
+        library = libraries.compile_c(tmp_path / f"{source.stem}.so", source)
+        others = os.environ.get("LD_PRELOAD", "")  # a sanitizer's must come first
+        monkeypatch.setenv("LD_PRELOAD", f"{others} {library}".strip())
+
+    return compile_and_set
 
 
 @pytest.fixture(scope="module")

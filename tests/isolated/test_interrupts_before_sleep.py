@@ -3,9 +3,6 @@
 Neither the signal is lost nor what was waited for.
 """
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -56,21 +53,9 @@ WAITS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    compiler = os.environ.get("CC", "cc")
-    if shutil.which(compiler) is None:
-        pytest.skip("a C compiler is missing")
-    path = tmp_path_factory.mktemp("preloaded") / "signal_before_sleep.so"
-    source = Path(__file__).with_name("signal_before_sleep.c")
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", path, source, "-ldl"], check=True)
-    return path
-
-
 @pytest.fixture
-def run(run_program, library, monkeypatch):
-    others = os.environ.get("LD_PRELOAD", "")  # a sanitizer's must come first
-    monkeypatch.setenv("LD_PRELOAD", f"{others} {library}".strip())
+def run(run_program, preload):
+    preload(Path(__file__).with_name("signal_before_sleep.c"))
     return lambda source, *arguments: run_program(HEAD + source, *arguments, timeout=30)
 
 

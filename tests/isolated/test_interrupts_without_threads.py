@@ -1,8 +1,5 @@
 """An interrupt is carried by a thread: what happens where none can be had, and that one is enough."""
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -38,21 +35,9 @@ except TimeoutError:
 """
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    compiler = os.environ.get("CC", "cc")
-    if shutil.which(compiler) is None:
-        pytest.skip("a C compiler is missing")
-    path = tmp_path_factory.mktemp("preloaded") / "no_threads.so"
-    source = Path(__file__).with_name("no_threads.c")
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", path, source, "-ldl"], check=True)
-    return path
-
-
 @pytest.fixture
-def run(run_program, library, monkeypatch):
-    others = os.environ.get("LD_PRELOAD", "")  # a sanitizer's must come first
-    monkeypatch.setenv("LD_PRELOAD", f"{others} {library}".strip())
+def run(run_program, preload):
+    preload(Path(__file__).with_name("no_threads.c"))
 
     def run(source):
         return run_program(HEAD + source + "\npool.__exit__(None, None, None)\n")
