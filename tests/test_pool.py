@@ -380,3 +380,26 @@ def test_the_end_of_a_block_interrupts_a_task_again_that_has_shrugged_it_off():
         time.sleep(0.5)  # what comes sooner counts as the same Ctrl-C
         raise KeyboardInterrupt
     assert future.result(60) == "interrupted twice"
+
+
+def test_an_interrupt_just_after_the_start_of_a_worker_leaves_it_known(monkeypatch):
+    from owngil import _core, _workers
+
+    class Interrupted:
+        count = 0
+
+        def __getattr__(self, name):
+            return getattr(_core, name)
+
+        def start_worker(self, *arguments):
+            _core.start_worker(*arguments)
+            self.count += 1
+            if self.count == 2:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(_workers, "_core", Interrupted())
+    with owngil.Pool(2) as pool:
+        with pytest.raises(KeyboardInterrupt):
+            pool.submit(abs, -1)
+        assert len(set(pool.broadcast(threading.get_ident))) == 2
+        assert len(pool.stats().workers) == 2

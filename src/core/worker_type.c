@@ -130,10 +130,10 @@ PyType_Spec owngil_worker_spec = {
 };
 
 PyDoc_STRVAR(start_worker_doc,
-"start_worker(name, number, bootstrap, setup, tasks, replies)\n--\n\n"
+"start_worker(name, number, bootstrap, setup, tasks, replies, workers)\n--\n\n"
 "Start a thread that makes an interpreter, runs the source `bootstrap` in it, and ends it.\n\n"
 "`setup` is a tuple of blocks and queues for the worker. What becomes of it is put into `replies` with the id\n"
-"`number`, last of all EXITED or KEPT.");
+"`number`, last of all EXITED or KEPT. The dict `workers` has the Worker by its number before a signal's handler can run.");
 
 static PyObject *
 start_worker(PyObject *module, PyObject *args)
@@ -141,9 +141,9 @@ start_worker(PyObject *module, PyObject *args)
     owngil_state *state = PyModule_GetState(module);
     const char *name, *bootstrap;
     unsigned long long number;
-    PyObject *parts, *tasks, *replies;
-    if (!PyArg_ParseTuple(args, "sKsOO!O!:start_worker", &name, &number, &bootstrap, &parts, state->queue_type, &tasks,
-                          state->queue_type, &replies)) {
+    PyObject *parts, *tasks, *replies, *workers;
+    if (!PyArg_ParseTuple(args, "sKsOO!O!O!:start_worker", &name, &number, &bootstrap, &parts, state->queue_type, &tasks,
+                          state->queue_type, &replies, &PyDict_Type, &workers)) {
         return NULL;
     }
     if (owngil_compat_tracemalloc_hangs()) {
@@ -166,7 +166,11 @@ start_worker(PyObject *module, PyObject *args)
         PyErr_Format(PyExc_RuntimeError, "no thread can be started for worker '%s': %s", name, strerror(error));
         return NULL;
     }
-    return owngil_wrap(state->worker_type, &worker->base);
+    /* Here, as a signal's handler may run as soon as this has returned: then nobody would know the worker. */
+    PyObject *wrapper = owngil_wrap(state->worker_type, &worker->base);
+    int failed = wrapper == NULL || PyDict_SetItem(workers, PyTuple_GET_ITEM(args, 1), wrapper) < 0;
+    Py_XDECREF(wrapper);
+    return failed ? NULL : Py_NewRef(Py_None);
 }
 
 owngil_worker *

@@ -71,7 +71,7 @@ class Workers:
         path = ascii([entry for entry in sys.path if isinstance(entry, str)])  # as importlib, which skips others
         bootstrap = f"import sys; sys.path[:] = {path}; from owngil._worker import main; main()"
         name = self.name(number)
-        self.alive[number] = _core.start_worker(name, number, bootstrap, setup, self._tasks, self._replies)
+        _core.start_worker(name, number, bootstrap, setup, self._tasks, self._replies, self.alive)
         return number
 
     def join(self, number: int) -> None:
