@@ -194,7 +194,7 @@ message_await_answer(PyObject *self, PyObject *const *args, Py_ssize_t count)
     if (!due && settled < 0 && owngil_compat_is_main_thread() && PyErr_ExceptionMatches(PyExc_Exception)) {
         raised = PyErr_GetRaisedException();
         settled = settle(state, queue, answer, future, loads);
-        if (settled <= 0) {
+        if (settled < 0) {
             Py_CLEAR(raised);
         }
     }
