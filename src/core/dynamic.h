@@ -4,7 +4,8 @@
  * the list of libraries, as it is (posix/fork.c, elf/dl-close.c). A thread that loads or unloads a library at the moment
  * of the fork would leave the child a lock that nobody opens, or a list that is half changed. In CPython alone that
  * cannot be, for who forks has the GIL. Here each worker has one of its own: so what a worker imports, and its end, load
- * and unload by way of these functions, and a fork waits for them. What ctypes opens from elsewhere than site-packages,
+ * and unload by way of these functions, and a fork waits for them. So do constructors and destructors, for the lock of
+ * what runs at exit, which C++ statics enter and leave, is not made anew either (stdlib/cxa_finalize.c). What ctypes opens from elsewhere than site-packages,
  * and what C code opens itself, is as it is in any program with threads.
  */
 #ifndef OWNGIL_DYNAMIC_H
@@ -16,6 +17,10 @@
  * wait for no other thread's GIL, unless a constructor does. */
 void *owngil_dynamic_open(const char *name, int flags);
 int owngil_dynamic_close(void *handle);
+
+/* Around the constructors and destructors of a library that run at other times; may be nested. */
+void owngil_dynamic_enter(void);
+void owngil_dynamic_leave(void);
 
 void owngil_dynamic_fork(owngil_fork_step step);
 

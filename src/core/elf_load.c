@@ -311,12 +311,14 @@ begin(const owngil_loaded *self)
 {
     typedef void (*function)(int, char **, char **);
     const owngil_elf *elf = &self->edit.elf;
+    owngil_dynamic_enter();
     if (elf->init != 0) {
         ((function)(self->start + elf->init))(main_argc, main_argv, main_environment);
     }
     for (size_t k = 0; k < elf->init_count; k++) {
         ((function *)(self->start + elf->init_array))[k](main_argc, main_argv, main_environment);
     }
+    owngil_dynamic_leave();
 }
 
 int
@@ -356,12 +358,14 @@ owngil_elf_load(owngil_loaded *self, owngil_redirection *redirections, size_t re
 void
 owngil_elf_finish(const owngil_loaded *self)
 {
+    owngil_dynamic_enter();
     for (size_t k = self->fini_count; k-- > 0;) {
         self->fini_array[k]();
     }
     if (self->fini != NULL) {
         self->fini();
     }
+    owngil_dynamic_leave();
 }
 
 void
