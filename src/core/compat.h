@@ -69,6 +69,24 @@ owngil_compat_current_tstate(void)
 #endif
 }
 
+/* Whether all interpreters share the type: one of Python's own static ones (_Py_TPFLAGS_STATIC_BUILTIN). */
+static inline bool
+owngil_compat_is_shared_type(PyTypeObject *type)
+{
+    return (PyType_GetFlags(type) & (1UL << 1)) != 0;
+}
+
+/* Whether the type has a version tag. */
+static inline bool
+owngil_compat_has_version(PyTypeObject *type)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return type->tp_version_tag != 0;
+#else
+    return PyType_HasFeature(type, Py_TPFLAGS_VALID_VERSION_TAG);
+#endif
+}
+
 /* Whether a new interpreter on a thread without a thread state would deadlock: what tracemalloc does at the first
  * allocation takes the lock under which CPython makes interpreters. */
 static inline int

@@ -7,6 +7,7 @@
  */
 #include "array_memory.h"
 #include "module.h"
+#include "type_versions.h"
 
 #include <dlfcn.h>
 
@@ -167,10 +168,42 @@ use_array_memory(PyObject *Py_UNUSED(unused), PyObject *api)
     return owngil_array_memory_install(api) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
+PyDoc_STRVAR(end_shared_type_versions_doc,
+"end_shared_type_versions()\n--\n\n"
+"Keep CPython from giving two types of an interpreter one version; see type_versions.h. In the main interpreter, once.");
+
+static PyObject *
+end_shared_type_versions(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    if (owngil_type_versions_end_shared() < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(give_type_versions_doc,
+"give_type_versions(module=None)\n--\n\n"
+"Give versions to the immutable types of the module, or of the calling interpreter: to those that have none.");
+
+static PyObject *
+give_type_versions(PyObject *Py_UNUSED(self), PyObject *args)
+{
+    PyObject *module = NULL;
+    if (!PyArg_ParseTuple(args, "|O:give_type_versions", &module)) {
+        return NULL;
+    }
+    if (owngil_type_versions_give(module) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 PyMethodDef owngil_extension_functions[] = {
     {"use_array_memory", use_array_memory, METH_O, use_array_memory_doc},
     {"create_checked", create_checked, METH_VARARGS, create_checked_doc},
     {"create_module", create_module, METH_VARARGS, create_module_doc},
     {"exec_module", exec_module, METH_O, exec_module_doc},
+    {"end_shared_type_versions", end_shared_type_versions, METH_NOARGS, end_shared_type_versions_doc},
+    {"give_type_versions", give_type_versions, METH_VARARGS, give_type_versions_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -138,6 +138,7 @@ def _exec(self: ExtensionFileLoader, module: ModuleType) -> None:
         _exec_shared(self, module)
     elif unfinished:
         _core.exec_module(module)
+    _core.give_type_versions(module)
     if module.__name__ == "_ctypes":
         _ctypes_hook.install(module)
     elif unfinished and module.__name__ in _NUMPY:
@@ -154,6 +155,7 @@ def _create_builtin_checked(spec: ModuleSpec) -> ModuleType | None:
 
 def _exec_builtin_checked(module: ModuleType) -> None:
     _exec_builtin(module)
+    _core.give_type_versions(module)
     if module.__name__ in _policy.HARMLESS_BUILTINS:
         _policy.HARMLESS_BUILTINS[module.__name__](module)
     if module.__name__ == "_ctypes":
@@ -201,6 +203,7 @@ def install() -> None:
     BuiltinImporter.exec_module = staticmethod(_exec_builtin_checked)  # type: ignore[method-assign,assignment]
     _override_check(-1)
     sys.meta_path.insert(0, _Refusals)  # type: ignore[arg-type]
+    _core.give_type_versions()  # to the types that the interpreter began with
     # NumPy cannot know that its statics are private here.
     warnings.filterwarnings("ignore", "NumPy was imported from a Python sub-interpreter", UserWarning)
 

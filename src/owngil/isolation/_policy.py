@@ -5,13 +5,10 @@ everything else gets a private copy, whatever it declares. (Some modules declare
 while they cache another module's C API pointer in a C static: 29 in SciPy 1.18.)
 """
 
-import importlib
 import os
 import sys
 from collections.abc import Callable
 from types import ModuleType
-
-from owngil import _core
 
 __all__ = [
     "HARMLESS_BUILTINS",
@@ -24,7 +21,6 @@ __all__ = [
     "is_private",
     "is_stdlib",
     "library_rule",
-    "prepare_main",
     "refusal",
 ]
 
@@ -43,15 +39,16 @@ STDLIB_REFUSED: dict[str, str] = {
 
 # Modules of the standard library that need a private copy, by version.
 _PRIVATE_STDLIB: frozenset[str] = frozenset({"_ctypes"})
-# Modules that the main interpreter must have imported before the first worker starts: else closing a worker crashes,
-# because what their first import leaves in C statics then belongs to the worker.
+# Modules that the main interpreter must have imported before the first worker starts, for what their first import
+# leaves in C statics. In 3.12 and 3.13 that would belong to the worker, and closing it crash. Since 3.13 datetime's
+# types are shared, and take their versions from the process's counter even when that is at its end (type_versions.h).
 IMPORT_FIRST: tuple[str, ...] = ()
 if _VERSION == (3, 12):
     # Single-phase (gh-117398, gh-103092), so refused in sub-interpreters, or else shared. _zoneinfo keeps a pointer to
     # _datetime's C API in a C static, which is not the same for all any more.
     _PRIVATE_STDLIB |= {"_datetime", "_decimal", "_elementtree", "_lsprof", "_pickle", "_zoneinfo", "pyexpat"}
     IMPORT_FIRST = ("datetime", "hashlib", "secrets")
-elif _VERSION == (3, 13):
+else:
     IMPORT_FIRST = ("datetime",)
 
 
@@ -191,17 +188,3 @@ def library_rule(name: str, *, beside: bool, uses_python: bool, state: int, stay
     if state == 0:
         return False, "it has no variables"
     return True, "it has variables, and nothing says that it is safe to call from two interpreters"
-
-
-_prepared = False
-
-
-def prepare_main() -> None:
-    """Import what must be imported before the first worker starts; cheap when it is done."""
-    global _prepared
-    if not _prepared:
-        for name in IMPORT_FIRST:
-            importlib.import_module(name)
-        if _core.in_main_interpreter():
-            _core.protect_immortals()
-        _prepared = True

@@ -1,0 +1,137 @@
+"""The versions by which CPython's caches know types: no two types of an interpreter have the same."""
+
+import textwrap
+
+import pytest
+
+PRELUDE = """
+import ctypes, sys
+import owngil
+
+def version(kind):
+    '''tp_version_tag, 384 bytes into a type on every Python with 64 bits; 0: none.'''
+    flags = ctypes.c_ulong.from_address(id(kind) + 168).value
+    if sys.version_info < (3, 13) and not flags & 1 << 19:
+        return 0
+    return ctypes.c_uint.from_address(id(kind) + 384).value
+
+def is_immutable(kind):
+    return ctypes.c_ulong.from_address(id(kind) + 168).value & 1 << 8 != 0
+
+def is_shared(kind):
+    return ctypes.c_ulong.from_address(id(kind) + 168).value & 1 << 1 != 0
+
+def types():
+    seen, left = {}, [object]
+    while left:
+        kind = left.pop()
+        if id(kind) not in seen:
+            seen[id(kind)] = kind
+            left += type.__subclasses__(kind)
+    return list(seen.values())
+
+def check():
+    '''No version twice; the process's own, below 131072, for what is shared and nothing made later.'''
+    from collections import Counter
+
+    versions = Counter(version(kind) for kind in types() if version(kind))
+    assert max(versions.values()) == 1, [kind for kind in types() if versions[version(kind)] > 1]
+    assert 0 < version(int) < 131072, version(int)
+    wrong = [kind for kind in types() if is_shared(kind) and version(kind) >= 131072]
+    assert not wrong, wrong
+
+assert version(int) and is_immutable(int) and is_shared(int) and not is_shared(owngil.Pool)
+"""
+
+
+@pytest.fixture
+def checks(ends_cleanly):
+    def run(source):
+        return ends_cleanly(textwrap.dedent(PRELUDE) + textwrap.dedent(source))
+
+    return run
+
+
+def test_the_types_of_workers_have_versions_of_their_own_counter(checks):
+    """Of the process's counter, two got the same if the system suspended a worker just while it counted."""
+    checks("""
+        def look(is_first):
+            import array, collections, io, re
+            import numpy
+
+            check()
+            assert numpy.ndarray.sum and numpy.ndarray.base
+            kinds = [io.BufferedReader, io.FileIO, collections.deque, array.array, numpy.ndarray, numpy.ufunc]
+            # One that is in no module, and those that NumPy changes when they are there, have to wait.
+            kinds += [] if is_first else [re.Pattern, numpy.float64, numpy.int8, type(numpy.dtype("f8"))]
+            for kind in kinds:
+                assert version(kind) >= 131072, (kind, version(kind))
+
+        def count():
+            '''How many types of a new worker have a version that another worker could have been given.'''
+            return sum(0 < version(kind) < 131072 and not is_shared(kind) for kind in types())
+
+        with owngil.Pool(4) as pool:
+            pool.broadcast(look, True)
+            pool.broadcast(look, False)
+            assert pool.broadcast(count) == [0] * 4
+        with owngil.Pool(2) as pool:
+            assert pool.broadcast(count) == [0] * 2
+            assert pool.submit(owngil.run, count).result() == 0
+    """)
+
+
+def test_main_gets_versions_for_what_it_imports_later(checks):
+    checks("""
+        assert owngil.run(abs, -1) == 1
+        import numpy
+
+        class Sub(numpy.ndarray):
+            pass
+
+        for _ in range(1000):
+            numpy.ndarray.shape, Sub.shape
+        assert version(numpy.ndarray) == version(Sub) == 0
+        assert owngil.run(abs, -1) == 1
+        for _ in range(1000):
+            numpy.ndarray.shape, Sub.shape
+        assert version(numpy.ndarray) and version(Sub)
+        check()
+    """)
+
+
+def test_what_workers_share_takes_no_versions_later(checks):
+    """Types that are static in one of Python's own modules take one without asking whether there is any left."""
+    checks("""
+        import importlib, os
+
+        assert owngil.run(abs, -1) == 1
+        folders = [path for path in sys.path if path.endswith("lib-dynload")]
+        names = {name.split(".")[0] for folder in folders for name in os.listdir(folder)}
+        for name in sorted(names | set(sys.builtin_module_names)):
+            if "test" not in name and name != "_tkinter":
+                try:
+                    importlib.import_module(name)
+                except ImportError as error:
+                    print(name, error)
+        assert owngil.run(abs, -1) == 1
+        check()
+        owngil.run(check)
+    """)
+
+
+def test_thousands_of_workers_leave_the_last_one_its_caches(checks):
+    """Each took 27 versions of the process's 131,072, and after 4,800 there was none for its io, re and so on."""
+    checks("""
+        from concurrent.futures import ThreadPoolExecutor
+
+        def look():
+            import io
+            return version(io.FileIO)
+
+        with owngil.Pool(1) as pool:
+            first = pool.submit(look).result()
+        with owngil.Pool(2, max_tasks_per_child=1) as pool:
+            assert set(pool.map(abs, [1] * 30, chunksize=1)) == {1}
+            assert pool.submit(look).result() >= 131072 <= first
+    """)
