@@ -7,7 +7,8 @@
  * goes before those who come later. */
 static const pthread_rwlock_t unlocked = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
 static pthread_rwlock_t lock = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
-static _Thread_local int depth; /* how often this thread has entered */
+static _Thread_local int depth;        /* how often this thread has entered */
+static _Thread_local int preparations; /* of a fork by this thread, which may begin in Python already */
 
 void
 owngil_dynamic_enter(void)
@@ -50,17 +51,18 @@ owngil_dynamic_fork(owngil_fork_step step)
     bool shares = depth > 0;
     switch (step) {
     case OWNGIL_FORK_PREPARE:
-        if (!shares) {
+        if (!shares && preparations++ == 0) {
             pthread_rwlock_wrlock(&lock);
         }
         break;
     case OWNGIL_FORK_PARENT:
-        if (!shares) {
+        if (!shares && preparations > 0 && --preparations == 0) {
             pthread_rwlock_unlock(&lock);
         }
         break;
     case OWNGIL_FORK_CHILD: /* threads that waited for it, or shared it, are not there any more */
         lock = unlocked;
+        preparations = 0;
         if (shares) {
             pthread_rwlock_rdlock(&lock);
         }

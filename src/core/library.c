@@ -268,6 +268,50 @@ close_library(PyObject *Py_UNUSED(module), PyObject *number)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(before_fork_doc,
+"before_fork()\n--\n\n"
+"Wait until nothing is loaded or unloaded in workers, and keep it so until after_fork_in_parent().");
+
+static PyObject *
+before_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    Py_BEGIN_ALLOW_THREADS
+    owngil_dynamic_fork(OWNGIL_FORK_PREPARE);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(after_fork_in_parent_doc,
+"after_fork_in_parent()\n--\n\n"
+"Undo before_fork(), which the child's C core does for itself.");
+
+static PyObject *
+after_fork_in_parent(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    owngil_dynamic_fork(OWNGIL_FORK_PARENT);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(call_between_forks_doc,
+"call_between_forks(function, *args)\n--\n\n"
+"Return function(*args), in the middle of which main does not fork. The function keeps the GIL. Not for main, which has\n"
+"none while it forks.");
+
+static PyObject *
+call_between_forks(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    if (count == 0) {
+        PyErr_SetString(PyExc_TypeError, "call_between_forks() needs a function");
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    owngil_dynamic_enter();
+    Py_END_ALLOW_THREADS
+    PyObject *result = PyObject_Vectorcall(args[0], args + 1, (size_t)count - 1, NULL);
+    owngil_dynamic_leave();
+    return result;
+}
+
 PyMethodDef owngil_library_functions[] = {
     {"read_library", read_library, METH_VARARGS, read_library_doc},
     {"reserve_copy", reserve_copy, METH_VARARGS, reserve_copy_doc},
@@ -277,5 +321,8 @@ PyMethodDef owngil_library_functions[] = {
     {"discard_copy", discard_copy, METH_O, discard_copy_doc},
     {"open_library", open_library, METH_VARARGS, open_library_doc},
     {"close_library", close_library, METH_O, close_library_doc},
+    {"before_fork", before_fork, METH_NOARGS, before_fork_doc},
+    {"after_fork_in_parent", after_fork_in_parent, METH_NOARGS, after_fork_in_parent_doc},
+    {"call_between_forks", (PyCFunction)(void (*)(void))call_between_forks, METH_FASTCALL, call_between_forks_doc},
     {NULL, NULL, 0, NULL},
 };

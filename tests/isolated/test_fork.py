@@ -1,6 +1,9 @@
 """Forks of the main interpreter while workers live: the parent goes on, the child starts anew."""
 
+from pathlib import Path
+
 import pytest
+from extensions import libraries
 
 # The warning is right: it says that other threads are not there in the child.
 PRELUDE = """
@@ -37,10 +40,10 @@ def square(k):
 
 @pytest.fixture
 def forks_cleanly(ends_cleanly):
-    def run(source, **options):
+    def run(source, *arguments, **options):
         import textwrap
 
-        return ends_cleanly(textwrap.dedent(PRELUDE) + textwrap.dedent(source), **options)
+        return ends_cleanly(textwrap.dedent(PRELUDE) + textwrap.dedent(source), *arguments, **options)
 
     return run
 
@@ -543,3 +546,77 @@ def test_the_child_of_a_signal_handler_does_not_go_on_waiting(forks_cleanly, wai
         print(result)
     """)
     assert out in ("refused\nopened\n", "refused\n['opened']\n")
+
+
+def test_forks_wait_for_constructors_and_destructors(forks_cleanly, tmp_path, monkeypatch):
+    """They use glibc's lock of what runs at exit: the child's own exit waited for ever, once in some thousands."""
+    library = libraries.compile_c(tmp_path / "libforked.so", Path(__file__).with_name("forked.c"))
+    monkeypatch.setenv("NOTES", str(tmp_path))
+    forks_cleanly(
+        """
+        import pathlib, threading, time
+
+        def load(path):
+            import ctypes
+            ctypes.CDLL(path)
+
+        def is_noted(what):
+            return pathlib.Path(os.environ["NOTES"], what).exists()
+
+        def fork_within(what):
+            while not is_noted(what + "-begun"):
+                time.sleep(0.001)
+            assert not is_noted(what + "-done")  # or this shows nothing
+            child = os.fork()
+            if child == 0:
+                os._exit(0 if is_noted(what + "-done") else 1)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, what
+
+        it = owngil.Interpreter()
+        loaded = it.submit(load, sys.argv[1])
+        fork_within("constructor")
+        loaded.result()
+        closer = threading.Thread(target=it.close)
+        closer.start()
+        fork_within("destructor")
+        closer.join()
+        """,
+        str(library),
+    )
+
+
+def test_forks_wait_for_the_number_of_blas_threads(forks_cleanly, tmp_path):
+    """Setting it starts OpenBLAS's threads, which its handler has just ended: the child waited for them at its exit."""
+    library = libraries.compile_c(tmp_path / "libopenblas-forked.so", Path(__file__).with_name("forked.c"))
+    forks_cleanly(
+        """
+        import threading
+
+        def set_again_and_again(path, begun, stop):
+            import ctypes
+            from owngil.isolation import _threads
+
+            class Library:
+                def __init__(self):
+                    self.filepath = path
+                    self.dynlib = ctypes.CDLL(path)
+
+                def set_num_threads(self, number):
+                    self.dynlib.openblas_set_num_threads(number)
+
+            while not stop.is_set():
+                _threads._set_number(Library(), 1)
+                begun.set()
+
+        for start in (owngil.Pool(1).submit, lambda *args: threading.Thread(target=args[0], args=args[1:]).start()):
+            begun, stop = owngil.Event(), owngil.Event()
+            start(set_again_and_again, sys.argv[1], begun, stop)
+            begun.wait()
+            try:
+                for _ in range(3):
+                    in_child(lambda: None)
+            finally:
+                stop.set()
+        """,
+        str(library),
+    )

@@ -71,13 +71,34 @@ def _set(library: Any, path: str, share: int) -> None:
     if current <= share:
         return
     if library.internal_api == "openmp":
-        library.set_num_threads(share)
+        _set_number(library, share)
         return
     key = os.fsencode(path)
     note = _core.get_note(key)  # what it was, and in the lower 16 bits what we set
     if current == (note & 0xFFFF if note else cores_of_affinity()):
         _core.set_note(key, (note >> 16 if note else current) << 16 | share)
-        library.set_num_threads(share)
+        _set_number(library, share)
+
+
+def _set_number(library: Any, number: int) -> None:
+    """Set a library's number of threads, with no fork in the middle.
+
+    OpenBLAS ends its threads before a fork, and starts them again here. If the one came before the other and the fork
+    after, the child would take threads for its own that it has not, and at its exit wait for them (since glibc 2.42).
+    """
+    import ctypes
+
+    # Main forks with its GIL held, so there it is enough to keep that. A worker needs a lock, and keeps its GIL, too:
+    # whoever has it may wait for that lock.
+    library.dynlib = ctypes.PyDLL(library.filepath, handle=library.dynlib._handle)
+    if _core.in_main_interpreter():
+        library.set_num_threads(number)
+    else:
+        _core.call_between_forks(library.set_num_threads, number)
+    # Since 3.8 threadpoolctl lets only one thread at a time set OpenBLAS's number. The next may be the user's.
+    release = getattr(library, "clear_controlling_thread", None)
+    if release is not None:
+        release()
 
 
 def restore() -> None:
@@ -91,4 +112,4 @@ def restore() -> None:
         for library in threadpoolctl.ThreadpoolController().lib_controllers:
             note = notes.get(os.fsencode(os.path.realpath(library.filepath)))
             if note is not None and library.num_threads == note & 0xFFFF:
-                library.set_num_threads(note >> 16)
+                _set_number(library, note >> 16)

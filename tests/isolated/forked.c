@@ -1,0 +1,73 @@
+/* A library with moments that a fork must not fall into.
+ *
+ * Its constructor and its destructor make the files "constructor-begun", "constructor-done" and so on, in the folder
+ * NOTES of the environment, and take a while between the two. Besides, it does as OpenBLAS: a handler ends its threads,
+ * or says so, before a fork, which then takes a while; whoever sets their number starts them again; and at the exit of
+ * a forked child that has them, it exits with 13, where OpenBLAS would wait for them.
+ */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { WHILE = 200, MILLISECOND = 1000 };
+
+static atomic_int has_threads;
+static pid_t owner;
+
+static void
+note(const char *what, const char *stage)
+{
+    char path[1000];
+    snprintf(path, sizeof(path), "%s/%s-%s", getenv("NOTES"), what, stage);
+    FILE *file = fopen(path, "w");
+    if (file != NULL) {
+        fclose(file);
+    }
+}
+
+static void
+take_a_while(const char *what)
+{
+    if (getenv("NOTES") != NULL) {
+        note(what, "begun");
+        usleep(WHILE * MILLISECOND);
+        note(what, "done");
+    }
+}
+
+void
+openblas_set_num_threads(int number)
+{
+    atomic_store(&has_threads, number > 0);
+}
+
+static void
+end_threads(void)
+{
+    atomic_store(&has_threads, 0);
+    for (int k = 0; k < WHILE && !atomic_load(&has_threads); k++) {
+        usleep(MILLISECOND);
+    }
+}
+
+__attribute__((constructor)) static void
+begin(void)
+{
+    owner = getpid();
+    if (getenv("NOTES") == NULL) {
+        pthread_atfork(end_threads, NULL, NULL);
+    }
+    take_a_while("constructor");
+}
+
+__attribute__((destructor)) static void
+end(void)
+{
+    if (getpid() != owner && atomic_load(&has_threads)) {
+        _exit(13);
+    }
+    take_a_while("destructor");
+}
