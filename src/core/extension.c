@@ -182,17 +182,25 @@ end_shared_type_versions(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused
 }
 
 PyDoc_STRVAR(give_type_versions_doc,
-"give_type_versions(module=None)\n--\n\n"
-"Give versions to the immutable types of the module, or of the calling interpreter: to those that have none.");
+"give_type_versions(module)\n--\n\n"
+"Give versions to the immutable types in the module that have none, and to those of what is in it.");
 
 static PyObject *
-give_type_versions(PyObject *Py_UNUSED(self), PyObject *args)
+give_type_versions(PyObject *Py_UNUSED(self), PyObject *module)
 {
-    PyObject *module = NULL;
-    if (!PyArg_ParseTuple(args, "|O:give_type_versions", &module)) {
-        return NULL;
-    }
-    if (owngil_type_versions_give(module) < 0) {
+    owngil_type_versions_give(module);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(complete_type_versions_doc,
+"complete_type_versions()\n--\n\n"
+"Give versions to all immutable types of the calling interpreter that have none. Cheap when nothing was imported since.");
+
+static PyObject *
+complete_type_versions(PyObject *module, PyObject *Py_UNUSED(unused))
+{
+    owngil_state *state = PyModule_GetState(module);
+    if (owngil_type_versions_complete(&state->versioned) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -204,6 +212,7 @@ PyMethodDef owngil_extension_functions[] = {
     {"create_module", create_module, METH_VARARGS, create_module_doc},
     {"exec_module", exec_module, METH_O, exec_module_doc},
     {"end_shared_type_versions", end_shared_type_versions, METH_NOARGS, end_shared_type_versions_doc},
-    {"give_type_versions", give_type_versions, METH_VARARGS, give_type_versions_doc},
+    {"give_type_versions", give_type_versions, METH_O, give_type_versions_doc},
+    {"complete_type_versions", complete_type_versions, METH_NOARGS, complete_type_versions_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -19,6 +19,7 @@ typedef struct {
     PyTypeObject *wakeup_type;
     PyObject *queue_closed; /* exception class */
     PyObject *future_names; /* a tuple; see message_type.c */
+    Py_ssize_t versioned;   /* as many modules were there when all types had versions; see type_versions.h */
 } owngil_state;
 
 /* Every wrapper starts like this. */

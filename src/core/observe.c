@@ -2,6 +2,7 @@
 
 #include "module.h"
 #include "trace.h"
+#include "type_versions.h"
 
 /* Of a thread that is no worker's: its row, and the nanoseconds that it took to write the call that it will put next. */
 static _Thread_local owngil_trace_slot thread_row;
@@ -212,7 +213,7 @@ note_name(owngil_worker *worker, PyObject *fn, PyObject *args, PyObject *describ
 }
 
 static PyObject *
-call(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+call(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     owngil_worker *worker = owngil_worker_require_current();
     if (worker == NULL) {
@@ -223,6 +224,11 @@ call(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     if (owngil_trace_current() != 0 && note_name(worker, args[0], args[1], args[3]) < 0) {
+        return NULL;
+    }
+    /* The call has been read, which imports what it comes from. */
+    owngil_state *state = PyModule_GetState(module);
+    if (owngil_type_versions_complete(&state->versioned) < 0) {
         return NULL;
     }
     set_time(worker, 2, owngil_tally_turn(&worker->tally, OWNGIL_PHASE_RUN));

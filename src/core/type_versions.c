@@ -1,6 +1,8 @@
 #include "type_versions.h"
 
-#include <stdbool.h>
+#include <stdatomic.h>
+
+static atomic_bool ended; /* CPython gives immutable types no versions any more */
 
 /* Lets CPython give the type a version, if it has none, as if it were a class that can be changed: from the interpreter's
  * own counter. Its bases come first, as CPython does it. Needs the GIL of the only interpreter that has the type. */
@@ -28,32 +30,48 @@ give_usual(PyTypeObject *type)
     }
 }
 
-/* Visits all types of the interpreter, each once. Returns -1 with an exception. */
+/* Notes the type in the set, if there can be two ways to it. Returns whether it was there before, or -1 with an exception. */
+static int
+is_seen(PyTypeObject *type, PyObject *seen)
+{
+    if (type->tp_bases == NULL || PyTuple_GET_SIZE(type->tp_bases) < 2) {
+        return 0;
+    }
+    PyObject *key = PyLong_FromVoidPtr(type); /* not the type, whose metaclass may define __hash__ */
+    int result = key != NULL ? PySet_Contains(seen, key) : -1;
+    if (result == 0 && PySet_Add(seen, key) < 0) {
+        result = -1;
+    }
+    Py_XDECREF(key);
+    return result;
+}
+
+/* Visits the type and all its subclasses. `subclasses` is type.__subclasses__. Returns -1 with an exception. */
+static int
+visit_tree(PyTypeObject *type, void (*visit)(PyTypeObject *), PyObject *subclasses, PyObject *seen)
+{
+    int known = is_seen(type, seen);
+    if (known != 0) {
+        return known < 0 ? -1 : 0;
+    }
+    visit(type);
+    PyObject *list = PyObject_CallOneArg(subclasses, (PyObject *)type);
+    int result = list != NULL && PyList_Check(list) ? 0 : -1;
+    for (Py_ssize_t k = 0; result == 0 && k < PyList_GET_SIZE(list); k++) {
+        result = visit_tree((PyTypeObject *)PyList_GET_ITEM(list, k), visit, subclasses, seen);
+    }
+    Py_XDECREF(list);
+    return result;
+}
+
+/* Visits all types of the interpreter. Returns -1 with an exception. */
 static int
 visit_all(void (*visit)(PyTypeObject *))
 {
     PyObject *seen = PySet_New(NULL);
-    PyObject *left = seen != NULL ? PyList_New(0) : NULL;
-    int result = left != NULL ? PyList_Append(left, (PyObject *)&PyBaseObject_Type) : -1;
-    while (result == 0 && PyList_GET_SIZE(left) > 0) {
-        Py_ssize_t last = PyList_GET_SIZE(left) - 1;
-        PyObject *type = Py_NewRef(PyList_GET_ITEM(left, last));
-        PyObject *key = PyLong_FromVoidPtr(type); /* not the type, whose metaclass may define __hash__ */
-        int is_known = key != NULL ? PySet_Contains(seen, key) : -1;
-        result = is_known < 0 || PyList_SetSlice(left, last, last + 1, NULL) < 0 ? -1 : 0;
-        if (result == 0 && !is_known) {
-            visit((PyTypeObject *)type);
-            PyObject *subclasses = PyObject_CallMethod((PyObject *)&PyType_Type, "__subclasses__", "O", type);
-            Py_ssize_t size = PyList_GET_SIZE(left);
-            if (subclasses == NULL || PySet_Add(seen, key) < 0 || PyList_SetSlice(left, size, size, subclasses) < 0) {
-                result = -1;
-            }
-            Py_XDECREF(subclasses);
-        }
-        Py_XDECREF(key);
-        Py_DECREF(type);
-    }
-    Py_XDECREF(left);
+    PyObject *subclasses = seen != NULL ? PyObject_GetAttrString((PyObject *)&PyType_Type, "__subclasses__") : NULL;
+    int result = subclasses != NULL ? visit_tree(&PyBaseObject_Type, visit, subclasses, seen) : -1;
+    Py_XDECREF(subclasses);
     Py_XDECREF(seen);
     return result;
 }
@@ -88,15 +106,13 @@ owngil_type_versions_end_shared(void)
     do {
         count = count < 0 ? -1 : use_up_some();
     } while (count > 0);
+    atomic_store(&ended, count == 0);
     return count;
 }
 
-int
+void
 owngil_type_versions_give(PyObject *module)
 {
-    if (module == NULL) {
-        return visit_all(give_own);
-    }
     PyObject *names = PyModule_Check(module) ? PyModule_GetDict(module) : NULL;
     Py_ssize_t at = 0;
     PyObject *value;
@@ -106,5 +122,19 @@ owngil_type_versions_give(PyObject *module)
             give_own((PyTypeObject *)value);
         }
     }
+}
+
+int
+owngil_type_versions_complete(Py_ssize_t *known)
+{
+    PyObject *modules = PyImport_GetModuleDict();
+    Py_ssize_t count = modules != NULL && PyDict_Check(modules) ? PyDict_GET_SIZE(modules) : 0;
+    if (count == *known || !atomic_load(&ended)) {
+        return 0;
+    }
+    if (visit_all(give_own) < 0) {
+        return -1;
+    }
+    *known = count;
     return 0;
 }

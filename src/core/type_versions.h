@@ -21,8 +21,13 @@
  * interpreter, before there is another. Returns -1 with an exception. */
 int owngil_type_versions_end_shared(void);
 
-/* Gives versions to the immutable types of the calling interpreter that have none, after owngil_type_versions_end_shared():
- * to those in the module, and of the objects in it, or to all when `module` is NULL. Returns -1 with an exception. */
-int owngil_type_versions_give(PyObject *module);
+/* From then on, these give versions to immutable types of the calling interpreter that have none, and need its GIL. */
+
+/* To those in the module, and of the objects in it: at once, when it is imported. */
+void owngil_type_versions_give(PyObject *module);
+
+/* To all, also those that are in no module, or that a module changed when they had one: if the number of modules is not
+ * `known`, which becomes it. Returns -1 with an exception. */
+int owngil_type_versions_complete(Py_ssize_t *known);
 
 #endif

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING
 
-from owngil import _core, _wire, isolation
+from owngil import _core, _wire
 from owngil._arrivals import REPORTS, deliver
 from owngil._dispatch import CLOSED, Dispatcher, Source
 from owngil._future import TaskFuture
@@ -98,7 +98,7 @@ class OwnerDispatcher(Dispatcher):
         source: Source | None = None,
     ) -> TaskFuture:
         """As Dispatcher.submit; starts a worker if one is wanted."""
-        isolation.prepare_main()
+        _core.complete_type_versions()  # what this interpreter has imported since may need some
         with self.lock:
             if self.broken is not None:
                 raise self.broken_error(self.broken)

@@ -44,8 +44,7 @@ def _describe(fn: Callable[..., object], args: tuple[Any, ...]) -> str:
 
 
 def _run(parts: _wire.Parts) -> _wire.Parts:
-    fn, args, kwargs = _wire.loads_call(parts)  # which imports what they come from
-    isolation.complete_type_versions()
+    fn, args, kwargs = _wire.loads_call(parts)
     return _wire.dumps_result(_core.call(fn, args, kwargs, _describe), args[0] if fn is call_chunk else fn)
 
 

@@ -8,15 +8,13 @@ from owngil.isolation import _libraries, _loader, _policy
 from owngil.isolation._cores import usable_cores
 from owngil.isolation._libraries import Library
 from owngil.isolation._loader import LoadedModule, install, uninstall
-from owngil.isolation._main import prepare_main
+from owngil.isolation._policy import prepare_main
 from owngil.isolation._threads import restore as restore_threads
 from owngil.isolation._threads import set_pool_size
-from owngil.isolation._type_versions import complete_type_versions
 
 __all__ = [
     "Library",
     "LoadedModule",
-    "complete_type_versions",
     "gets_private_copy",
     "install",
     "loaded_libraries",

@@ -203,7 +203,7 @@ def install() -> None:
     BuiltinImporter.exec_module = staticmethod(_exec_builtin_checked)  # type: ignore[method-assign,assignment]
     _override_check(-1)
     sys.meta_path.insert(0, _Refusals)  # type: ignore[arg-type]
-    _core.give_type_versions()  # to the types that the interpreter began with
+    _core.complete_type_versions()  # of the types that the interpreter began with
     # NumPy cannot know that its statics are private here.
     warnings.filterwarnings("ignore", "NumPy was imported from a Python sub-interpreter", UserWarning)
 

@@ -5,10 +5,13 @@ everything else gets a private copy, whatever it declares. (Some modules declare
 while they cache another module's C API pointer in a C static: 29 in SciPy 1.18.)
 """
 
+import importlib
 import os
 import sys
 from collections.abc import Callable
 from types import ModuleType
+
+from owngil import _core
 
 __all__ = [
     "HARMLESS_BUILTINS",
@@ -21,6 +24,7 @@ __all__ = [
     "is_private",
     "is_stdlib",
     "library_rule",
+    "prepare_main",
     "refusal",
 ]
 
@@ -188,3 +192,18 @@ def library_rule(name: str, *, beside: bool, uses_python: bool, state: int, stay
     if state == 0:
         return False, "it has no variables"
     return True, "it has variables, and nothing says that it is safe to call from two interpreters"
+
+
+_prepared = False
+
+
+def prepare_main() -> None:
+    """Do what must be done before the first worker starts; cheap when it is done."""
+    global _prepared
+    if not _prepared:
+        for name in IMPORT_FIRST:
+            importlib.import_module(name)
+        if _core.in_main_interpreter():
+            _core.protect_immortals()
+            _core.end_shared_type_versions()
+        _prepared = True
