@@ -24,6 +24,7 @@ async def waiting(coroutine):
 
 
 def count_descriptors():
+    """Return how many there are; fewer than before if meanwhile some were closed that earlier tests left."""
     gc.collect()
     return len(os.listdir("/proc/self/fd"))
 
@@ -401,7 +402,7 @@ def test_thousands_of_coroutines_take_one_descriptor():
         return before, during, received
 
     before, during, received = run(main)
-    assert during == before
+    assert during <= before
     assert received == list(range(2000))
 
 
@@ -417,7 +418,7 @@ def test_loops_give_their_descriptors_back():
     before = count_descriptors()
     for _ in range(20):
         run(main)
-    assert count_descriptors() == before
+    assert count_descriptors() <= before
 
 
 def test_a_loop_that_is_closed_while_coroutines_wait():
@@ -434,7 +435,7 @@ def test_a_loop_that_is_closed_while_coroutines_wait():
     channel.send("next")
     assert channel.recv(0) == "next"
     assert [full.recv(0), len(full)] == [0, 0]
-    assert count_descriptors() == before
+    assert count_descriptors() <= before
     forget(tasks)
 
 
@@ -462,7 +463,7 @@ def test_a_loop_that_is_forgotten_while_coroutines_wait():
     channel.send("served")
     gc.collect()
     assert channel.recv(0) == "served"
-    assert count_descriptors() == before
+    assert count_descriptors() <= before
 
 
 def test_wait_for_and_timeout_of_asyncio_lose_nothing():
