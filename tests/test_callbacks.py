@@ -96,7 +96,7 @@ def test_a_callback_may_wait(way):
     with owngil.Pool(1) as pool:
         assert when_called(pool, lambda: way(pool, pool.submit(abs, -5))).result(60) == 5
         assert pool.submit(abs, -3).result() == 3
-    assert collectors() == before
+    assert collectors() <= before
 
 
 @pytest.mark.parametrize("way", WAYS[:7])

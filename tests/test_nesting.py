@@ -171,7 +171,7 @@ def test_workers_of_a_worker_end_with_it():
     with owngil.Interpreter() as it:
         assert it.call(leave_open, done) == 5
     assert done.recv(60) == "finished"
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def test_recycled_workers_with_pools():
