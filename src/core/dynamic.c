@@ -7,8 +7,7 @@
  * goes before those who come later. */
 static const pthread_rwlock_t unlocked = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
 static pthread_rwlock_t lock = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
-static _Thread_local int depth;        /* how often this thread has entered */
-static _Thread_local int preparations; /* of a fork by this thread, which may begin in Python already */
+static _Thread_local int depth; /* how often this thread has entered */
 
 void
 owngil_dynamic_enter(void)
@@ -51,18 +50,20 @@ owngil_dynamic_fork(owngil_fork_step step)
     bool shares = depth > 0;
     switch (step) {
     case OWNGIL_FORK_PREPARE:
-        if (!shares && preparations++ == 0) {
+        if (!shares) {
             pthread_rwlock_wrlock(&lock);
         }
         break;
     case OWNGIL_FORK_PARENT:
-        if (!shares && preparations > 0 && --preparations == 0) {
+        if (!shares) {
             pthread_rwlock_unlock(&lock);
         }
         break;
-    case OWNGIL_FORK_CHILD: /* threads that waited for it, or shared it, are not there any more */
-        lock = unlocked;
-        preparations = 0;
+    case OWNGIL_FORK_CHILD:
+        if (!shares) {
+            pthread_rwlock_unlock(&lock);
+        }
+        lock = unlocked; /* threads that waited for it, or shared it, are not there any more */
         if (shares) {
             pthread_rwlock_rdlock(&lock);
         }

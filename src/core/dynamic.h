@@ -19,12 +19,10 @@ void *owngil_dynamic_open(const char *name, int flags);
 int owngil_dynamic_close(void *handle);
 
 /* Around the constructors and destructors of a library that run at other times, and what else no fork may catch in the
- * middle; may be nested. */
+ * middle; may be nested. Who waits in the first holds no GIL: one who is inside may want it. */
 void owngil_dynamic_enter(void);
 void owngil_dynamic_leave(void);
 
-/* Forks that Python's os module makes come here twice: by its hook before them, too. What libraries do by handlers of
- * theirs, of which a fork calls those that are there when it begins, is undone otherwise by a load that it waits for. */
 void owngil_dynamic_fork(owngil_fork_step step);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include <dlfcn.h>
 #include <link.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -80,24 +81,40 @@ each_part(owngil_fork_step step)
     owngil_trace_fork(step); /* after that of interp.c */
 }
 
+/* How many of the handlers below have been called for a fork of this thread: they may be registered more than once. */
+static _Thread_local int handlers;
+
 static void
 before(void)
 {
-    each_part(OWNGIL_FORK_PREPARE);
+    if (handlers++ == 0) {
+        each_part(OWNGIL_FORK_PREPARE);
+    }
+}
+
+/* Whether this is the last handler of a fork, which undoes what the first has done. */
+static bool
+is_last(void)
+{
+    return handlers > 0 && --handlers == 0;
 }
 
 static void
 after_in_parent(void)
 {
-    each_part(OWNGIL_FORK_PARENT);
+    if (is_last()) {
+        each_part(OWNGIL_FORK_PARENT);
+    }
 }
 
 static void
 after_in_child(void)
 {
-    each_part(OWNGIL_FORK_CHILD);
-    atomic_fetch_add(&owngil_shared_generation, 1);
-    forget_interpreters();
+    if (is_last()) {
+        each_part(OWNGIL_FORK_CHILD);
+        atomic_fetch_add(&owngil_shared_generation, 1);
+        forget_interpreters();
+    }
 }
 
 int
@@ -107,7 +124,13 @@ owngil_fork_watch(void)
     if (watches) {
         return 0;
     }
-    int error = pthread_atfork(before, after_in_parent, after_in_child);
+    int error = owngil_fork_watch_again();
     watches = error == 0;
     return error;
+}
+
+int
+owngil_fork_watch_again(void)
+{
+    return pthread_atfork(before, after_in_parent, after_in_child);
 }

@@ -45,4 +45,8 @@ void owngil_sync_fork(owngil_fork_step step);
 /* Watches the forks of this process from now on; may be called again. Returns 0 or an errno. Needs the GIL. */
 int owngil_fork_watch(void);
 
+/* Lets what this does before a fork come before the handlers of libraries that have been loaded since: the handlers are
+ * called from the last to the first. Returns 0 or an errno. Needs no GIL. */
+int owngil_fork_watch_again(void);
+
 #endif

@@ -5,6 +5,8 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -175,6 +177,15 @@ write_copy(PyObject *Py_UNUSED(module), PyObject *args)
     return failed ? sentence(why) : Py_NewRef(Py_None);
 }
 
+/* Begins to load or unload. Constructors run with the GIL, as in an import of CPython's, but nobody waits for them with it. */
+static void
+enter(void)
+{
+    Py_BEGIN_ALLOW_THREADS
+    owngil_dynamic_enter();
+    Py_END_ALLOW_THREADS
+}
+
 PyDoc_STRVAR(load_copies_doc,
 "load_copies(copies)\n--\n\n"
 "Load copies that were written: a tuple of those that need each other. Return None, or a sentence that says why one\n"
@@ -197,7 +208,10 @@ load_copies(PyObject *Py_UNUSED(module), PyObject *numbers)
             return NULL;
         }
         char why[2048] = "";
-        if (owngil_copies_load(&worker->copies, copy, why, sizeof(why)) < 0) {
+        enter();
+        int failed = owngil_copies_load(&worker->copies, copy, why, sizeof(why));
+        owngil_dynamic_leave();
+        if (failed < 0) {
             return sentence(why);
         }
     }
@@ -244,7 +258,9 @@ open_library(PyObject *Py_UNUSED(module), PyObject *args)
     if (!PyArg_ParseTuple(args, "y|i:open_library", &name, &flags)) {
         return NULL;
     }
+    enter();
     void *handle = owngil_dynamic_open(name, flags);
+    owngil_dynamic_leave();
     struct link_map *map;
     if (handle == NULL || dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0) {
         const char *error = dlerror();
@@ -264,52 +280,52 @@ close_library(PyObject *Py_UNUSED(module), PyObject *number)
     if (handle == NULL && PyErr_Occurred()) {
         return NULL;
     }
+    enter();
     owngil_dynamic_close(handle);
+    owngil_dynamic_leave();
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(before_fork_doc,
-"before_fork()\n--\n\n"
-"Wait until nothing is loaded or unloaded in workers, and keep it so until after_fork_in_parent().");
-
-static PyObject *
-before_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+/* Whether the function at this address has not been called before by set_threads(). */
+static bool
+is_first_call(uintptr_t address)
 {
-    Py_BEGIN_ALLOW_THREADS
-    owngil_dynamic_fork(OWNGIL_FORK_PREPARE);
-    Py_END_ALLOW_THREADS
-    Py_RETURN_NONE;
+    enum { LIBRARIES = 16 }; /* with a number of threads */
+    static atomic_uintptr_t called[LIBRARIES];
+    for (int k = 0; k < LIBRARIES; k++) {
+        uintptr_t found = 0;
+        if (atomic_compare_exchange_strong(&called[k], &found, address)) {
+            return true;
+        }
+        if (found == address) {
+            return false;
+        }
+    }
+    return false;
 }
 
-PyDoc_STRVAR(after_fork_in_parent_doc,
-"after_fork_in_parent()\n--\n\n"
-"Undo before_fork(), which the child's C core does for itself.");
+PyDoc_STRVAR(set_threads_doc,
+"set_threads(address, number)\n--\n\n"
+"Call a library's function void f(int), by which it may start threads, so that no fork catches it in the middle.");
 
 static PyObject *
-after_fork_in_parent(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+set_threads(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    owngil_dynamic_fork(OWNGIL_FORK_PARENT);
-    Py_RETURN_NONE;
-}
-
-PyDoc_STRVAR(call_between_forks_doc,
-"call_between_forks(function, *args)\n--\n\n"
-"Return function(*args), in the middle of which main does not fork. The function keeps the GIL. Not for main, which has\n"
-"none while it forks.");
-
-static PyObject *
-call_between_forks(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
-{
-    if (count == 0) {
-        PyErr_SetString(PyExc_TypeError, "call_between_forks() needs a function");
+    unsigned long long address;
+    int number;
+    if (!PyArg_ParseTuple(args, "Ki:set_threads", &address, &number)) {
         return NULL;
     }
+    void (*set)(int) = (void (*)(int))(uintptr_t)address;
     Py_BEGIN_ALLOW_THREADS
+    if (is_first_call((uintptr_t)address)) {
+        (void)owngil_fork_watch_again(); /* a handler of its own has been there since it was loaded */
+    }
     owngil_dynamic_enter();
-    Py_END_ALLOW_THREADS
-    PyObject *result = PyObject_Vectorcall(args[0], args + 1, (size_t)count - 1, NULL);
+    set(number);
     owngil_dynamic_leave();
-    return result;
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
 }
 
 PyMethodDef owngil_library_functions[] = {
@@ -321,8 +337,6 @@ PyMethodDef owngil_library_functions[] = {
     {"discard_copy", discard_copy, METH_O, discard_copy_doc},
     {"open_library", open_library, METH_VARARGS, open_library_doc},
     {"close_library", close_library, METH_O, close_library_doc},
-    {"before_fork", before_fork, METH_NOARGS, before_fork_doc},
-    {"after_fork_in_parent", after_fork_in_parent, METH_NOARGS, after_fork_in_parent_doc},
-    {"call_between_forks", (PyCFunction)(void (*)(void))call_between_forks, METH_FASTCALL, call_between_forks_doc},
+    {"set_threads", set_threads, METH_VARARGS, set_threads_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -4,17 +4,30 @@
 
 static atomic_bool ended; /* CPython gives immutable types no versions any more */
 
-/* Lets CPython give the type a version, if it has none, as if it were a class that can be changed: from the interpreter's
- * own counter. Its bases come first, as CPython does it. Needs the GIL of the only interpreter that has the type. */
+#if PY_VERSION_HEX < 0x030E0000
+static const bool counts_safely = false;
+#else
+static const bool counts_safely = true;
+#endif
+
+/* Gives the type a version, if it has none: from the process's counter while that may be, else, as if it were a class that
+ * can be changed, from the interpreter's own. Its bases come first, as CPython does it. Needs the GIL of the only
+ * interpreter that has the type. */
 static void
-give_own(PyTypeObject *type)
+give(PyTypeObject *type)
 {
     if (!PyType_HasFeature(type, Py_TPFLAGS_IMMUTABLETYPE) || owngil_compat_is_shared_type(type)
         || owngil_compat_has_version(type)) {
         return;
     }
     for (Py_ssize_t k = 0; type->tp_bases != NULL && k < PyTuple_GET_SIZE(type->tp_bases); k++) {
-        give_own((PyTypeObject *)PyTuple_GET_ITEM(type->tp_bases, k));
+        give((PyTypeObject *)PyTuple_GET_ITEM(type->tp_bases, k));
+    }
+    if (!atomic_load(&ended)) {
+        if (PyUnstable_Type_AssignVersionTag(type)) {
+            return;
+        }
+        atomic_store(&ended, true);
     }
     type->tp_flags &= ~Py_TPFLAGS_IMMUTABLETYPE;
     (void)PyUnstable_Type_AssignVersionTag(type);
@@ -102,6 +115,9 @@ use_up_some(void)
 int
 owngil_type_versions_end_shared(void)
 {
+    if (counts_safely) {
+        return 0;
+    }
     int count = visit_all(give_usual);
     do {
         count = count < 0 ? -1 : use_up_some();
@@ -117,9 +133,9 @@ owngil_type_versions_give(PyObject *module)
     Py_ssize_t at = 0;
     PyObject *value;
     while (names != NULL && PyDict_Next(names, &at, NULL, &value)) {
-        give_own(Py_TYPE(value));
+        give(Py_TYPE(value));
         if (PyType_Check(value)) {
-            give_own((PyTypeObject *)value);
+            give((PyTypeObject *)value);
         }
     }
 }
@@ -132,7 +148,7 @@ owngil_type_versions_complete(Py_ssize_t *known)
     if (count == *known || !atomic_load(&ended)) {
         return 0;
     }
-    if (visit_all(give_own) < 0) {
+    if (visit_all(give) < 0) {
         return -1;
     }
     *known = count;

@@ -139,4 +139,4 @@ if _core.in_main_interpreter():
     # still submit. What it registers there comes first of all.
     with contextlib.suppress(AttributeError, RuntimeError):  # it is not public; and owngil may be imported at exit
         threading._register_atexit(atexit.register, _end_first)  # type: ignore[attr-defined]
-os.register_at_fork(before=_core.before_fork, after_in_parent=_core.after_fork_in_parent, after_in_child=_forget_all)
+os.register_at_fork(after_in_child=_forget_all)

@@ -154,6 +154,8 @@ def prepare_worker() -> None:
     _hide_signal_handlers()
     refuse_fork_and_exec()
     after_import("asyncio.base_events", _watch_loops)
+    # NumPy changes its types while it is imported, by which they lose their versions.
+    after_import("numpy", lambda _: _core.complete_type_versions())
     # The first to be registered are the last to run: when packages, and owngil's own nested pools, have ended.
     atexit.register(isolation.uninstall)
     atexit.register(_core.before_end)

@@ -598,7 +598,6 @@ def test_forks_wait_for_the_number_of_blas_threads(forks_cleanly, tmp_path):
 
             class Library:
                 def __init__(self):
-                    self.filepath = path
                     self.dynlib = ctypes.CDLL(path)
 
                 def set_num_threads(self, number):

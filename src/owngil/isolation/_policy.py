@@ -43,16 +43,16 @@ STDLIB_REFUSED: dict[str, str] = {
 
 # Modules of the standard library that need a private copy, by version.
 _PRIVATE_STDLIB: frozenset[str] = frozenset({"_ctypes"})
-# Modules that the main interpreter must have imported before the first worker starts, for what their first import
-# leaves in C statics. In 3.12 and 3.13 that would belong to the worker, and closing it crash. Since 3.13 datetime's
-# types are shared, and take their versions from the process's counter even when that is at its end (type_versions.h).
+# Modules that the main interpreter must have imported before the first worker starts: else closing a worker crashes,
+# because what their first import leaves in C statics then belongs to the worker. In 3.13 datetime's types are shared,
+# too, and take their versions from the process's counter even when that is at its end (type_versions.h).
 IMPORT_FIRST: tuple[str, ...] = ()
 if _VERSION == (3, 12):
     # Single-phase (gh-117398, gh-103092), so refused in sub-interpreters, or else shared. _zoneinfo keeps a pointer to
     # _datetime's C API in a C static, which is not the same for all any more.
     _PRIVATE_STDLIB |= {"_datetime", "_decimal", "_elementtree", "_lsprof", "_pickle", "_zoneinfo", "pyexpat"}
     IMPORT_FIRST = ("datetime", "hashlib", "secrets")
-else:
+elif _VERSION == (3, 13):
     IMPORT_FIRST = ("datetime",)
 
 

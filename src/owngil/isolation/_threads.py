@@ -80,21 +80,34 @@ def _set(library: Any, path: str, share: int) -> None:
         _set_number(library, share)
 
 
-def _set_number(library: Any, number: int) -> None:
-    """Set a library's number of threads, with no fork in the middle.
+class _BetweenForks:
+    """A library of ctypes whose functions that set the number of threads are called so that no fork catches them.
 
-    OpenBLAS ends its threads before a fork, and starts them again here. If the one came before the other and the fork
-    after, the child would take threads for its own that it has not, and at its exit wait for them (since glibc 2.42).
+    OpenBLAS ends its threads by a handler before a fork, and starts them again when the number is set. If that came
+    between the handler and the fork, the child would take threads for its own that it has not, and at its exit wait for
+    them (since glibc 2.42).
     """
-    import ctypes
 
-    # Main forks with its GIL held, so there it is enough to keep that. A worker needs a lock, and keeps its GIL, too:
-    # whoever has it may wait for that lock.
-    library.dynlib = ctypes.PyDLL(library.filepath, handle=library.dynlib._handle)
-    if _core.in_main_interpreter():
+    def __init__(self, library: Any) -> None:
+        self._library = library
+
+    def __getattr__(self, name: str) -> Any:
+        import ctypes
+
+        function = getattr(self._library, name)
+        if "set_num_threads" not in name.lower():
+            return function
+        address = ctypes.cast(function, ctypes.c_void_p).value or 0
+        return lambda number: _core.set_threads(address, number)
+
+
+def _set_number(library: Any, number: int) -> None:
+    opened = library.dynlib
+    library.dynlib = _BetweenForks(opened)
+    try:
         library.set_num_threads(number)
-    else:
-        _core.call_between_forks(library.set_num_threads, number)
+    finally:
+        library.dynlib = opened
     # Since 3.8 threadpoolctl lets only one thread at a time set OpenBLAS's number. The next may be the user's.
     release = getattr(library, "clear_controlling_thread", None)
     if release is not None:
