@@ -25,7 +25,7 @@ CAT(NAME, _bump)(void)
     }
 #endif
 #ifdef STATE
-    return ++count;
+    return __atomic_add_fetch(&count, 1, __ATOMIC_RELAXED); /* a shared one counts for all workers */
 #elif defined(NEEDS)
     return CAT(NEEDS, _bump)();
 #else
