@@ -10,6 +10,7 @@
 #include "trace.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <link.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -81,40 +82,64 @@ each_part(owngil_fork_step step)
     owngil_trace_fork(step); /* after that of interp.c */
 }
 
-/* How many of the handlers below have been called for a fork of this thread: they may be registered more than once. */
-static _Thread_local int handlers;
-
 static void
 before(void)
 {
-    if (handlers++ == 0) {
-        each_part(OWNGIL_FORK_PREPARE);
-    }
-}
-
-/* Whether this is the last handler of a fork, which undoes what the first has done. */
-static bool
-is_last(void)
-{
-    return handlers > 0 && --handlers == 0;
+    each_part(OWNGIL_FORK_PREPARE);
 }
 
 static void
 after_in_parent(void)
 {
-    if (is_last()) {
-        each_part(OWNGIL_FORK_PARENT);
-    }
+    each_part(OWNGIL_FORK_PARENT);
 }
 
 static void
 after_in_child(void)
 {
-    if (is_last()) {
-        each_part(OWNGIL_FORK_CHILD);
-        atomic_fetch_add(&owngil_shared_generation, 1);
-        forget_interpreters();
-    }
+    each_part(OWNGIL_FORK_CHILD);
+    atomic_fetch_add(&owngil_shared_generation, 1);
+    forget_interpreters();
+}
+
+static PyObject *
+announce(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(unused))
+{
+    Py_BEGIN_ALLOW_THREADS
+    owngil_dynamic_announce_fork();
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+/* There has been no fork if this is still announced: openpty() may fail in os.forkpty(), say. */
+static PyObject *
+withdraw(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(unused))
+{
+    owngil_dynamic_withdraw_fork();
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef announce_definition = {"announce_fork", announce, METH_NOARGS, NULL};
+static PyMethodDef withdraw_definition = {"withdraw_fork", withdraw, METH_NOARGS, NULL};
+
+static int
+watch_pythons(void)
+{
+    PyObject *os = PyImport_ImportModule("os");
+    PyObject *register_at_fork = os != NULL ? PyObject_GetAttrString(os, "register_at_fork") : NULL;
+    PyObject *nothing = PyTuple_New(0);
+    PyObject *functions = Py_BuildValue("{sNsN}", "before", PyCFunction_New(&announce_definition, NULL),
+                                        "after_in_parent", PyCFunction_New(&withdraw_definition, NULL));
+    PyObject *result = register_at_fork != NULL && nothing != NULL && functions != NULL
+                           ? PyObject_Call(register_at_fork, nothing, functions)
+                           : NULL;
+    int failed = result == NULL;
+    Py_XDECREF(result);
+    Py_XDECREF(functions);
+    Py_XDECREF(nothing);
+    Py_XDECREF(register_at_fork);
+    Py_XDECREF(os);
+    return failed ? -1 : 0;
 }
 
 int
@@ -124,13 +149,11 @@ owngil_fork_watch(void)
     if (watches) {
         return 0;
     }
-    int error = owngil_fork_watch_again();
-    watches = error == 0;
-    return error;
-}
-
-int
-owngil_fork_watch_again(void)
-{
-    return pthread_atfork(before, after_in_parent, after_in_child);
+    watches = true; /* even if half of it fails: not twice */
+    errno = pthread_atfork(before, after_in_parent, after_in_child);
+    if (errno != 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    return watch_pythons();
 }

@@ -42,11 +42,8 @@ owngil_fork_lock(owngil_fork_step step, pthread_mutex_t *lock)
 /* sync.c's step; not in sync.h, whose names are not all for fork.c, which includes trace.h. */
 void owngil_sync_fork(owngil_fork_step step);
 
-/* Watches the forks of this process from now on; may be called again. Returns 0 or an errno. Needs the GIL. */
+/* Watches the forks of this process from now on; may be called again. Returns 0, or -1 with an exception set. Needs the GIL
+ * of the main interpreter. */
 int owngil_fork_watch(void);
-
-/* Lets what this does before a fork come before the handlers of libraries that have been loaded since: the handlers are
- * called from the last to the first. Returns 0 or an errno. Needs no GIL. */
-int owngil_fork_watch_again(void);
 
 #endif

@@ -5,7 +5,6 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
@@ -120,6 +119,18 @@ require_worker(void)
     return worker;
 }
 
+/* Begins to load or unload. Constructors run with the GIL, as in an import of CPython's, but nobody waits for them with it. */
+static void
+enter(void)
+{
+    while (!owngil_dynamic_try_enter()) {
+        Py_BEGIN_ALLOW_THREADS
+        owngil_dynamic_enter();
+        owngil_dynamic_leave();
+        Py_END_ALLOW_THREADS
+    }
+}
+
 PyDoc_STRVAR(reserve_copy_doc,
 "reserve_copy(path, directories)\n--\n\n"
 "Begin to make a private copy of the library in the file `path` (bytes, absolute) for this worker.\n\n"
@@ -140,8 +151,9 @@ reserve_copy(PyObject *Py_UNUSED(module), PyObject *args)
         return NULL;
     }
     char why[2048] = "";
-    owngil_copy *copy =
-        owngil_copies_reserve(&worker->copies, worker, path, directories, why, sizeof(why));
+    enter(); /* the first one loads the shim */
+    owngil_copy *copy = owngil_copies_reserve(&worker->copies, worker, path, directories, why, sizeof(why));
+    owngil_dynamic_leave();
     PyMem_Free(directories);
     return copy == NULL ? sentence(why)
                         : Py_BuildValue("Ky", (unsigned long long)(uintptr_t)copy, copy->loaded.name);
@@ -175,15 +187,6 @@ write_copy(PyObject *Py_UNUSED(module), PyObject *args)
     }
     PyMem_Free(renames);
     return failed ? sentence(why) : Py_NewRef(Py_None);
-}
-
-/* Begins to load or unload. Constructors run with the GIL, as in an import of CPython's, but nobody waits for them with it. */
-static void
-enter(void)
-{
-    Py_BEGIN_ALLOW_THREADS
-    owngil_dynamic_enter();
-    Py_END_ALLOW_THREADS
 }
 
 PyDoc_STRVAR(load_copies_doc,
@@ -286,22 +289,21 @@ close_library(PyObject *Py_UNUSED(module), PyObject *number)
     Py_RETURN_NONE;
 }
 
-/* Whether the function at this address has not been called before by set_threads(). */
-static bool
-is_first_call(uintptr_t address)
+PyDoc_STRVAR(call_loading_doc,
+"call_loading(function, *args)\n--\n\n"
+"Call a function of another module that loads or unloads a library, so that no fork catches it in the middle.");
+
+static PyObject *
+call_loading(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
-    enum { LIBRARIES = 16 }; /* with a number of threads */
-    static atomic_uintptr_t called[LIBRARIES];
-    for (int k = 0; k < LIBRARIES; k++) {
-        uintptr_t found = 0;
-        if (atomic_compare_exchange_strong(&called[k], &found, address)) {
-            return true;
-        }
-        if (found == address) {
-            return false;
-        }
+    if (count < 1) {
+        PyErr_SetString(PyExc_TypeError, "call_loading() takes a function");
+        return NULL;
     }
-    return false;
+    enter();
+    PyObject *result = PyObject_Vectorcall(args[0], args + 1, (size_t)count - 1, NULL);
+    owngil_dynamic_leave();
+    return result;
 }
 
 PyDoc_STRVAR(set_threads_doc,
@@ -318,9 +320,6 @@ set_threads(PyObject *Py_UNUSED(module), PyObject *args)
     }
     void (*set)(int) = (void (*)(int))(uintptr_t)address;
     Py_BEGIN_ALLOW_THREADS
-    if (is_first_call((uintptr_t)address)) {
-        (void)owngil_fork_watch_again(); /* a handler of its own has been there since it was loaded */
-    }
     owngil_dynamic_enter();
     set(number);
     owngil_dynamic_leave();
@@ -337,6 +336,7 @@ PyMethodDef owngil_library_functions[] = {
     {"discard_copy", discard_copy, METH_O, discard_copy_doc},
     {"open_library", open_library, METH_VARARGS, open_library_doc},
     {"close_library", close_library, METH_O, close_library_doc},
+    {"call_loading", (PyCFunction)(void (*)(void))call_loading, METH_FASTCALL, call_loading_doc},
     {"set_threads", set_threads, METH_VARARGS, set_threads_doc},
     {NULL, NULL, 0, NULL},
 };

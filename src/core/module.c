@@ -109,9 +109,7 @@ module_exec(PyObject *module)
         owngil_arenas_watch();
         owngil_heap_install();
         owngil_block_configure();
-        errno = owngil_fork_watch();
-        if (errno != 0) {
-            PyErr_SetFromErrno(PyExc_OSError);
+        if (owngil_fork_watch() < 0) {
             return -1;
         }
     }

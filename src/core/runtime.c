@@ -12,8 +12,8 @@
  *
  * Lock order of the whole core: that of the dynamic loader (dynamic.c), a worker's lock, then a leaf: a queue's, a
  * semaphore's, an event's, a barrier's, a parking's, `lock` here, or those above. Nothing is locked while a leaf is held,
- * but trace.c's while the list of living workers is. A GIL is taken only while none of these is held,
- * but a worker's while that of the dynamic loader is shared.
+ * but trace.c's while the list of living workers is. A GIL is taken only while none of these is held. Whoever is among those
+ * who load (dynamic.c) has no lock by that, but forks wait for it: it may have its worker's GIL, and waits for no other.
  */
 #include "runtime.h"
 

@@ -1,9 +1,10 @@
 /* A library with moments that a fork must not fall into.
  *
  * Its constructor and its destructor make the files "constructor-begun", "constructor-done" and so on, in the folder
- * NOTES of the environment, and take a while between the two. Besides, it does as OpenBLAS: a handler ends its threads,
- * or says so, before a fork, which then takes a while; whoever sets their number starts them again; and at the exit of
- * a forked child that has them, it exits with 13, where OpenBLAS would wait for them.
+ * NOTES of the environment, and take a while between the two. Besides, it does as OpenBLAS: when it is loaded it starts
+ * threads, or says so, and registers a handler that ends them before a fork, which then takes a while; whoever sets their
+ * number starts them again; and at the exit of a forked child that has them, it exits with 13, where OpenBLAS would wait
+ * for them.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -20,9 +21,13 @@ static pid_t owner;
 static void
 note(const char *what, const char *stage)
 {
+    const char *folder = getenv("NOTES");
     char path[1000];
-    snprintf(path, sizeof(path), "%s/%s-%s", getenv("NOTES"), what, stage);
-    FILE *file = fopen(path, "w");
+    FILE *file = NULL;
+    if (folder != NULL) {
+        snprintf(path, sizeof(path), "%s/%s-%s", folder, what, stage);
+        file = fopen(path, "w");
+    }
     if (file != NULL) {
         fclose(file);
     }
@@ -34,7 +39,6 @@ take_a_while(const char *what)
     if (getenv("NOTES") != NULL) {
         note(what, "begun");
         usleep(WHILE * MILLISECOND);
-        note(what, "done");
     }
 }
 
@@ -56,11 +60,11 @@ end_threads(void)
 __attribute__((constructor)) static void
 begin(void)
 {
-    owner = getpid();
-    if (getenv("NOTES") == NULL) {
-        pthread_atfork(end_threads, NULL, NULL);
-    }
     take_a_while("constructor");
+    owner = getpid();
+    pthread_atfork(end_threads, NULL, NULL);
+    atomic_store(&has_threads, 1);
+    note("constructor", "done");
 }
 
 __attribute__((destructor)) static void
@@ -70,4 +74,5 @@ end(void)
         _exit(13);
     }
     take_a_while("destructor");
+    note("destructor", "done");
 }

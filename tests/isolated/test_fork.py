@@ -585,6 +585,63 @@ def test_forks_wait_for_constructors_and_destructors(forks_cleanly, tmp_path, mo
     )
 
 
+def test_forks_wait_for_a_library_that_is_loaded_for_the_first_time(forks_cleanly, tmp_path, monkeypatch):
+    """Which handlers a fork calls is settled when it begins: one that OpenBLAS registered meanwhile was left out."""
+    library = libraries.compile_c(tmp_path / "libopenblas-forked.so", Path(__file__).with_name("forked.c"))
+    monkeypatch.setenv("NOTES", str(tmp_path))
+    forks_cleanly(
+        """
+        import pathlib, time
+
+        def load(path):
+            import ctypes
+            ctypes.CDLL(path)
+
+        with owngil.Interpreter() as it:
+            loaded = it.submit(load, sys.argv[1])
+            while not pathlib.Path(os.environ["NOTES"], "constructor-begun").exists():
+                time.sleep(0.001)
+            in_child(lambda: None)
+            loaded.result()
+        """,
+        str(library),
+    )
+
+
+def test_a_worker_does_not_wait_for_ever_for_a_fork_that_waits_for_it(ends_cleanly):
+    """What is registered before owngil is called after the fork has been announced."""
+    out = ends_cleanly("""if True:
+        import faulthandler, os, warnings
+        faulthandler.cancel_dump_traceback_later()  # as above
+        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+        os.register_at_fork(before=lambda: pool.shutdown())
+        os.register_at_fork(before=lambda: print(pool.submit(import_module, "numpy").result().__name__, flush=True))
+        os.register_at_fork(after_in_parent=lambda: print(later.submit(import_module, "ssl").result().__name__))
+        import owngil
+        from importlib import import_module
+        pool, later = owngil.Pool(1), owngil.Pool(1)
+        child = os.fork()
+        if child:
+            assert os.waitpid(child, 0)[1] == 0
+            later.shutdown()
+    """)
+    assert out == "numpy\nssl\n"
+
+
+def test_a_fork_that_fails_is_waited_for_no_longer(forks_cleanly):
+    forks_cleanly("""
+        import resource
+        with owngil.Pool(1) as pool:
+            pool.submit(abs, -1).result()
+            files = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (0, files[1]))
+            for _ in range(3):
+                refused(os.forkpty, OSError, "")
+            resource.setrlimit(resource.RLIMIT_NOFILE, files)
+            pool.submit(__import__, "numpy").result()
+    """)
+
+
 def test_forks_wait_for_the_number_of_blas_threads(forks_cleanly, tmp_path):
     """Setting it starts OpenBLAS's threads, which its handler has just ended: the child waited for them at its exit."""
     library = libraries.compile_c(tmp_path / "libopenblas-forked.so", Path(__file__).with_name("forked.c"))

@@ -7,6 +7,7 @@ import os
 from types import ModuleType
 from typing import Any
 
+from owngil import _core
 from owngil._errors import IsolationError
 from owngil.isolation import _libraries
 
@@ -33,13 +34,13 @@ def install(module: ModuleType) -> None:
             if copy is not None:
                 private.add(copy.handle)
                 return copy.handle
-        handle: int = open_shared(name, *flags)
+        handle: int = _core.call_loading(open_shared, name, *flags)
         return handle
 
     def dlclose(handle: int) -> None:
         """Close a library; a private copy goes with the interpreter."""
         if handle not in private:
-            close_shared(handle)
+            _core.call_loading(close_shared, handle)
 
     module.dlopen = dlopen  # type: ignore[attr-defined]
     module.dlclose = dlclose  # type: ignore[attr-defined]
