@@ -17,26 +17,47 @@ typedef struct {
     size_t round;     /* grows when those who load wait no longer for the announced forks */
 } gate;
 
-static const gate open = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
-static gate the_gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+static gate the_gate;
 static _Thread_local size_t depth; /* how often this thread has entered */
 static _Thread_local bool announces;
 static _Thread_local size_t announced_in;
 
 enum { PATIENCE = 1 }; /* seconds */
 
-/* Waits for announced forks, but not for ever: what a thread does between announcing and forking may need what a thread
- * does that waits here. */
+void
+owngil_dynamic_init(void)
+{
+    the_gate = (gate){.lock = PTHREAD_MUTEX_INITIALIZER};
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&the_gate.changed, &clock);
+    pthread_condattr_destroy(&clock);
+}
+
+/* Needs the lock, as the next one does. */
+static void
+withdraw(void)
+{
+    if (announces && announced_in == the_gate.round) {
+        the_gate.announced--;
+        pthread_cond_broadcast(&the_gate.changed);
+    }
+    announces = false;
+}
+
+/* Waits for announced forks that wait for nobody inside, but not for ever: what a thread does between announcing and forking
+ * may need what a thread does that waits here. */
 static void
 await_announced(void)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += PATIENCE;
     size_t round = the_gate.round;
-    while (the_gate.announced > 0 && the_gate.forking == 0 && the_gate.round == round) {
+    while (the_gate.announced > 0 && the_gate.forking == 0 && the_gate.loading == 0 && the_gate.round == round) {
         if (pthread_cond_timedwait(&the_gate.changed, &the_gate.lock, &until) == ETIMEDOUT
-            && the_gate.round == round) {
+            && the_gate.loading == 0 && the_gate.round == round) {
             the_gate.announced = 0;
             the_gate.round++;
         }
@@ -50,8 +71,9 @@ owngil_dynamic_enter(void)
         return;
     }
     pthread_mutex_lock(&the_gate.lock);
+    withdraw(); /* else it would wait for itself */
     while (the_gate.forking > 0 || the_gate.announced > 0) {
-        if (the_gate.forking > 0) {
+        if (the_gate.forking > 0 || the_gate.loading > 0) {
             pthread_cond_wait(&the_gate.changed, &the_gate.lock);
         }
         else {
@@ -109,37 +131,29 @@ owngil_dynamic_close(void *handle)
     return error;
 }
 
-static void
-await_loading(void)
-{
-    while (the_gate.loading > 0) {
-        pthread_cond_wait(&the_gate.changed, &the_gate.lock);
-    }
-}
-
-/* Needs the lock. */
-static void
-withdraw(void)
-{
-    if (announces && announced_in == the_gate.round) {
-        the_gate.announced--;
-    }
-    announces = false;
-    pthread_cond_broadcast(&the_gate.changed);
-}
-
-void
+bool
 owngil_dynamic_announce_fork(void)
 {
     if (depth > 0) {
-        return; /* a constructor that forks would wait for itself */
+        return true; /* a constructor that forks would wait for itself */
     }
     pthread_mutex_lock(&the_gate.lock);
     withdraw();
     announces = true;
     announced_in = the_gate.round;
     the_gate.announced++;
-    await_loading();
+    bool may_fork = the_gate.loading == 0;
+    pthread_mutex_unlock(&the_gate.lock);
+    return may_fork;
+}
+
+void
+owngil_dynamic_await_loading(void)
+{
+    pthread_mutex_lock(&the_gate.lock);
+    while (the_gate.loading > 0) {
+        pthread_cond_wait(&the_gate.changed, &the_gate.lock);
+    }
     pthread_mutex_unlock(&the_gate.lock);
 }
 
@@ -159,17 +173,18 @@ owngil_dynamic_fork(owngil_fork_step step)
     case OWNGIL_FORK_PREPARE:
         pthread_mutex_lock(&the_gate.lock);
         the_gate.forking++;
-        if (!loads) {
-            await_loading();
+        while (!loads && the_gate.loading > 0) {
+            pthread_cond_wait(&the_gate.changed, &the_gate.lock);
         }
         break;
     case OWNGIL_FORK_PARENT:
         the_gate.forking--;
         withdraw();
+        pthread_cond_broadcast(&the_gate.changed);
         pthread_mutex_unlock(&the_gate.lock);
         break;
     case OWNGIL_FORK_CHILD: /* where the other threads are not, whatever they were doing */
-        the_gate = open;
+        owngil_dynamic_init();
         the_gate.loading = loads;
         announces = false;
         break;

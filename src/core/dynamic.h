@@ -30,12 +30,15 @@ void owngil_dynamic_enter(void);
 bool owngil_dynamic_try_enter(void);
 void owngil_dynamic_leave(void);
 
-/* The calling thread is going to fork: nobody enters until it has forked or withdrawn, and those who are inside are waited
- * for. Comes before the handlers of C libraries, of which one may be loaded only now. Who wants to enter does not wait
- * longer than a second for it. Needs no GIL, and is not to be called with one. */
-void owngil_dynamic_announce_fork(void);
+/* The calling thread is going to fork: nobody enters until it has forked or withdrawn. Returns whether nobody is inside: else
+ * it waits for that, and announces once more. Comes before the handlers of C libraries, of which one may be loaded only now.
+ * Who wants to enter waits a second at most for a fork that could be made: between announcing and forking other code may run
+ * that needs whoever waits. Needs no GIL; who waits has none. */
+bool owngil_dynamic_announce_fork(void);
+void owngil_dynamic_await_loading(void);
 void owngil_dynamic_withdraw_fork(void);
 
+void owngil_dynamic_init(void); /* once, before all else */
 void owngil_dynamic_fork(owngil_fork_step step);
 
 #endif

@@ -105,9 +105,11 @@ after_in_child(void)
 static PyObject *
 announce(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(unused))
 {
-    Py_BEGIN_ALLOW_THREADS
-    owngil_dynamic_announce_fork();
-    Py_END_ALLOW_THREADS
+    while (!owngil_dynamic_announce_fork()) {
+        Py_BEGIN_ALLOW_THREADS
+        owngil_dynamic_await_loading();
+        Py_END_ALLOW_THREADS
+    }
     Py_RETURN_NONE;
 }
 
@@ -150,6 +152,7 @@ owngil_fork_watch(void)
         return 0;
     }
     watches = true; /* even if half of it fails: not twice */
+    owngil_dynamic_init();
     errno = pthread_atfork(before, after_in_parent, after_in_child);
     if (errno != 0) {
         PyErr_SetFromErrno(PyExc_OSError);

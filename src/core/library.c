@@ -248,17 +248,28 @@ discard_copy(PyObject *Py_UNUSED(module), PyObject *number)
     Py_RETURN_NONE;
 }
 
+static PyObject *
+loader_error(void)
+{
+    const char *error = dlerror();
+    return sentence(error != NULL ? error : "the dynamic loader gives no reason");
+}
+
 PyDoc_STRVAR(open_library_doc,
 "open_library(name, flags=os.RTLD_LAZY)\n--\n\n"
-"Load a library that all interpreters share, by path or as the dynamic loader finds it. Return (handle, path), or a\n"
-"sentence that says why it cannot be loaded. `flags` are those of dlopen().");
+"Load a library that all interpreters share, by path or as the dynamic loader finds it; None is the program itself.\n"
+"Return (handle, path), or a sentence that says why it cannot be loaded. `flags` are those of dlopen().");
 
 static PyObject *
 open_library(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    const char *name;
+    PyObject *object;
     int flags = RTLD_LAZY | RTLD_LOCAL;
-    if (!PyArg_ParseTuple(args, "y|i:open_library", &name, &flags)) {
+    if (!PyArg_ParseTuple(args, "O|i:open_library", &object, &flags)) {
+        return NULL;
+    }
+    char *name = NULL;
+    if (object != Py_None && PyBytes_AsStringAndSize(object, &name, NULL) < 0) { /* nor has it a zero byte */
         return NULL;
     }
     enter();
@@ -266,15 +277,14 @@ open_library(PyObject *Py_UNUSED(module), PyObject *args)
     owngil_dynamic_leave();
     struct link_map *map;
     if (handle == NULL || dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0) {
-        const char *error = dlerror();
-        return sentence(error != NULL ? error : "the dynamic loader gives no reason");
+        return loader_error();
     }
     return Py_BuildValue("Ky", (unsigned long long)(uintptr_t)handle, map->l_name);
 }
 
 PyDoc_STRVAR(close_library_doc,
 "close_library(handle)\n--\n\n"
-"Undo one open_library().");
+"Undo one open_library(). Return None, or a sentence that says why it cannot be closed.");
 
 static PyObject *
 close_library(PyObject *Py_UNUSED(module), PyObject *number)
@@ -284,26 +294,9 @@ close_library(PyObject *Py_UNUSED(module), PyObject *number)
         return NULL;
     }
     enter();
-    owngil_dynamic_close(handle);
+    int failed = owngil_dynamic_close(handle);
     owngil_dynamic_leave();
-    Py_RETURN_NONE;
-}
-
-PyDoc_STRVAR(call_loading_doc,
-"call_loading(function, *args)\n--\n\n"
-"Call a function of another module that loads or unloads a library, so that no fork catches it in the middle.");
-
-static PyObject *
-call_loading(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
-{
-    if (count < 1) {
-        PyErr_SetString(PyExc_TypeError, "call_loading() takes a function");
-        return NULL;
-    }
-    enter();
-    PyObject *result = PyObject_Vectorcall(args[0], args + 1, (size_t)count - 1, NULL);
-    owngil_dynamic_leave();
-    return result;
+    return failed ? loader_error() : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(set_threads_doc,
@@ -336,7 +329,6 @@ PyMethodDef owngil_library_functions[] = {
     {"discard_copy", discard_copy, METH_O, discard_copy_doc},
     {"open_library", open_library, METH_VARARGS, open_library_doc},
     {"close_library", close_library, METH_O, close_library_doc},
-    {"call_loading", (PyCFunction)(void (*)(void))call_loading, METH_FASTCALL, call_loading_doc},
     {"set_threads", set_threads, METH_VARARGS, set_threads_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -608,6 +608,55 @@ def test_forks_wait_for_a_library_that_is_loaded_for_the_first_time(forks_cleanl
     )
 
 
+def test_a_fork_that_workers_have_waited_for_long_enough_is_announced_again(forks_cleanly, tmp_path, monkeypatch):
+    """Whoever forks may wait for the GIL for more than a second. Then others load, until the very fork, it seemed."""
+    held, other = (
+        libraries.compile_c(tmp_path / name, Path(__file__).with_name("held.c"))
+        for name in ("libheld.so", "libother.so")
+    )
+    blas = libraries.compile_c(tmp_path / "libopenblas-forked.so", Path(__file__).with_name("forked.c"))
+    monkeypatch.setenv("NOTES", str(tmp_path))
+    forks_cleanly(
+        """
+        import ctypes, threading, time
+
+        held, other, blas, folder = sys.argv[1:]
+        awaited, begun = os.path.join(folder, "awaited"), os.path.join(folder, "begun")
+        wait_with_the_gil = ctypes.PyDLL(other).make_and_await
+
+        def load(path, seconds=0):
+            import ctypes, time
+            time.sleep(seconds)
+            ctypes.CDLL(path)
+
+        def hold_the_gil():
+            time.sleep(0.2)
+            wait_with_the_gil(os.fsencode(awaited), os.fsencode(os.path.join(folder, "constructor-begun")))
+
+        def before():  # owngil's own comes after this one
+            loading.append(quick.submit(load, blas, 0.2))
+            holder.start()
+
+        with owngil.Interpreter() as slow, owngil.Interpreter() as quick:
+            quick.call(load, other, 0.001)  # what it calls for the first time needs the GIL of main (3.13)
+            os.environ.update(AWAITED=awaited, BEGUN=begun)
+            loading = [slow.submit(load, held)]
+            while not os.path.exists(begun):
+                os.sched_yield()
+            holder = threading.Thread(target=hold_the_gil)
+            os.register_at_fork(before=before)
+            in_child(lambda: None)
+            holder.join()
+            for future in loading:
+                future.result()
+        """,
+        str(held),
+        str(other),
+        str(blas),
+        str(tmp_path),
+    )
+
+
 def test_a_worker_does_not_wait_for_ever_for_a_fork_that_waits_for_it(ends_cleanly):
     """What is registered before owngil is called after the fork has been announced."""
     out = ends_cleanly("""if True:

@@ -4,6 +4,7 @@ ctypes.CDLL and its kin all open libraries through one function of the extension
 """
 
 import os
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -16,12 +17,13 @@ __all__ = ["install"]
 
 def install(module: ModuleType) -> None:
     """Replace the functions that open and close libraries in this interpreter's `_ctypes`."""
-    open_shared: Any = module.dlopen
-    close_shared: Any = module.dlclose
     private: set[int] = set()
 
-    def dlopen(name: Any, *flags: int) -> int:
-        """Open a library, as ctypes' own function does; a private one gets this interpreter's copy."""
+    def dlopen(name: Any, flags: int = os.RTLD_NOW, /) -> int:
+        """Open a library, as ctypes' own function does; a private one gets this interpreter's copy.
+
+        Not by ctypes' own function: forks wait for owngil's.
+        """
         if name:
             path = os.fsdecode(name)
             try:
@@ -34,13 +36,17 @@ def install(module: ModuleType) -> None:
             if copy is not None:
                 private.add(copy.handle)
                 return copy.handle
-        handle: int = _core.call_loading(open_shared, name, *flags)
-        return handle
+        sys.audit("ctypes.dlopen", name)
+        opened = _core.open_library(None if name is None else os.fsencode(name), flags | os.RTLD_NOW)
+        if isinstance(opened, str):
+            raise OSError(opened)
+        return opened[0]
 
     def dlclose(handle: int) -> None:
         """Close a library; a private copy goes with the interpreter."""
-        if handle not in private:
-            _core.call_loading(close_shared, handle)
+        problem = None if handle in private else _core.close_library(handle)
+        if problem is not None:
+            raise OSError(problem)
 
     module.dlopen = dlopen  # type: ignore[attr-defined]
     module.dlclose = dlclose  # type: ignore[attr-defined]
