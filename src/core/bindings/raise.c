@@ -1,0 +1,27 @@
+#include "base/status.h"
+
+PyObject *
+owngil_errors_raise(owngil_code code, PyObject *closed)
+{
+    switch (code) {
+    case OWNGIL_CLOSED:
+        PyErr_SetString(closed, "the queue is closed");
+        break;
+    case OWNGIL_TIMEOUT:
+        PyErr_SetString(PyExc_TimeoutError, "timed out");
+        break;
+    case OWNGIL_NO_MEMORY:
+        PyErr_NoMemory();
+        break;
+    case OWNGIL_FOREIGN:
+        PyErr_SetString(PyExc_RuntimeError,
+                        "it was made before this process was forked, and leads to the parent's workers: make a new one here");
+        break;
+    case OWNGIL_OK:
+    case OWNGIL_BROKEN: /* a barrier's own business */
+    case OWNGIL_INTERRUPTED:
+        PyErr_Format(PyExc_SystemError, "code %d is no error", (int)code);
+        break;
+    }
+    return NULL;
+}

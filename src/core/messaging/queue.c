@@ -1,0 +1,555 @@
+#include "messaging/queue.h"
+
+#include "base/process_notes.h"
+
+#include <stdlib.h>
+
+/* Without a lock, as freeing may take long. */
+static void
+free_all(owngil_message *list)
+{
+    while (list != NULL) {
+        owngil_message *next = list->next;
+        owngil_shared_release(&list->base);
+        list = next;
+    }
+}
+
+static void
+queue_free(owngil_shared *base)
+{
+    owngil_queue *self = (owngil_queue *)base;
+    free_all(self->head);
+    free_all(self->addressed);
+    pthread_mutex_destroy(&self->lock);
+    free(self);
+}
+
+owngil_queue *
+owngil_queue_new(size_t maxsize, bool last_first)
+{
+    owngil_queue *self = calloc(1, sizeof(*self));
+    if (self == NULL) {
+        return NULL;
+    }
+    owngil_shared_init(&self->base, OWNGIL_KIND_QUEUE, queue_free);
+    pthread_mutex_init(&self->lock, NULL);
+    self->maxsize = maxsize;
+    self->last_first = last_first;
+    self->number = owngil_runtime_next_number();
+    return self;
+}
+
+/* The lock is held in all of these. */
+
+/* Takes over the reference to `message`. `before` and `after` are neighbours, NULL at the ends. */
+static void
+link_between(owngil_queue *self, owngil_message *before, owngil_message *message, owngil_message *after)
+{
+    *(before != NULL ? &before->next : &self->head) = message;
+    message->next = after;
+    self->tail = after == NULL ? message : self->tail;
+    self->length++;
+}
+
+static void
+append(owngil_queue *self, owngil_message *message)
+{
+    message->place = ++self->places;
+    link_between(self, self->tail, message, NULL);
+}
+
+static owngil_message *
+pop(owngil_queue *self)
+{
+    owngil_message *message = self->head;
+    if (message != NULL) {
+        self->head = message->next;
+        if (self->head == NULL) {
+            self->tail = NULL;
+        }
+        message->next = NULL;
+        self->length--;
+    }
+    return message;
+}
+
+static void
+serve(owngil_waiter *waiter, owngil_code code)
+{
+    waiter->code = code;
+    waiter->done = true;
+    owngil_waiter_wake(waiter);
+}
+
+/* If there is room again (more messages than that may have been put back), the sender that waits longest delivers. */
+static void
+admit_sender(owngil_queue *self)
+{
+    owngil_waiter *sender = self->length < self->maxsize ? owngil_waiters_pop(&self->senders) : NULL;
+    if (sender != NULL) {
+        owngil_message *message = sender->item;
+        owngil_shared_acquire(&message->base);
+        append(self, message);
+        serve(sender, OWNGIL_OK);
+    }
+}
+
+/* A receiver is waiting: gives the one whose turn it is the message, and a reference to it. */
+static void
+hand_over(owngil_queue *self, owngil_message *message)
+{
+    owngil_waiter *receiver = self->last_first ? self->receivers.tail : self->receivers.head;
+    owngil_waiters_remove(&self->receivers, receiver);
+    receiver->item = message;
+    serve(receiver, OWNGIL_OK);
+}
+
+/* Puts the message if that needs no waiting. False if it does. */
+static bool
+put_now(owngil_queue *self, owngil_message *message, owngil_code *code)
+{
+    *code = OWNGIL_OK;
+    if (self->closed) {
+        *code = OWNGIL_CLOSED;
+    }
+    else if (self->receivers.length > 0) {
+        if (owngil_message_take(message)) { /* else it was cancelled before it was sent */
+            message->place = ++self->places;
+            owngil_shared_acquire(&message->base);
+            hand_over(self, message);
+        }
+    }
+    else if (self->maxsize == 0 || self->length < self->maxsize) {
+        owngil_shared_acquire(&message->base);
+        append(self, message);
+    }
+    else {
+        return false;
+    }
+    return true;
+}
+
+/* Gets the first message if there is one, and a reference to it; true with CLOSED if there will be none, false if one may
+ * come. The cancelled ones before it are put into a list for free_all(), as freeing may take long. */
+static bool
+get_now(owngil_queue *self, owngil_message **result, owngil_message **cancelled, owngil_code *code)
+{
+    owngil_message *message;
+    while ((message = pop(self)) != NULL) {
+        admit_sender(self);
+        if (owngil_message_take(message)) {
+            *result = message;
+            *code = OWNGIL_OK;
+            return true;
+        }
+        message->next = *cancelled;
+        *cancelled = message;
+    }
+    *code = OWNGIL_CLOSED;
+    return self->closed;
+}
+
+/* Waits in the list. Unlocks. Returns the word of whoever served the waiter, or else why it woke up unserved. */
+static owngil_code
+wait_in(owngil_queue *self, owngil_waiters *list, owngil_waiter *waiter, const owngil_deadline *deadline)
+{
+    owngil_waiters_add(list, waiter);
+    pthread_mutex_unlock(&self->lock);
+    owngil_code code = owngil_waiter_sleep(waiter, deadline);
+    if (code != OWNGIL_OK) {
+        pthread_mutex_lock(&self->lock);
+        if (!waiter->done) {
+            owngil_waiters_remove(list, waiter);
+        }
+        pthread_mutex_unlock(&self->lock);
+    }
+    owngil_waiter_clear(waiter);
+    return waiter->done ? waiter->code : code;
+}
+
+/* Gets the first message for this receiver, and a reference to it; as get_now(). */
+static bool
+get_addressed(owngil_queue *self, uint64_t receiver, owngil_message **result, owngil_message **cancelled)
+{
+    owngil_message **at = &self->addressed;
+    while (*at != NULL) {
+        owngil_message *message = *at;
+        if (message->receiver != receiver) {
+            at = &message->next;
+            continue;
+        }
+        *at = message->next;
+        message->next = NULL;
+        if (owngil_message_take(message)) {
+            *result = message;
+            return true;
+        }
+        message->next = *cancelled;
+        *cancelled = message;
+    }
+    return false;
+}
+
+/* Gives the message to its receiver, or lets it wait for that one. Takes over the reference. */
+static void
+deliver(owngil_queue *self, owngil_message *message)
+{
+    owngil_waiter *receiver = self->receivers.head;
+    while (receiver != NULL && receiver->receiver != message->receiver) {
+        receiver = receiver->next;
+    }
+    if (receiver != NULL && owngil_message_take(message)) { /* cancelled ones go when somebody passes over them */
+        owngil_waiters_remove(&self->receivers, receiver);
+        receiver->item = message;
+        serve(receiver, OWNGIL_OK);
+        return;
+    }
+    owngil_message **at = &self->addressed;
+    while (*at != NULL) {
+        at = &(*at)->next;
+    }
+    message->next = NULL;
+    *at = message;
+}
+
+/* From here on the lock is not held. */
+
+owngil_code
+owngil_queue_put(owngil_queue *self, owngil_message *message, const owngil_deadline *deadline)
+{
+    if (owngil_shared_is_foreign(&self->base)) {
+        return OWNGIL_FOREIGN;
+    }
+    owngil_code code;
+    pthread_mutex_lock(&self->lock);
+    bool done = put_now(self, message, &code);
+    if (!done && !owngil_deadline_is_now(deadline)) {
+        owngil_waiter waiter;
+        owngil_waiter_init(&waiter, message);
+        return wait_in(self, &self->senders, &waiter, deadline);
+    }
+    pthread_mutex_unlock(&self->lock);
+    return done ? code : OWNGIL_TIMEOUT;
+}
+
+owngil_code
+owngil_queue_put_for(owngil_queue *self, uint64_t receiver, owngil_message *message)
+{
+    if (owngil_shared_is_foreign(&self->base)) {
+        return OWNGIL_FOREIGN;
+    }
+    pthread_mutex_lock(&self->lock);
+    owngil_code code = self->closed ? OWNGIL_CLOSED : OWNGIL_OK;
+    if (code == OWNGIL_OK) {
+        message->receiver = receiver;
+        owngil_shared_acquire(&message->base);
+        deliver(self, message);
+    }
+    pthread_mutex_unlock(&self->lock);
+    return code;
+}
+
+void
+owngil_queue_readdress(owngil_queue *self, uint64_t from, uint64_t to)
+{
+    if (owngil_shared_is_foreign(&self->base)) {
+        return;
+    }
+    pthread_mutex_lock(&self->lock);
+    owngil_message *list = self->addressed;
+    self->addressed = NULL;
+    while (list != NULL) {
+        owngil_message *message = list;
+        list = message->next;
+        message->receiver = message->receiver == from ? to : message->receiver;
+        deliver(self, message);
+    }
+    pthread_mutex_unlock(&self->lock);
+}
+
+owngil_code
+owngil_queue_get(owngil_queue *self, owngil_message **result, const owngil_deadline *deadline)
+{
+    return owngil_queue_get_for(self, 0, result, deadline);
+}
+
+owngil_code
+owngil_queue_get_for(owngil_queue *self, uint64_t receiver, owngil_message **result, const owngil_deadline *deadline)
+{
+    if (owngil_shared_is_foreign(&self->base)) {
+        *result = NULL;
+        return OWNGIL_FOREIGN;
+    }
+    owngil_code code = OWNGIL_OK;
+    owngil_message *cancelled = NULL;
+
+    *result = NULL;
+    pthread_mutex_lock(&self->lock);
+    bool done = (self->addressed != NULL && get_addressed(self, receiver, result, &cancelled))
+                || get_now(self, result, &cancelled, &code);
+    if (done || owngil_deadline_is_now(deadline)) {
+        code = done ? code : OWNGIL_TIMEOUT;
+        pthread_mutex_unlock(&self->lock);
+    }
+    else {
+        owngil_waiter waiter;
+        owngil_waiter_init(&waiter, NULL);
+        waiter.receiver = receiver;
+        code = wait_in(self, &self->receivers, &waiter, deadline);
+        *result = waiter.item;
+    }
+    free_all(cancelled);
+    return code;
+}
+
+void
+owngil_queue_begin_put(owngil_queue *self, owngil_waiter *waiter)
+{
+    if (owngil_shared_is_foreign(&self->base)) {
+        waiter->done = true;
+        waiter->code = OWNGIL_FOREIGN;
+        return;
+    }
+    pthread_mutex_lock(&self->lock);
+    waiter->done = put_now(self, waiter->item, &waiter->code);
+    if (!waiter->done) {
+        owngil_waiters_add(&self->senders, waiter);
+    }
+    pthread_mutex_unlock(&self->lock);
+}
+
+void
+owngil_queue_begin_get(owngil_queue *self, owngil_waiter *waiter)
+{
+    if (owngil_shared_is_foreign(&self->base)) {
+        waiter->done = true;
+        waiter->code = OWNGIL_FOREIGN;
+        return;
+    }
+    owngil_message *message = NULL, *cancelled = NULL;
+    pthread_mutex_lock(&self->lock);
+    waiter->done = get_now(self, &message, &cancelled, &waiter->code);
+    waiter->item = message;
+    if (!waiter->done) {
+        owngil_waiters_add(&self->receivers, waiter);
+    }
+    pthread_mutex_unlock(&self->lock);
+    free_all(cancelled);
+}
+
+bool
+owngil_queue_is_served(owngil_queue *self, owngil_waiter *waiter, owngil_code *code)
+{
+    if (owngil_shared_is_foreign(&self->base)) {
+        *code = OWNGIL_FOREIGN;
+        return true;
+    }
+    pthread_mutex_lock(&self->lock);
+    bool done = waiter->done;
+    *code = waiter->code;
+    pthread_mutex_unlock(&self->lock);
+    return done;
+}
+
+bool
+owngil_queue_withdraw(owngil_queue *self, owngil_waiter *waiter, bool sends)
+{
+    if (owngil_shared_is_foreign(&self->base)) {
+        waiter->done = true;
+        waiter->code = OWNGIL_FOREIGN;
+        return true;
+    }
+    pthread_mutex_lock(&self->lock);
+    bool waits = !waiter->done;
+    if (waits) {
+        owngil_waiters_remove(sends ? &self->senders : &self->receivers, waiter);
+        waiter->done = true;
+        waiter->code = OWNGIL_TIMEOUT;
+    }
+    pthread_mutex_unlock(&self->lock);
+    return waits;
+}
+
+void
+owngil_queue_put_back(owngil_queue *self, owngil_message *message)
+{
+    if (owngil_shared_is_foreign(&self->base)) {
+        owngil_shared_release(&message->base);
+        return;
+    }
+    pthread_mutex_lock(&self->lock);
+    if (message->receiver != 0) {
+        owngil_message_untake(message);
+        message->next = self->addressed;
+        self->addressed = message;
+    }
+    else if (self->receivers.length > 0) { /* then the queue is empty */
+        hand_over(self, message);
+    }
+    else {
+        owngil_message_untake(message);
+        owngil_message *before = NULL, *after = self->head;
+        while (after != NULL && after->place < message->place) {
+            before = after;
+            after = after->next;
+        }
+        link_between(self, before, message, after);
+    }
+    pthread_mutex_unlock(&self->lock);
+}
+
+bool
+owngil_queue_take_back(owngil_queue *self, owngil_message *message)
+{
+    if (owngil_shared_is_foreign(&self->base)) {
+        return true;
+    }
+    if (!owngil_message_cancel(message)) { /* not under the lock: this lets go of its parts */
+        return false;
+    }
+    pthread_mutex_lock(&self->lock);
+    owngil_message *before = NULL, *at = self->head;
+    while (at != NULL && at != message) {
+        before = at;
+        at = at->next;
+    }
+    if (at != NULL) { /* else a receiver has passed over it */
+        *(before != NULL ? &before->next : &self->head) = at->next;
+        self->tail = self->tail == at ? before : self->tail;
+        self->length--;
+        admit_sender(self);
+    }
+    pthread_mutex_unlock(&self->lock);
+    if (at != NULL) {
+        owngil_shared_release(&at->base);
+    }
+    return true;
+}
+
+owngil_code
+owngil_queue_answer(owngil_queue *self, owngil_message *task, owngil_message *answer)
+{
+    if (owngil_shared_is_foreign(&self->base)) {
+        return OWNGIL_FOREIGN;
+    }
+    owngil_code code = OWNGIL_OK;
+    pthread_mutex_lock(&self->lock);
+    if (task->waiter != NULL && self->receivers.length > 0) {
+        owngil_shared_acquire(&answer->base);
+        task->waiter->item = answer;
+        serve(task->waiter, OWNGIL_OK);
+        task->waiter = NULL;
+    }
+    else {
+        (void)put_now(self, answer, &code); /* which an unbounded queue always can */
+    }
+    task->answered = code == OWNGIL_OK;
+    pthread_mutex_unlock(&self->lock);
+    return code;
+}
+
+owngil_code
+owngil_queue_await(owngil_queue *self, owngil_message *task, owngil_message **answer, const owngil_deadline *deadline,
+                   bool looks)
+{
+    *answer = NULL;
+    if (owngil_shared_is_foreign(&self->base)) {
+        return OWNGIL_OK;
+    }
+    owngil_code code = OWNGIL_OK;
+    owngil_waiter waiter;
+    owngil_waiter_init(&waiter, NULL);
+    pthread_mutex_lock(&self->lock);
+    bool waits = !task->settled && task->waiter == NULL;
+    if (waits) {
+        task->waiter = &waiter;
+    }
+    pthread_mutex_unlock(&self->lock);
+    if (waits) {
+        owngil_look look = looks ? owngil_waiter_look(&waiter) : OWNGIL_LOOK_NONE;
+        code = look == OWNGIL_LOOK_NONE    ? owngil_waiter_sleep(&waiter, deadline)
+               : look == OWNGIL_LOOK_FOUND ? OWNGIL_OK
+                                           : OWNGIL_INTERRUPTED;
+        if (code != OWNGIL_OK) {
+            pthread_mutex_lock(&self->lock);
+            if (!waiter.done) {
+                task->waiter = NULL;
+            }
+            pthread_mutex_unlock(&self->lock);
+        }
+        code = waiter.done ? waiter.code : code;
+    }
+    *answer = waiter.item;
+    owngil_waiter_clear(&waiter);
+    return code;
+}
+
+void
+owngil_queue_settle(owngil_queue *self, owngil_message *task)
+{
+    if (owngil_shared_is_foreign(&self->base)) {
+        return;
+    }
+    pthread_mutex_lock(&self->lock);
+    task->settled = true;
+    if (task->waiter != NULL) {
+        serve(task->waiter, OWNGIL_OK);
+        task->waiter = NULL;
+    }
+    pthread_mutex_unlock(&self->lock);
+}
+
+bool
+owngil_queue_has_answered(owngil_queue *self, const owngil_message *task)
+{
+    if (owngil_shared_is_foreign(&self->base)) {
+        return false;
+    }
+    pthread_mutex_lock(&self->lock);
+    bool answered = task->answered;
+    pthread_mutex_unlock(&self->lock);
+    return answered;
+}
+
+void
+owngil_queue_close(owngil_queue *self)
+{
+    if (owngil_shared_is_foreign(&self->base)) {
+        return;
+    }
+    owngil_waiter *waiter;
+    pthread_mutex_lock(&self->lock);
+    self->closed = true;
+    while ((waiter = owngil_waiters_pop(&self->receivers)) != NULL) {
+        serve(waiter, OWNGIL_CLOSED);
+    }
+    while ((waiter = owngil_waiters_pop(&self->senders)) != NULL) {
+        serve(waiter, OWNGIL_CLOSED);
+    }
+    pthread_mutex_unlock(&self->lock);
+}
+
+bool
+owngil_queue_is_closed(owngil_queue *self)
+{
+    if (owngil_shared_is_foreign(&self->base)) {
+        return true;
+    }
+    pthread_mutex_lock(&self->lock);
+    bool closed = self->closed;
+    pthread_mutex_unlock(&self->lock);
+    return closed;
+}
+
+size_t
+owngil_queue_length(owngil_queue *self)
+{
+    if (owngil_shared_is_foreign(&self->base)) {
+        return 0;
+    }
+    pthread_mutex_lock(&self->lock);
+    size_t length = self->length;
+    pthread_mutex_unlock(&self->lock);
+    return length;
+}
