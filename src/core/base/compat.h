@@ -1,9 +1,9 @@
-/* Every difference between Python and C library versions, and nothing else.
+/* Every difference between versions of Python, and nothing else.
  *
  * Supported: CPython 3.12 to 3.15 with the GIL, Linux with glibc.
  */
-#ifndef OWNGIL_COMPAT_H
-#define OWNGIL_COMPAT_H
+#ifndef OWNGIL_BASE_COMPAT_H
+#define OWNGIL_BASE_COMPAT_H
 
 #ifndef _GNU_SOURCE
 #  error "compile with -D_GNU_SOURCE"
@@ -11,12 +11,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include <errno.h>
-#include <semaphore.h>
 #include <stdbool.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 #if PY_VERSION_HEX < 0x030C0000
 #  error "owngil needs Python 3.12 or newer"
@@ -38,25 +33,6 @@
 #if PY_VERSION_HEX < 0x030D0000
 #  define PyLong_AsInt _PyLong_AsInt
 #endif
-
-/* Lets a processor that waits in a loop do so at its ease. */
-static inline void
-owngil_compat_relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ __volatile__("yield");
-#endif
-}
-
-/* Whether this is the thread that signals for the whole process arrive in: the first one, or the one that forked. The C
- * library has gettid() since glibc 2.30. */
-static inline bool
-owngil_compat_is_main_thread(void)
-{
-    return syscall(SYS_gettid) == getpid();
-}
 
 /* The calling thread's current thread state, or NULL. */
 static inline PyThreadState *
@@ -106,31 +82,6 @@ owngil_compat_is_finalizing(void)
     return Py_IsFinalizing();
 #else
     return _Py_IsFinalizing();
-#endif
-}
-
-/* sem_clockwait came with glibc 2.30, and the thread sanitizer knows nothing of it. Without it, a semaphore can only wait on the wall clock: the time left
- * is right when the wait begins, and a clock that is set meanwhile stretches or shortens that one wait. */
-static inline int
-owngil_compat_sem_wait_until(sem_t *sem, const struct timespec *monotonic)
-{
-#if __GLIBC_PREREQ(2, 30) && !defined(__SANITIZE_THREAD__)
-    return sem_clockwait(sem, CLOCK_MONOTONIC, monotonic);
-#else
-    struct timespec now, wall;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    clock_gettime(CLOCK_REALTIME, &wall);
-    wall.tv_sec += monotonic->tv_sec - now.tv_sec;
-    wall.tv_nsec += monotonic->tv_nsec - now.tv_nsec;
-    if (wall.tv_nsec < 0) {
-        wall.tv_nsec += 1000000000L;
-        wall.tv_sec -= 1;
-    }
-    else if (wall.tv_nsec >= 1000000000L) {
-        wall.tv_nsec -= 1000000000L;
-        wall.tv_sec += 1;
-    }
-    return sem_timedwait(sem, &wall);
 #endif
 }
 

@@ -1,8 +1,9 @@
 /* owngil._core.Block: a process-wide block seen from one interpreter, through the buffer protocol. */
-#include "memory/numpy_allocator.h"
+#include "bindings/block.h"
+
 #include "memory/block.h"
 #include "memory/lease.h"
-#include "bindings/state.h"
+#include "memory/numpy_allocator.h"
 
 #include <string.h>
 
@@ -11,12 +12,12 @@ enum { COPY_WITHOUT_GIL = 1 << 18 };
 
 typedef struct {
     PyObject_HEAD
-    owngil_shared *shared;
+    owngil_refcounted *shared;
     bool writable; /* of this view; the memory may have no owner among the interpreters */
 } block_object;
 
 PyObject *
-owngil_block_wrap(owngil_state *state, owngil_shared *shared, bool writable)
+owngil_block_wrap(owngil_state *state, owngil_refcounted *shared, bool writable)
 {
     PyObject *self = owngil_wrap(state->block_type, shared);
     if (self != NULL) {
@@ -107,7 +108,7 @@ block_of_array(PyObject *type, PyObject *args)
     if (PyObject_GetBuffer(data, &view, PyBUF_ANY_CONTIGUOUS) < 0) {
         return NULL;
     }
-    owngil_block *block = owngil_array_memory_block((void *)(uintptr_t)start, view.buf, (size_t)view.len);
+    owngil_block *block = owngil_numpy_allocator_block((void *)(uintptr_t)start, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
     if (block == NULL) {
         Py_RETURN_NONE;
@@ -204,9 +205,15 @@ static PyType_Slot block_slots[] = {
     {0, NULL},
 };
 
-PyType_Spec owngil_block_spec = {
+static PyType_Spec spec = {
     .name = "owngil._core.Block",
     .basicsize = sizeof(block_object),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = block_slots,
 };
+
+int
+owngil_add_block(PyObject *module, owngil_state *state)
+{
+    return owngil_wrapper_add_type(module, &spec, &state->block_type);
+}

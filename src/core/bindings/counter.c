@@ -1,6 +1,7 @@
 /* owngil.Counter: a process-wide number seen from one interpreter. */
-#include "sync/event.h"
 #include "bindings/args.h"
+#include "bindings/wrapper.h"
+#include "sync/counter.h"
 
 static owngil_counter *
 counter_of(PyObject *self)
@@ -81,7 +82,7 @@ counter_add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *k
     if (count != 0 || kwnames != NULL) {
         static const char *const names[] = {"n", NULL};
         PyObject *object = NULL;
-        if (owngil_sync_arguments("add", names, &object, args, count, kwnames) < 0
+        if (owngil_args_parse("add", names, &object, args, count, kwnames) < 0
             || (object != NULL && value_from_object(object, "n", &n) < 0)) {
             return NULL;
         }
@@ -166,14 +167,20 @@ static PyType_Slot counter_slots[] = {
     {Py_tp_methods, counter_methods},
     {Py_tp_getset, counter_getset},
     {Py_tp_repr, counter_repr},
-    {Py_tp_richcompare, owngil_wrapper_richcompare},
+    {Py_tp_richcompare, owngil_wrapper_compare},
     {Py_tp_hash, owngil_wrapper_hash},
     {0, NULL},
 };
 
-PyType_Spec owngil_counter_spec = {
+static PyType_Spec spec = {
     .name = "owngil.Counter",
     .basicsize = sizeof(owngil_wrapper),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = counter_slots,
 };
+
+int
+owngil_add_counter(PyObject *module, owngil_state *state)
+{
+    return owngil_wrapper_add_type(module, &spec, &state->sync_types[OWNGIL_KIND_COUNTER - OWNGIL_KIND_LOCK]);
+}

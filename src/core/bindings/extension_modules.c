@@ -5,9 +5,9 @@
  * the import hook has switched off CPython's check whether they support sub-interpreters: what it guards against, C
  * statics shared between interpreters, a private copy does not have.
  */
-#include "memory/numpy_allocator.h"
 #include "bindings/state.h"
 #include "cpython/type_versions.h"
+#include "memory/numpy_allocator.h"
 
 #include <dlfcn.h>
 
@@ -165,7 +165,7 @@ PyDoc_STRVAR(use_array_memory_doc,
 static PyObject *
 use_array_memory(PyObject *Py_UNUSED(unused), PyObject *api)
 {
-    return owngil_array_memory_install(api) < 0 ? NULL : Py_NewRef(Py_None);
+    return owngil_numpy_allocator_install(api) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(end_shared_type_versions_doc,
@@ -206,7 +206,7 @@ complete_type_versions(PyObject *module, PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-PyMethodDef owngil_extension_functions[] = {
+static PyMethodDef functions[] = {
     {"use_array_memory", use_array_memory, METH_O, use_array_memory_doc},
     {"create_checked", create_checked, METH_VARARGS, create_checked_doc},
     {"create_module", create_module, METH_VARARGS, create_module_doc},
@@ -216,3 +216,9 @@ PyMethodDef owngil_extension_functions[] = {
     {"complete_type_versions", complete_type_versions, METH_NOARGS, complete_type_versions_doc},
     {NULL, NULL, 0, NULL},
 };
+
+int
+owngil_add_extension_modules(PyObject *module, owngil_state *Py_UNUSED(state))
+{
+    return PyModule_AddFunctions(module, functions);
+}

@@ -1,7 +1,7 @@
 /* Shared libraries as Python code sees them: what is in a file, and private copies of it. */
-#include "loader/fork_gate.h"
-#include "workers/worker.h"
 #include "bindings/state.h"
+#include "loader/fork_gate.h"
+#include "workers/registry.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -11,15 +11,15 @@
 
 /* The strings of the dynamic entries with `tag`, as a new tuple of bytes. */
 static PyObject *
-strings_of(const owngil_elf *elf, ElfW(Sxword) tag)
+strings_of(const owngil_image *elf, ElfW(Sxword) tag)
 {
     Py_ssize_t count = 0;
-    while (owngil_elf_string(elf, tag, (size_t)count) != NULL) {
+    while (owngil_image_string(elf, tag, (size_t)count) != NULL) {
         count++;
     }
     PyObject *tuple = PyTuple_New(count);
     for (Py_ssize_t k = 0; tuple != NULL && k < count; k++) {
-        PyObject *item = PyBytes_FromString(owngil_elf_string(elf, tag, (size_t)k));
+        PyObject *item = PyBytes_FromString(owngil_image_string(elf, tag, (size_t)k));
         if (item == NULL) {
             Py_CLEAR(tuple);
         }
@@ -53,9 +53,9 @@ read_library(PyObject *Py_UNUSED(module), PyObject *args)
     if (fd < 0) {
         return PyUnicode_FromFormat("it cannot be read: %s", strerror(errno));
     }
-    owngil_edit edit;
+    owngil_patch edit;
     PyObject *result;
-    const char *damage = owngil_edit_init(&edit, fd);
+    const char *damage = owngil_patch_init(&edit, fd);
     close(fd);
     if (damage != NULL) {
         result = sentence(damage);
@@ -63,10 +63,10 @@ read_library(PyObject *Py_UNUSED(module), PyObject *args)
     else {
         result = Py_BuildValue("NNNNNnN", strings_of(&edit.elf, DT_SONAME), strings_of(&edit.elf, DT_NEEDED),
                                strings_of(&edit.elf, DT_RUNPATH), strings_of(&edit.elf, DT_RPATH),
-                               PyBool_FromLong(owngil_elf_uses_python(&edit.elf)),
-                               (Py_ssize_t)owngil_elf_state_size(&edit.elf), PyBool_FromLong(edit.elf.stays));
+                               PyBool_FromLong(owngil_image_uses_python(&edit.elf)),
+                               (Py_ssize_t)owngil_image_state_size(&edit.elf), PyBool_FromLong(edit.elf.stays));
     }
-    owngil_edit_clear(&edit);
+    owngil_patch_clear(&edit);
     return result;
 }
 
@@ -112,7 +112,7 @@ directories_of(PyObject *tuple)
 static owngil_worker *
 require_worker(void)
 {
-    owngil_worker *worker = owngil_interp_of_thread();
+    owngil_worker *worker = owngil_registry_of_thread();
     if (worker == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "private copies are for workers");
     }
@@ -123,10 +123,10 @@ require_worker(void)
 static void
 enter(void)
 {
-    while (!owngil_dynamic_try_enter()) {
+    while (!owngil_fork_gate_try_enter()) {
         Py_BEGIN_ALLOW_THREADS
-        owngil_dynamic_enter();
-        owngil_dynamic_leave();
+        owngil_fork_gate_enter();
+        owngil_fork_gate_leave();
         Py_END_ALLOW_THREADS
     }
 }
@@ -152,8 +152,8 @@ reserve_copy(PyObject *Py_UNUSED(module), PyObject *args)
     }
     char why[2048] = "";
     enter(); /* the first one loads the shim */
-    owngil_copy *copy = owngil_copies_reserve(&worker->copies, worker, path, directories, why, sizeof(why));
-    owngil_dynamic_leave();
+    owngil_copy *copy = owngil_copies_reserve(&worker->copies, path, directories, why, sizeof(why));
+    owngil_fork_gate_leave();
     PyMem_Free(directories);
     return copy == NULL ? sentence(why)
                         : Py_BuildValue("Ky", (unsigned long long)(uintptr_t)copy, copy->loaded.name);
@@ -181,9 +181,9 @@ write_copy(PyObject *Py_UNUSED(module), PyObject *args)
     }
     char why[2048] = "";
     size_t count = (size_t)PyTuple_GET_SIZE(pairs);
-    int failed = owngil_elf_write(&copy->loaded, renames, count, why, sizeof(why));
+    int failed = owngil_load_write(&copy->loaded, renames, count, why, sizeof(why));
     for (size_t k = 0; k < count; k++) {
-        owngil_copies_join(&worker->copies, copy, renames[k].to);
+        owngil_copies_group(&worker->copies, copy, renames[k].to);
     }
     PyMem_Free(renames);
     return failed ? sentence(why) : Py_NewRef(Py_None);
@@ -213,7 +213,7 @@ load_copies(PyObject *Py_UNUSED(module), PyObject *numbers)
         char why[2048] = "";
         enter();
         int failed = owngil_copies_load(&worker->copies, copy, why, sizeof(why));
-        owngil_dynamic_leave();
+        owngil_fork_gate_leave();
         if (failed < 0) {
             return sentence(why);
         }
@@ -273,8 +273,8 @@ open_library(PyObject *Py_UNUSED(module), PyObject *args)
         return NULL;
     }
     enter();
-    void *handle = owngil_dynamic_open(name, flags);
-    owngil_dynamic_leave();
+    void *handle = owngil_fork_gate_open(name, flags);
+    owngil_fork_gate_leave();
     struct link_map *map;
     if (handle == NULL || dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0) {
         return loader_error();
@@ -294,8 +294,8 @@ close_library(PyObject *Py_UNUSED(module), PyObject *number)
         return NULL;
     }
     enter();
-    int failed = owngil_dynamic_close(handle);
-    owngil_dynamic_leave();
+    int failed = owngil_fork_gate_close(handle);
+    owngil_fork_gate_leave();
     return failed ? loader_error() : Py_NewRef(Py_None);
 }
 
@@ -313,14 +313,14 @@ set_threads(PyObject *Py_UNUSED(module), PyObject *args)
     }
     void (*set)(int) = (void (*)(int))(uintptr_t)address;
     Py_BEGIN_ALLOW_THREADS
-    owngil_dynamic_enter();
+    owngil_fork_gate_enter();
     set(number);
-    owngil_dynamic_leave();
+    owngil_fork_gate_leave();
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }
 
-PyMethodDef owngil_library_functions[] = {
+static PyMethodDef functions[] = {
     {"read_library", read_library, METH_VARARGS, read_library_doc},
     {"reserve_copy", reserve_copy, METH_VARARGS, reserve_copy_doc},
     {"write_copy", write_copy, METH_VARARGS, write_copy_doc},
@@ -332,3 +332,9 @@ PyMethodDef owngil_library_functions[] = {
     {"set_threads", set_threads, METH_VARARGS, set_threads_doc},
     {NULL, NULL, 0, NULL},
 };
+
+int
+owngil_add_libraries(PyObject *module, owngil_state *Py_UNUSED(state))
+{
+    return PyModule_AddFunctions(module, functions);
+}

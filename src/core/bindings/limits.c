@@ -1,7 +1,7 @@
 /* Calls with a limit of time; for the worker's own thread. */
-#include "workers/interrupts.h"
-
+#include "bindings/raise.h"
 #include "bindings/state.h"
+#include "workers/worker.h"
 
 PyDoc_STRVAR(run_limited_doc,
 "run_limited(seconds, grace, timed_out, fn, args, kwargs, /)\n--\n\n"
@@ -18,24 +18,23 @@ run_limited(PyObject *Py_UNUSED(module), PyObject *args)
                           &PyDict_Type, &fn_kwargs)) {
         return NULL;
     }
-    owngil_worker *worker = owngil_interp_current();
+    owngil_worker *worker = owngil_worker_current();
     if (worker == NULL || atomic_load(&worker->limit) != 0) {
         PyErr_SetString(PyExc_RuntimeError,
                         worker == NULL ? "this thread is not a worker's own" : "this call has a limit already");
         return NULL;
     }
     uint64_t limit = ++worker->limits;
-    bool has_alarm = seconds < 1e9;
+    bool has_timer = seconds < 1e9;
     worker->limit_grace = grace;
     atomic_store(&worker->limit, limit);
-    int error = has_alarm ? owngil_alarm_set(&worker->limit_alarm, seconds, limit) : 0;
+    int error = has_timer ? owngil_timer_set(&worker->limit_timer, seconds, limit) : 0;
     if (error != 0) {
         atomic_store(&worker->limit, 0);
-        errno = error;
-        return PyErr_SetFromErrno(PyExc_OSError);
+        return owngil_raise_errno(error);
     }
     PyObject *result = PyObject_Call(fn, fn_args, fn_kwargs);
-    bool in_time = !has_alarm || owngil_alarm_unset(&worker->limit_alarm);
+    bool in_time = !has_timer || owngil_timer_unset(&worker->limit_timer);
     atomic_store(&worker->limit, 0); /* from here on, no interrupt for this limit arrives */
     if (in_time) {
         return result;
@@ -57,7 +56,13 @@ run_limited(PyObject *Py_UNUSED(module), PyObject *args)
     return NULL;
 }
 
-PyMethodDef owngil_limit_functions[] = {
+static PyMethodDef functions[] = {
     {"run_limited", run_limited, METH_VARARGS, run_limited_doc},
     {NULL, NULL, 0, NULL},
 };
+
+int
+owngil_add_limits(PyObject *module, owngil_state *Py_UNUSED(state))
+{
+    return PyModule_AddFunctions(module, functions);
+}

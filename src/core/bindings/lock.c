@@ -4,8 +4,8 @@
  * Python would be where KeyboardInterrupt can be raised between getting the lock and the body of the `with`, so that nobody
  * releases it. (Since 3.14 CPython has such a place itself, in the moment in which any __enter__ returns.)
  */
+#include "bindings/semaphore.h"
 #include "sync/semaphore.h"
-#include "bindings/args.h"
 
 static owngil_semaphore *
 semaphore_of(PyObject *self)
@@ -71,7 +71,7 @@ PyDoc_STRVAR(lock_acquire_doc,
 static PyObject *
 lock_acquire(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *kwnames)
 {
-    return owngil_semaphore_call_acquire(self, args, count, kwnames, true);
+    return owngil_semaphore_acquire_method(self, args, count, kwnames, true);
 }
 
 PyDoc_STRVAR(lock_release_doc,
@@ -133,14 +133,20 @@ static PyType_Slot lock_slots[] = {
     {Py_tp_dealloc, owngil_wrapper_dealloc},
     {Py_tp_methods, lock_methods},
     {Py_tp_repr, lock_repr},
-    {Py_tp_richcompare, owngil_wrapper_richcompare},
+    {Py_tp_richcompare, owngil_wrapper_compare},
     {Py_tp_hash, owngil_wrapper_hash},
     {0, NULL},
 };
 
-PyType_Spec owngil_lock_spec = {
+static PyType_Spec spec = {
     .name = "owngil.Lock",
     .basicsize = sizeof(owngil_wrapper),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = lock_slots,
 };
+
+int
+owngil_add_lock(PyObject *module, owngil_state *state)
+{
+    return owngil_wrapper_add_type(module, &spec, &state->sync_types[OWNGIL_KIND_LOCK - OWNGIL_KIND_LOCK]);
+}

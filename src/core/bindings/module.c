@@ -1,113 +1,56 @@
 /* owngil._core: multi-phase, usable in interpreters with a GIL of their own, no static Python object.
  *
- * All interpreters load this one file, not copies of it: what its C statics hold (runtime.c) is the process's.
+ * All interpreters load this one file, not copies of it: so its C statics are the process's.
  */
 #include "bindings/state.h"
-
 #include "cpython/arena_tracking.h"
-#include "memory/block.h"
-#include "base/atfork.h"
 #include "cpython/large_objects.h"
-#include "workers/worker.h"
+#include "memory/block.h"
+#include "messaging/kinds.h"
+#include "workers/fork.h"
+#include "workers/registry.h"
 
-PyObject *
-owngil_wrap(PyTypeObject *type, owngil_shared *shared)
-{
-    owngil_wrapper *self = (owngil_wrapper *)type->tp_alloc(type, 0);
-    if (self == NULL) {
-        owngil_shared_release(shared);
-        return NULL;
-    }
-    self->shared = shared;
-    return (PyObject *)self;
-}
-
-void
-owngil_wrapper_dealloc(PyObject *self)
-{
-    PyTypeObject *type = Py_TYPE(self);
-    owngil_shared_release(((owngil_wrapper *)self)->shared);
-    type->tp_free(self);
-    Py_DECREF(type);
-}
-
-PyObject *
-owngil_wrapper_reduce(PyObject *self, PyObject *Py_UNUSED(unused))
-{
-    PyErr_Format(PyExc_TypeError, "cannot pickle '%.200s': it belongs to this process and passes to workers only",
-                 Py_TYPE(self)->tp_name);
-    return NULL;
-}
-
-PyObject *
-owngil_wrapper_richcompare(PyObject *self, PyObject *other, int op)
-{
-    if (!Py_IS_TYPE(other, Py_TYPE(self)) || (op != Py_EQ && op != Py_NE)) {
-        Py_RETURN_NOTIMPLEMENTED;
-    }
-    bool same = ((owngil_wrapper *)self)->shared == ((owngil_wrapper *)other)->shared;
-    return PyBool_FromLong(same == (op == Py_EQ));
-}
-
-Py_hash_t
-owngil_wrapper_hash(PyObject *self)
-{
-    Py_hash_t hash = (Py_hash_t)((uintptr_t)((owngil_wrapper *)self)->shared >> 4);
-    return hash == -1 ? -2 : hash;
-}
+static owngil_addition *const additions[] = {
+    owngil_add_block,     owngil_add_message,      owngil_add_queue,    owngil_add_worker,
+    owngil_add_lock,      owngil_add_semaphore,    owngil_add_event,    owngil_add_barrier,
+    owngil_add_counter, owngil_add_transfer,  owngil_add_wakeup,   owngil_add_future,
+    owngil_add_plain_values, owngil_add_tasks,     owngil_add_process,  owngil_add_tracing,
+    owngil_add_limits,    owngil_add_extension_modules, owngil_add_libraries,
+};
 
 static int
-add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
+add_constants(PyObject *module, owngil_state *state)
 {
-    *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
-    return *type == NULL ? -1 : PyModule_AddType(module, *type);
+    state->queue_closed = PyErr_NewExceptionWithDoc(
+        "owngil._core.QueueClosed", "The queue takes no more messages, and has none left to give.", NULL, NULL);
+    if (state->queue_closed == NULL || PyModule_AddObjectRef(module, "QueueClosed", state->queue_closed) < 0
+        || PyModule_AddIntConstant(module, "START", (long)OWNGIL_TASK_START) < 0) {
+        return -1;
+    }
+#define ADD(name) \
+    if (PyModule_AddIntConstant(module, #name, OWNGIL_MESSAGE_##name) < 0) { \
+        return -1; \
+    }
+    OWNGIL_MESSAGE_KINDS(ADD)
+#undef ADD
+    return 0;
 }
 
 static int
 module_exec(PyObject *module)
 {
     owngil_state *state = PyModule_GetState(module);
-    if (add_type(module, &owngil_block_spec, &state->block_type) < 0
-        || add_type(module, &owngil_message_spec, &state->message_type) < 0
-        || add_type(module, &owngil_queue_spec, &state->queue_type) < 0
-        || add_type(module, &owngil_worker_spec, &state->worker_type) < 0
-        || add_type(module, &owngil_transfer_spec, &state->transfer_type) < 0
-        || add_type(module, &owngil_wakeup_spec, &state->wakeup_type) < 0) {
+    if (add_constants(module, state) < 0) {
         return -1;
     }
-    PyType_Spec *sync_specs[OWNGIL_SYNC_TYPES] = {
-        &owngil_lock_spec,  &owngil_semaphore_spec, &owngil_bounded_semaphore_spec,
-        &owngil_event_spec, &owngil_barrier_spec,   &owngil_counter_spec,
-    };
-    for (size_t k = 0; k < OWNGIL_SYNC_TYPES; k++) {
-        if (add_type(module, sync_specs[k], &state->sync_types[k]) < 0) {
+    for (size_t k = 0; k < sizeof(additions) / sizeof(additions[0]); k++) {
+        if (additions[k](module, state) < 0) {
             return -1;
         }
     }
-    state->queue_closed = PyErr_NewExceptionWithDoc(
-        "owngil._core.QueueClosed", "The queue takes no more messages, and has none left to give.", NULL, NULL);
-    state->future_names = owngil_message_future_names();
-    if (state->queue_closed == NULL || state->future_names == NULL || PyModule_AddObjectRef(module, "QueueClosed", state->queue_closed) < 0
-        || PyModule_AddIntConstant(module, "EXITED", OWNGIL_REPLY_EXITED) < 0
-        || PyModule_AddIntConstant(module, "FAILED", OWNGIL_REPLY_FAILED) < 0
-        || PyModule_AddIntConstant(module, "KEPT", OWNGIL_REPLY_KEPT) < 0
-        || PyModule_AddIntConstant(module, "RESULT", OWNGIL_REPLY_RESULT) < 0
-        || PyModule_AddIntConstant(module, "STUCK", OWNGIL_REPLY_STUCK) < 0
-        || PyModule_AddIntConstant(module, "STUCK_START", OWNGIL_REPLY_STUCK_START) < 0
-        || PyModule_AddIntConstant(module, "START", (long)OWNGIL_TASK_START) < 0
-        || PyModule_AddIntConstant(module, "END", OWNGIL_TASK_END) < 0
-        || PyModule_AddFunctions(module, owngil_message_functions) < 0
-        || PyModule_AddFunctions(module, owngil_plain_functions) < 0
-        || PyModule_AddFunctions(module, owngil_worker_functions) < 0
-        || PyModule_AddFunctions(module, owngil_observe_functions) < 0
-        || PyModule_AddFunctions(module, owngil_limit_functions) < 0
-        || PyModule_AddFunctions(module, owngil_extension_functions) < 0
-        || PyModule_AddFunctions(module, owngil_library_functions) < 0) {
-        return -1;
-    }
     if (PyInterpreterState_Get() == PyInterpreterState_Main()) {
-        owngil_arenas_watch();
-        owngil_heap_install();
+        owngil_arena_tracking_start(owngil_registry_owner_of_thread);
+        owngil_large_objects_install();
         owngil_block_configure();
         if (owngil_fork_watch() < 0) {
             return -1;
@@ -116,39 +59,26 @@ module_exec(PyObject *module)
     return 0;
 }
 
+/* The Python objects that the state begins with. */
+enum { OBJECTS = offsetof(owngil_state, versioned) / sizeof(PyObject *) };
+
 static int
 module_traverse(PyObject *module, visitproc visit, void *arg)
 {
-    owngil_state *state = PyModule_GetState(module);
-    Py_VISIT(state->block_type);
-    Py_VISIT(state->message_type);
-    Py_VISIT(state->queue_type);
-    Py_VISIT(state->worker_type);
-    for (size_t k = 0; k < OWNGIL_SYNC_TYPES; k++) {
-        Py_VISIT(state->sync_types[k]);
+    PyObject **objects = PyModule_GetState(module);
+    for (size_t k = 0; k < OBJECTS; k++) {
+        Py_VISIT(objects[k]);
     }
-    Py_VISIT(state->transfer_type);
-    Py_VISIT(state->wakeup_type);
-    Py_VISIT(state->queue_closed);
-    Py_VISIT(state->future_names);
     return 0;
 }
 
 static int
 module_clear(PyObject *module)
 {
-    owngil_state *state = PyModule_GetState(module);
-    Py_CLEAR(state->block_type);
-    Py_CLEAR(state->message_type);
-    Py_CLEAR(state->queue_type);
-    Py_CLEAR(state->worker_type);
-    for (size_t k = 0; k < OWNGIL_SYNC_TYPES; k++) {
-        Py_CLEAR(state->sync_types[k]);
+    PyObject **objects = PyModule_GetState(module);
+    for (size_t k = 0; k < OBJECTS; k++) {
+        Py_CLEAR(objects[k]);
     }
-    Py_CLEAR(state->transfer_type);
-    Py_CLEAR(state->wakeup_type);
-    Py_CLEAR(state->queue_closed);
-    Py_CLEAR(state->future_names);
     return 0;
 }
 

@@ -10,7 +10,7 @@
 enum {
     FORMAT = 2,     /* of marshal: binary numbers, and no references within, which plain values have no use for */
     LONGEST = 100,  /* items of a tuple or list */
-    SMALL = 1000,   /* bytes that are written at most: so they arrive as bytes; see owngil_message_to_parts() */
+    SMALL = 1000,   /* bytes that are written at most: so they arrive as bytes; see owngil_parts_to_message() */
 };
 
 static bool
@@ -166,9 +166,15 @@ is_importable(PyObject *Py_UNUSED(module), PyObject *object)
     return found < 0 ? NULL : PyBool_FromLong(found);
 }
 
-PyMethodDef owngil_plain_functions[] = {
+static PyMethodDef functions[] = {
     {"dumps_plain", dumps_plain, METH_O, dumps_plain_doc},
     {"dumps_plain_call", (PyCFunction)(void (*)(void))dumps_plain_call, METH_FASTCALL, dumps_plain_call_doc},
     {"is_importable", is_importable, METH_O, is_importable_doc},
     {NULL, NULL, 0, NULL},
 };
+
+int
+owngil_add_plain_values(PyObject *module, owngil_state *Py_UNUSED(state))
+{
+    return PyModule_AddFunctions(module, functions);
+}

@@ -1,117 +1,19 @@
-/* owngil._core.Queue: a process-wide queue seen from one interpreter, and how messages are made of Python objects. */
-#include "memory/block.h"
-#include "memory/lease.h"
-#include "bindings/state.h"
-#include "tracing/events.h"
+/* owngil._core.Queue: a process-wide queue seen from one interpreter. */
+#include "bindings/queue.h"
 
-#include <stdint.h>
-#include <string.h>
+#include "bindings/args.h"
+#include "bindings/future.h"
+#include "bindings/parts.h"
+#include "bindings/raise.h"
+#include "bindings/transfer.h"
+#include "bindings/wait.h"
+#include "memory/lease.h"
+#include "tracing/events.h"
 
 static owngil_queue *
 queue_of(PyObject *self)
 {
     return (owngil_queue *)((owngil_wrapper *)self)->shared;
-}
-
-/* A first part below this size, which is the pickle of something small, is rather copied than wrapped. */
-enum { SMALL = 1024 };
-
-static bool
-is_part(const owngil_state *state, PyObject *object)
-{
-    if (Py_IS_TYPE(object, state->block_type) || Py_IS_TYPE(object, state->queue_type)) {
-        return true;
-    }
-    for (size_t k = 0; k < OWNGIL_SYNC_TYPES; k++) {
-        if (Py_IS_TYPE(object, state->sync_types[k])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Takes over the reference to `shared`, even when it fails. */
-static PyObject *
-wrap_part(owngil_state *state, owngil_shared *shared, bool writable)
-{
-    switch (shared->kind) {
-    case OWNGIL_KIND_BLOCK:
-        return owngil_block_wrap(state, shared, writable);
-    case OWNGIL_KIND_LOCK:
-    case OWNGIL_KIND_SEMAPHORE:
-    case OWNGIL_KIND_BOUNDED_SEMAPHORE:
-    case OWNGIL_KIND_EVENT:
-    case OWNGIL_KIND_BARRIER:
-    case OWNGIL_KIND_COUNTER:
-        return owngil_wrap(state->sync_types[shared->kind - OWNGIL_KIND_LOCK], shared);
-    default:
-        return owngil_wrap(state->queue_type, shared);
-    }
-}
-
-owngil_message *
-owngil_message_from_parts(owngil_state *state, int kind, uint64_t id, PyObject *parts)
-{
-    if (!PyTuple_Check(parts)) {
-        PyErr_Format(PyExc_TypeError, "the parts of a message must be a tuple, not %.200s", Py_TYPE(parts)->tp_name);
-        return NULL;
-    }
-    Py_ssize_t count = PyTuple_GET_SIZE(parts);
-    owngil_message *message = owngil_message_new(kind, id, (size_t)count);
-    if (message == NULL) {
-        PyErr_NoMemory();
-        return NULL;
-    }
-    for (Py_ssize_t k = 0; k < count; k++) {
-        PyObject *part = PyTuple_GET_ITEM(parts, k);
-        if (PyBytes_CheckExact(part)) {
-            owngil_block *block = owngil_block_new((size_t)PyBytes_GET_SIZE(part));
-            if (block == NULL) {
-                PyErr_NoMemory();
-                owngil_shared_release(&message->base);
-                return NULL;
-            }
-            memcpy(block->data, PyBytes_AS_STRING(part), (size_t)PyBytes_GET_SIZE(part));
-            message->parts[k] = &block->base;
-            continue;
-        }
-        if (!is_part(state, part)) {
-            PyErr_Format(PyExc_TypeError, "a part of a message must be a Block, bytes or a handle, not %.200s",
-                         Py_TYPE(part)->tp_name);
-            owngil_shared_release(&message->base);
-            return NULL;
-        }
-        message->parts[k] = ((owngil_wrapper *)part)->shared;
-        owngil_shared_acquire(message->parts[k]);
-    }
-    return message;
-}
-
-PyObject *
-owngil_message_to_parts(owngil_state *state, const owngil_message *message, bool writable)
-{
-    PyObject *parts = PyTuple_New((Py_ssize_t)message->count);
-    if (parts == NULL) {
-        return NULL;
-    }
-    for (size_t k = 0; k < message->count; k++) {
-        owngil_shared *shared = message->parts[k];
-        PyObject *part;
-        if (k == 0 && shared->kind == OWNGIL_KIND_BLOCK && ((owngil_block *)shared)->size < SMALL) {
-            const owngil_block *block = (owngil_block *)shared;
-            part = PyBytes_FromStringAndSize(block->data, (Py_ssize_t)block->size);
-        }
-        else {
-            owngil_shared_acquire(shared);
-            part = wrap_part(state, shared, writable);
-        }
-        if (part == NULL) {
-            Py_DECREF(parts);
-            return NULL;
-        }
-        PyTuple_SET_ITEM(parts, (Py_ssize_t)k, part);
-    }
-    return parts;
 }
 
 PyDoc_STRVAR(queue_doc,
@@ -155,33 +57,33 @@ queue_put(PyObject *self, PyObject *const *args, Py_ssize_t count)
     }
     int kind = PyLong_AsInt(args[0]);
     uint64_t id = PyLong_AsUnsignedLongLong(args[1]);
-    if (PyErr_Occurred() || owngil_deadline_from_object(count > 3 ? args[3] : NULL, &deadline) < 0) {
+    if (PyErr_Occurred() || owngil_args_timeout(count > 3 ? args[3] : NULL, &deadline) < 0) {
         return NULL;
     }
-    owngil_message *message = owngil_message_from_parts(state, kind, id, args[2]);
+    owngil_message *message = owngil_parts_to_message(state, kind, id, args[2]);
     PyObject *wrapper = message != NULL ? owngil_wrap(state->message_type, &message->base) : NULL;
     if (wrapper == NULL) {
         return NULL;
     }
     owngil_queue *queue = queue_of(self);
     if (queue->last_first) { /* of tasks */
-        owngil_observe_send(queue, message);
+        owngil_events_send(queue, message);
     }
     /* Nearly always there is room: then nobody else need get the GIL. */
-    owngil_code code = owngil_queue_put(queue, message, &owngil_deadline_now);
+    owngil_status code = owngil_queue_put(queue, message, OWNGIL_DEADLINE_NOW);
     int again = 0;
-    if (code == OWNGIL_TIMEOUT && !owngil_deadline_is_now(&deadline)) {
+    if (code == OWNGIL_TIMEOUT && deadline != OWNGIL_DEADLINE_NOW) {
         do {
             owngil_wait_begin();
             Py_BEGIN_ALLOW_THREADS
-            code = owngil_queue_put(queue, message, &deadline);
+            code = owngil_queue_put(queue, message, deadline);
             Py_END_ALLOW_THREADS
             again = owngil_wait_end(code);
         } while (again > 0);
     }
-    if (again < 0 || code != OWNGIL_OK || owngil_message_note(state, count > 4 ? args[4] : NULL, wrapper) < 0) {
+    if (again < 0 || code != OWNGIL_OK || owngil_future_set_message(state, count > 4 ? args[4] : NULL, wrapper) < 0) {
         Py_DECREF(wrapper);
-        return again < 0 || code == OWNGIL_OK ? NULL : owngil_errors_raise(code, state->queue_closed);
+        return again < 0 || code == OWNGIL_OK ? NULL : owngil_raise_status(code, state->queue_closed);
     }
     return wrapper;
 }
@@ -200,16 +102,16 @@ queue_put_for(PyObject *self, PyObject *args)
         return NULL;
     }
     owngil_state *state = owngil_state_of(Py_TYPE(self));
-    owngil_message *message = owngil_message_from_parts(state, kind, id, parts);
+    owngil_message *message = owngil_parts_to_message(state, kind, id, parts);
     PyObject *wrapper = message != NULL ? owngil_wrap(state->message_type, &message->base) : NULL;
     if (wrapper == NULL) {
         return NULL;
     }
-    owngil_observe_send(queue_of(self), message);
-    owngil_code code = owngil_queue_put_for(queue_of(self), receiver + 1, message);
-    if (code != OWNGIL_OK || owngil_message_note(state, future, wrapper) < 0) {
+    owngil_events_send(queue_of(self), message);
+    owngil_status code = owngil_queue_put_for(queue_of(self), receiver + 1, message);
+    if (code != OWNGIL_OK || owngil_future_set_message(state, future, wrapper) < 0) {
         Py_DECREF(wrapper);
-        return code == OWNGIL_OK ? NULL : owngil_errors_raise(code, state->queue_closed);
+        return code == OWNGIL_OK ? NULL : owngil_raise_status(code, state->queue_closed);
     }
     return wrapper;
 }
@@ -230,24 +132,24 @@ queue_readdress(PyObject *self, PyObject *args)
 }
 
 int
-owngil_queue_wait(owngil_queue *queue, uint64_t receiver, owngil_message **message, const owngil_deadline *deadline,
+owngil_queue_wait(owngil_queue *queue, uint64_t receiver, owngil_message **message, owngil_deadline deadline,
                   PyObject *closed)
 {
     /* What is there already is had without letting go of the GIL, for which others wait. */
-    owngil_code code = owngil_queue_get_for(queue, receiver, message, &owngil_deadline_now);
+    owngil_status code = owngil_queue_get(queue, receiver, message, OWNGIL_DEADLINE_NOW);
     int again = 0;
-    if (code == OWNGIL_TIMEOUT && !owngil_deadline_is_now(deadline)) {
+    if (code == OWNGIL_TIMEOUT && deadline != OWNGIL_DEADLINE_NOW) {
         do {
             owngil_wait_begin();
             Py_BEGIN_ALLOW_THREADS
-            code = owngil_queue_get_for(queue, receiver, message, deadline);
+            code = owngil_queue_get(queue, receiver, message, deadline);
             Py_END_ALLOW_THREADS
             again = owngil_wait_end(code);
         } while (again > 0);
     }
-    owngil_lease_settle();
+    owngil_lease_collect();
     if (again == 0 && code != OWNGIL_OK) {
-        owngil_errors_raise(code, closed);
+        owngil_raise_status(code, closed);
     }
     return again == 0 && code == OWNGIL_OK ? 0 : -1;
 }
@@ -267,14 +169,14 @@ queue_get(PyObject *self, PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     int writable = count > 1 ? PyObject_IsTrue(args[1]) : 0;
-    if (writable < 0 || owngil_deadline_from_object(count > 0 ? args[0] : NULL, &deadline) < 0) {
+    if (writable < 0 || owngil_args_timeout(count > 0 ? args[0] : NULL, &deadline) < 0) {
         return NULL;
     }
     owngil_message *message = NULL;
-    if (owngil_queue_wait(queue_of(self), 0, &message, &deadline, state->queue_closed) < 0) {
+    if (owngil_queue_wait(queue_of(self), 0, &message, deadline, state->queue_closed) < 0) {
         return NULL;
     }
-    PyObject *parts = owngil_message_to_parts(state, message, writable != 0);
+    PyObject *parts = owngil_parts_from_message(state, message, writable != 0);
     PyObject *result =
         parts == NULL ? NULL : Py_BuildValue("iKN", message->kind, (unsigned long long)message->id, parts);
     if (result == NULL) { /* no memory: it must not be lost */
@@ -282,7 +184,7 @@ queue_get(PyObject *self, PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     owngil_message_clear(message);
-    owngil_shared_release(&message->base);
+    owngil_refcount_release(&message->base);
     return result;
 }
 
@@ -309,7 +211,7 @@ queue_spend(PyObject *self, PyObject *argument)
     if (since == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    owngil_observe_receive(queue_of(self), 0, since);
+    owngil_events_receive(queue_of(self), 0, since);
     Py_RETURN_NONE;
 }
 
@@ -362,39 +264,27 @@ static PyGetSetDef queue_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-/* Equal wrappers are those of one queue: wrappers come and go, the queue stays. */
-static PyObject *
-queue_richcompare(PyObject *self, PyObject *other, int op)
-{
-    if (!Py_IS_TYPE(other, Py_TYPE(self)) || (op != Py_EQ && op != Py_NE)) {
-        Py_RETURN_NOTIMPLEMENTED;
-    }
-    bool same = queue_of(self) == queue_of(other);
-    return PyBool_FromLong(same == (op == Py_EQ));
-}
-
-static Py_hash_t
-queue_hash(PyObject *self)
-{
-    Py_hash_t hash = (Py_hash_t)((uintptr_t)queue_of(self) >> 4);
-    return hash == -1 ? -2 : hash;
-}
-
 static PyType_Slot queue_slots[] = {
     {Py_tp_doc, (void *)queue_doc},
     {Py_tp_new, queue_new},
     {Py_tp_dealloc, owngil_wrapper_dealloc},
     {Py_tp_methods, queue_methods},
     {Py_tp_getset, queue_getset},
-    {Py_tp_richcompare, queue_richcompare},
-    {Py_tp_hash, queue_hash},
+    {Py_tp_richcompare, owngil_wrapper_compare},
+    {Py_tp_hash, owngil_wrapper_hash},
     {Py_sq_length, queue_length},
     {0, NULL},
 };
 
-PyType_Spec owngil_queue_spec = {
+static PyType_Spec spec = {
     .name = "owngil._core.Queue",
     .basicsize = sizeof(owngil_wrapper),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = queue_slots,
 };
+
+int
+owngil_add_queue(PyObject *module, owngil_state *state)
+{
+    return owngil_wrapper_add_type(module, &spec, &state->queue_type);
+}

@@ -1,7 +1,7 @@
-#include "base/status.h"
+#include "bindings/raise.h"
 
 PyObject *
-owngil_errors_raise(owngil_code code, PyObject *closed)
+owngil_raise_status(owngil_status code, PyObject *closed)
 {
     switch (code) {
     case OWNGIL_CLOSED:
@@ -13,7 +13,7 @@ owngil_errors_raise(owngil_code code, PyObject *closed)
     case OWNGIL_NO_MEMORY:
         PyErr_NoMemory();
         break;
-    case OWNGIL_FOREIGN:
+    case OWNGIL_INHERITED:
         PyErr_SetString(PyExc_RuntimeError,
                         "it was made before this process was forked, and leads to the parent's workers: make a new one here");
         break;
@@ -24,4 +24,14 @@ owngil_errors_raise(owngil_code code, PyObject *closed)
         break;
     }
     return NULL;
+}
+
+PyObject *
+owngil_raise_errno(int error)
+{
+    if (error != 0) {
+        errno = error;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    Py_RETURN_NONE;
 }

@@ -1,6 +1,9 @@
 /* owngil.Semaphore and BoundedSemaphore, and how one is acquired: a process-wide semaphore seen from one interpreter. */
-#include "sync/semaphore.h"
+#include "bindings/semaphore.h"
+
 #include "bindings/args.h"
+#include "bindings/wait.h"
+#include "sync/semaphore.h"
 
 static owngil_semaphore *
 semaphore_of(PyObject *self)
@@ -19,16 +22,16 @@ owngil_semaphore_make(PyTypeObject *type, owngil_kind kind, int64_t value, int64
  * Worker.interrupt() raised: a permit that came in that moment has gone to the next waiter. Needs the GIL, and lets go
  * of it. */
 static int
-wait_for_permit(owngil_semaphore *semaphore, const owngil_deadline *deadline)
+wait_for_permit(owngil_semaphore *semaphore, owngil_deadline deadline)
 {
-    if (deadline->never && owngil_semaphore_is_lost(semaphore)) {
+    if (deadline == OWNGIL_DEADLINE_NEVER && owngil_semaphore_is_lost(semaphore)) {
         PyErr_SetString(PyExc_RuntimeError,
                         "the lock was held by another thread, maybe a worker's, when this process was forked: that thread is"
                         " not here, and will never release it. Make a new lock here, or hold it while you fork");
         return -1;
     }
     for (;;) {
-        owngil_code code;
+        owngil_status code;
         owngil_wait_begin();
         Py_BEGIN_ALLOW_THREADS
         code = owngil_semaphore_acquire(semaphore, deadline);
@@ -48,7 +51,7 @@ wait_for_permit(owngil_semaphore *semaphore, const owngil_deadline *deadline)
 }
 
 PyObject *
-owngil_semaphore_call_acquire(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *kwnames, bool forever)
+owngil_semaphore_acquire_method(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *kwnames, bool forever)
 {
     owngil_semaphore *semaphore = semaphore_of(self);
     if (count == 0 && kwnames == NULL && owngil_semaphore_try_acquire(semaphore)) {
@@ -56,14 +59,14 @@ owngil_semaphore_call_acquire(PyObject *self, PyObject *const *args, Py_ssize_t 
     }
     static const char *const names[] = {"blocking", "timeout", NULL};
     PyObject *values[] = {Py_True, Py_None};
-    if (owngil_sync_arguments("acquire", names, values, args, count, kwnames) < 0) {
+    if (owngil_args_parse("acquire", names, values, args, count, kwnames) < 0) {
         return NULL;
     }
     int blocking = PyObject_IsTrue(values[0]);
     if (blocking < 0) {
         return NULL;
     }
-    owngil_deadline deadline = owngil_deadline_never;
+    owngil_deadline deadline = OWNGIL_DEADLINE_NEVER;
     if (values[1] != Py_None) {
         double seconds = forever ? PyFloat_AsDouble(values[1]) : 0.0;
         if (seconds == -1.0 && PyErr_Occurred()) {
@@ -74,7 +77,7 @@ owngil_semaphore_call_acquire(PyObject *self, PyObject *const *args, Py_ssize_t 
                 PyErr_SetString(PyExc_ValueError, "can't specify a timeout for a non-blocking call");
                 return NULL;
             }
-            if ((forever ? owngil_deadline_from_object : owngil_sync_deadline)(values[1], &deadline) < 0) {
+            if ((forever ? owngil_args_timeout : owngil_args_timeout_or_passed)(values[1], &deadline) < 0) {
                 return NULL;
             }
         }
@@ -82,7 +85,7 @@ owngil_semaphore_call_acquire(PyObject *self, PyObject *const *args, Py_ssize_t 
     if (owngil_semaphore_try_acquire(semaphore)) {
         Py_RETURN_TRUE;
     }
-    int got = blocking && !owngil_deadline_is_now(&deadline) ? wait_for_permit(semaphore, &deadline) : 0;
+    int got = blocking && deadline != OWNGIL_DEADLINE_NOW ? wait_for_permit(semaphore, deadline) : 0;
     return got < 0 ? NULL : PyBool_FromLong(got);
 }
 
@@ -90,7 +93,7 @@ PyObject *
 owngil_semaphore_enter(PyObject *self, PyObject *Py_UNUSED(unused))
 {
     owngil_semaphore *semaphore = semaphore_of(self);
-    if (!owngil_semaphore_try_acquire(semaphore) && wait_for_permit(semaphore, &owngil_deadline_never) < 0) {
+    if (!owngil_semaphore_try_acquire(semaphore) && wait_for_permit(semaphore, OWNGIL_DEADLINE_NEVER) < 0) {
         return NULL;
     }
     Py_RETURN_TRUE;
@@ -223,7 +226,7 @@ PyDoc_STRVAR(semaphore_acquire_doc,
 static PyObject *
 semaphore_acquire(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *kwnames)
 {
-    return owngil_semaphore_call_acquire(self, args, count, kwnames, false);
+    return owngil_semaphore_acquire_method(self, args, count, kwnames, false);
 }
 
 /* Returns None, or NULL with the exception set that says which limit there is. */
@@ -264,7 +267,7 @@ semaphore_release(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObj
     if (count != 0 || kwnames != NULL) {
         static const char *const names[] = {"n", NULL};
         PyObject *value = NULL;
-        if (owngil_sync_arguments("release", names, &value, args, count, kwnames) < 0
+        if (owngil_args_parse("release", names, &value, args, count, kwnames) < 0
             || (value != NULL && permits_from_object(value, "n", 1, &permits) < 0)) {
             return NULL;
         }
@@ -301,12 +304,12 @@ static PyType_Slot semaphore_slots[] = {
     {Py_tp_dealloc, owngil_wrapper_dealloc},
     {Py_tp_methods, semaphore_methods},
     {Py_tp_repr, semaphore_repr},
-    {Py_tp_richcompare, owngil_wrapper_richcompare},
+    {Py_tp_richcompare, owngil_wrapper_compare},
     {Py_tp_hash, owngil_wrapper_hash},
     {0, NULL},
 };
 
-PyType_Spec owngil_semaphore_spec = {
+static PyType_Spec semaphore_spec = {
     .name = "owngil.Semaphore",
     .basicsize = sizeof(owngil_wrapper),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
@@ -319,14 +322,23 @@ static PyType_Slot bounded_slots[] = {
     {Py_tp_dealloc, owngil_wrapper_dealloc},
     {Py_tp_methods, semaphore_methods},
     {Py_tp_repr, semaphore_repr},
-    {Py_tp_richcompare, owngil_wrapper_richcompare},
+    {Py_tp_richcompare, owngil_wrapper_compare},
     {Py_tp_hash, owngil_wrapper_hash},
     {0, NULL},
 };
 
-PyType_Spec owngil_bounded_semaphore_spec = {
+static PyType_Spec bounded_spec = {
     .name = "owngil.BoundedSemaphore",
     .basicsize = sizeof(owngil_wrapper),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = bounded_slots,
 };
+
+int
+owngil_add_semaphore(PyObject *module, owngil_state *state)
+{
+    return owngil_wrapper_add_type(module, &semaphore_spec, &state->sync_types[OWNGIL_KIND_SEMAPHORE - OWNGIL_KIND_LOCK]) < 0
+                   || owngil_wrapper_add_type(module, &bounded_spec, &state->sync_types[OWNGIL_KIND_BOUNDED_SEMAPHORE - OWNGIL_KIND_LOCK]) < 0
+               ? -1
+               : 0;
+}

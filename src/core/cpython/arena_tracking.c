@@ -1,6 +1,6 @@
 #include "cpython/arena_tracking.h"
 
-#include "workers/worker.h"
+#include "base/compat.h"
 
 #include <search.h>
 #include <stdlib.h>
@@ -9,12 +9,13 @@ typedef struct arena {
     struct arena *next; /* in a list of those to be freed */
     void *address;
     size_t size;
-    const owngil_worker *worker;
+    uint64_t owner;
 } arena;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf */
 static void *arenas;                                     /* a tree, by address; guarded by `lock` */
-static PyObjectArenaAllocator original;                  /* set once */
+static PyObjectArenaAllocator original;                  /* this and the next are set once */
+static uint64_t (*owner_of_thread)(void);
 
 static int
 compare(const void *one, const void *other)
@@ -27,11 +28,11 @@ static void *
 arena_alloc(void *Py_UNUSED(context), size_t size)
 {
     void *address = original.alloc(original.ctx, size);
-    const owngil_worker *worker = address != NULL ? owngil_interp_of_thread() : NULL;
-    if (worker != NULL) {
+    uint64_t owner = address != NULL ? owner_of_thread() : 0;
+    if (owner != 0) {
         arena *entry = malloc(sizeof(*entry));
         if (entry != NULL) { /* else it stays when the interpreter ends */
-            *entry = (arena){.address = address, .size = size, .worker = worker};
+            *entry = (arena){.address = address, .size = size, .owner = owner};
             pthread_mutex_lock(&lock);
             (void)tsearch(entry, &arenas, compare);
             pthread_mutex_unlock(&lock);
@@ -56,8 +57,9 @@ arena_free(void *Py_UNUSED(context), void *address, size_t size)
 }
 
 void
-owngil_arenas_watch(void)
+owngil_arena_tracking_start(uint64_t (*owner_function)(void))
 {
+    owner_of_thread = owner_function;
     PyObjectArenaAllocator now = {.alloc = arena_alloc, .free = arena_free};
     if (original.alloc == NULL) {
         PyObject_GetArenaAllocator(&original);
@@ -67,7 +69,7 @@ owngil_arenas_watch(void)
 
 /* What collect() looks for, and what it found; twalk() passes on nothing. Guarded by `lock`. */
 static struct {
-    const owngil_worker *worker;
+    uint64_t owner;
     arena *found;
 } search;
 
@@ -75,17 +77,17 @@ static void
 collect(const void *node, VISIT visit, int Py_UNUSED(depth))
 {
     arena *entry = *(arena *const *)node;
-    if ((visit == preorder || visit == leaf) && entry->worker == search.worker) {
+    if ((visit == preorder || visit == leaf) && entry->owner == search.owner) {
         entry->next = search.found;
         search.found = entry;
     }
 }
 
 void
-owngil_arenas_free(const owngil_worker *worker)
+owngil_arena_tracking_free(uint64_t owner)
 {
     pthread_mutex_lock(&lock);
-    search.worker = worker;
+    search.owner = owner;
     search.found = NULL;
     twalk(arenas, collect);
     arena *found = search.found;
@@ -102,7 +104,7 @@ owngil_arenas_free(const owngil_worker *worker)
 }
 
 void
-owngil_arenas_fork(owngil_fork_step step)
+owngil_arena_tracking_atfork(owngil_atfork_step step)
 {
-    owngil_fork_lock(step, &lock);
+    owngil_atfork_lock(step, &lock);
 }

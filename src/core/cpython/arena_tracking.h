@@ -1,21 +1,23 @@
 /* Gives back the memory for small objects when a worker has ended.
  *
  * CPython keeps an interpreter's arenas when one object in them is left, and extension modules leave many: their C
- * statics hold them. Nobody can reach these objects once the interpreter is gone and its private copies are unloaded.
+ * statics hold them. No code can reach these objects once the interpreter is gone and its private copies are unloaded. So
+ * this notes which owner each arena was allocated for. An owner is a number of ids.h, and is never used again.
  */
-#ifndef OWNGIL_ARENAS_H
-#define OWNGIL_ARENAS_H
+#ifndef OWNGIL_CPYTHON_ARENA_TRACKING_H
+#define OWNGIL_CPYTHON_ARENA_TRACKING_H
 
 #include "base/atfork.h"
-struct owngil_worker;
 
-/* Watches CPython's arena allocator from now on; once is enough. Needs the GIL of the main interpreter. */
-void owngil_arenas_watch(void);
+#include <stdint.h>
 
-/* Frees the arenas that the interpreter of `worker` has left. Needs no GIL. */
-void owngil_arenas_free(const struct owngil_worker *worker);
+/* Watches CPython's arena allocator from now on; once is enough. `owner_of_thread` returns the owner whose interpreter the
+ * calling thread is in; 0: none. Needs the GIL of the main interpreter. */
+void owngil_arena_tracking_start(uint64_t (*owner_of_thread)(void));
 
-/* See fork.h. */
-void owngil_arenas_fork(owngil_fork_step step);
+/* Frees the arenas that the interpreter of `owner` has left. Needs no GIL. */
+void owngil_arena_tracking_free(uint64_t owner);
+
+void owngil_arena_tracking_atfork(owngil_atfork_step step);
 
 #endif

@@ -47,7 +47,7 @@ protect_class(PyObject *class)
 }
 
 int
-owngil_immortals_protect(void)
+owngil_immortal_refcounts_protect(void)
 {
     enum { FIRST_INT = -5, LAST_INT = 256, CHARACTERS = 256 };
     PyObject *const singletons[] = {Py_None, Py_True, Py_False, Py_Ellipsis, Py_NotImplemented,
@@ -76,7 +76,7 @@ owngil_immortals_protect(void)
 #else
 
 int
-owngil_immortals_protect(void)
+owngil_immortal_refcounts_protect(void)
 {
     return 0;
 }

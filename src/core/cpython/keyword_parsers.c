@@ -100,7 +100,7 @@ list_head(void)
 }
 
 void
-owngil_argparsers_release(void)
+owngil_keyword_parsers_release(void)
 {
     if (Py_Version >= 0x030C0400) {
         return;
@@ -114,7 +114,7 @@ owngil_argparsers_release(void)
 }
 
 bool
-owngil_argparsers_forget(bool (*goes)(const void *context, const void *address), const void *context)
+owngil_keyword_parsers_forget(bool (*goes)(const void *context, const void *address), const void *context)
 {
     _PyArg_Parser *head = list_head();
     pthread_mutex_lock(&lock);
@@ -128,7 +128,7 @@ owngil_argparsers_forget(bool (*goes)(const void *context, const void *address),
 }
 
 void
-owngil_argparsers_fork(owngil_fork_step step)
+owngil_keyword_parsers_atfork(owngil_atfork_step step)
 {
-    owngil_fork_lock(step, &lock);
+    owngil_atfork_lock(step, &lock);
 }

@@ -6,21 +6,20 @@
  *    and the process's exit frees it again.
  *  - A private copy has structs of its own (_ctypes does), which must leave the list before the copy is unloaded.
  */
-#ifndef OWNGIL_ARGPARSERS_H
-#define OWNGIL_ARGPARSERS_H
+#ifndef OWNGIL_CPYTHON_KEYWORD_PARSERS_H
+#define OWNGIL_CPYTHON_KEYWORD_PARSERS_H
 
 #include "base/compat.h"
 #include "base/atfork.h"
 #include <stdbool.h>
 
 /* Replaces all tuples of the first kind by copies that belong to no interpreter. Needs the GIL, sets no exception. */
-void owngil_argparsers_release(void);
+void owngil_keyword_parsers_release(void);
 
 /* Takes the structs for whose address goes() says so out of the list. Returns false when there is no memory for that. Needs the
  * GIL, sets no exception. */
-bool owngil_argparsers_forget(bool (*goes)(const void *context, const void *address), const void *context);
+bool owngil_keyword_parsers_forget(bool (*goes)(const void *context, const void *address), const void *context);
 
-/* See fork.h. */
-void owngil_argparsers_fork(owngil_fork_step step);
+void owngil_keyword_parsers_atfork(owngil_atfork_step step);
 
 #endif

@@ -20,7 +20,7 @@ typedef struct block {
 } block;
 
 typedef struct owngil_chunk {
-    owngil_heap *heap;
+    owngil_large_objects *heap;
     struct owngil_chunk *next_of_all, *previous_of_all;
     struct owngil_chunk *next, *previous; /* of those of its class with room; or `next` of the spare ones */
     block *freed;
@@ -38,7 +38,7 @@ static chunk *spare;                     /* guarded by `lock` */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf */
 static PyMemAllocatorEx original[2];     /* set once: of PYMEM_DOMAIN_MEM and PYMEM_DOMAIN_OBJ */
 
-static _Thread_local owngil_heap *current __attribute__((tls_model("initial-exec")));
+static _Thread_local owngil_large_objects *current __attribute__((tls_model("initial-exec")));
 
 static bool
 is_ours(const void *address)
@@ -63,7 +63,7 @@ class_of(size_t size, uint32_t *rounded)
 }
 
 static void
-add_room(owngil_heap *heap, chunk *self)
+add_room(owngil_large_objects *heap, chunk *self)
 {
     self->previous = NULL;
     self->next = heap->with_room[self->class];
@@ -75,7 +75,7 @@ add_room(owngil_heap *heap, chunk *self)
 }
 
 static void
-remove_room(owngil_heap *heap, chunk *self)
+remove_room(owngil_large_objects *heap, chunk *self)
 {
     if (self->next != NULL) {
         self->next->previous = self->previous;
@@ -124,7 +124,7 @@ give_back(chunk *first)
 }
 
 static chunk *
-new_chunk(owngil_heap *heap, uint32_t class, uint32_t size)
+new_chunk(owngil_large_objects *heap, uint32_t class, uint32_t size)
 {
     chunk *self = take_chunk();
     if (self == NULL) {
@@ -140,7 +140,7 @@ new_chunk(owngil_heap *heap, uint32_t class, uint32_t size)
 }
 
 static void
-remove_chunk(owngil_heap *heap, chunk *self)
+remove_chunk(owngil_large_objects *heap, chunk *self)
 {
     remove_room(heap, self);
     if (self->next_of_all != NULL) {
@@ -157,7 +157,7 @@ remove_chunk(owngil_heap *heap, chunk *self)
 }
 
 static void *
-take_block(owngil_heap *heap, size_t wanted)
+take_block(owngil_large_objects *heap, size_t wanted)
 {
     uint32_t size, class = class_of(wanted, &size);
     chunk *self = heap->with_room[class];
@@ -184,7 +184,7 @@ static void
 free_block(void *address)
 {
     chunk *self = chunk_of(address);
-    owngil_heap *heap = self->heap;
+    owngil_large_objects *heap = self->heap;
     block *freed = address;
     freed->next = self->freed;
     self->freed = freed;
@@ -200,7 +200,7 @@ free_block(void *address)
 
 /* The heap to take a block of `size` bytes from, or NULL. A worker's thread may run other interpreters too: nested ones,
  * and main, which CPython switches to for what it keeps for the whole process. */
-static owngil_heap *
+static owngil_large_objects *
 heap_for(size_t size)
 {
     if (size - (SMALLEST + 1) >= LARGEST - SMALLEST || current == NULL) {
@@ -214,7 +214,7 @@ static void *
 hook_malloc(void *context, size_t size)
 {
     const PyMemAllocatorEx *next = context;
-    owngil_heap *heap = heap_for(size);
+    owngil_large_objects *heap = heap_for(size);
     if (heap != NULL) {
         void *result = take_block(heap, size);
         if (result != NULL) {
@@ -229,7 +229,7 @@ hook_calloc(void *context, size_t count, size_t size)
 {
     const PyMemAllocatorEx *next = context;
     size_t total;
-    owngil_heap *heap = __builtin_mul_overflow(count, size, &total) ? NULL : heap_for(total);
+    owngil_large_objects *heap = __builtin_mul_overflow(count, size, &total) ? NULL : heap_for(total);
     if (heap != NULL) {
         void *result = take_block(heap, total);
         if (result != NULL) {
@@ -271,7 +271,7 @@ hook_realloc(void *context, void *address, size_t size)
 }
 
 void
-owngil_heap_install(void)
+owngil_large_objects_install(void)
 {
     static const PyMemAllocatorDomain domains[2] = {PYMEM_DOMAIN_MEM, PYMEM_DOMAIN_OBJ};
     if (range != NULL || getenv("PYTHONMALLOC") != NULL) {
@@ -299,23 +299,23 @@ owngil_heap_install(void)
     }
 }
 
-owngil_heap *
-owngil_heap_use(owngil_heap *self)
+owngil_large_objects *
+owngil_large_objects_use(owngil_large_objects *self)
 {
-    owngil_heap *former = current;
+    owngil_large_objects *former = current;
     current = range != NULL ? self : NULL;
     return former;
 }
 
 void
-owngil_heap_clear(owngil_heap *self)
+owngil_large_objects_clear(owngil_large_objects *self)
 {
     give_back(self->all);
-    *self = (owngil_heap){.all = NULL};
+    *self = (owngil_large_objects){.all = NULL};
 }
 
 void
-owngil_heap_fork(owngil_fork_step step)
+owngil_large_objects_atfork(owngil_atfork_step step)
 {
-    owngil_fork_lock(step, &lock);
+    owngil_atfork_lock(step, &lock);
 }

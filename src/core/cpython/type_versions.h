@@ -12,8 +12,8 @@
  * end, at which CPython only reads it. In all versions: once it has ended, immutable types get versions of their
  * interpreter's own counter, here.
  */
-#ifndef OWNGIL_TYPE_VERSIONS_H
-#define OWNGIL_TYPE_VERSIONS_H
+#ifndef OWNGIL_CPYTHON_TYPE_VERSIONS_H
+#define OWNGIL_CPYTHON_TYPE_VERSIONS_H
 
 #include "base/compat.h"
 

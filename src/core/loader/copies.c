@@ -1,36 +1,102 @@
 #include "loader/copies.h"
 
-#include "cpython/keyword_parsers.h"
-#include "workers/guests.h"
-#include "workers/worker.h"
-#include "loader/shim/shim.h"
+#include "base/compat.h"
 
 #include <dlfcn.h>
 #include <limits.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 void
-owngil_copies_init(owngil_copies *self)
+owngil_copies_init(owngil_copies *self, owngil_refcounted *owner, const owngil_guest_functions *guests)
 {
+    *self = (owngil_copies){.owner = owner, .guests = guests};
     pthread_mutex_init(&self->lock, NULL);
+    owngil_threads_init(&self->threads);
+}
+
+void
+owngil_copies_clear(owngil_copies *self)
+{
+    owngil_threads_clear(&self->threads);
+    pthread_mutex_destroy(&self->lock);
+}
+
+/* The copy that `address` belongs to, or NULL. Needs the lock. */
+static owngil_copy *
+copy_at(const owngil_copies *self, const void *address)
+{
+    owngil_copy *copy = self->newest;
+    while (copy != NULL && ((uintptr_t)address < copy->loaded.start || (uintptr_t)address >= copy->loaded.end)) {
+        copy = copy->next;
+    }
+    return copy;
+}
+
+const char *
+owngil_copies_pin(owngil_copies *self, const void *address)
+{
+    pthread_mutex_lock(&self->lock);
+    owngil_copy *copy = copy_at(self, address);
+    if (copy != NULL) {
+        copy->pinned = true;
+    }
+    pthread_mutex_unlock(&self->lock);
+    return copy != NULL ? copy->loaded.path : NULL;
+}
+
+/* The shim's Py_AtExit(). Returns 0, or -1 without memory. */
+static int
+add_exit(owngil_copies *self, void (*function)(void))
+{
+    pthread_mutex_lock(&self->lock);
+    void (**functions)(void) = realloc(self->at_exit, (self->at_exit_count + 1) * sizeof(*functions));
+    if (functions != NULL) {
+        self->at_exit = functions;
+        self->at_exit[self->at_exit_count++] = function;
+    }
+    pthread_mutex_unlock(&self->lock);
+    return functions != NULL ? 0 : -1;
+}
+
+/* The shim's pthread_key_create() and pthread_key_delete(), and their kin. */
+
+static void
+add_key(owngil_copies *self, pthread_key_t key, const void *destroy)
+{
+    pthread_mutex_lock(&self->lock);
+    if (self->key_count == self->key_room) {
+        size_t room = self->key_room > 0 ? 2 * self->key_room : 8;
+        owngil_key *keys = realloc(self->keys, room * sizeof(*keys));
+        if (keys != NULL) {
+            self->keys = keys;
+            self->key_room = room;
+        }
+    }
+    if (self->key_count < self->key_room) { /* else it stays when the worker is gone: one of a thousand */
+        self->keys[self->key_count++] = (owngil_key){.key = key, .destroy = destroy};
+    }
+    pthread_mutex_unlock(&self->lock);
 }
 
 static void
-keep(owngil_worker *worker, const void *address)
+remove_key(owngil_copies *self, pthread_key_t key)
 {
-    owngil_copies_keep(&worker->copies, address);
+    pthread_mutex_lock(&self->lock);
+    for (size_t k = 0; k < self->key_count; k++) {
+        if (self->keys[k].key == key) {
+            self->keys[k] = self->keys[--self->key_count];
+            break;
+        }
+    }
+    pthread_mutex_unlock(&self->lock);
 }
 
-/* The shim's function for `name`, or NULL. */
+/* The shim's function that copies call instead of the one called `name`, or NULL. */
 static void *
-lookup(owngil_worker *worker, const char *name)
+lookup(owngil_copies *self, const char *name)
 {
 #define NAME(name) #name,
     static const char *const names[] = {OWNGIL_SHIM_FUNCTIONS(NAME)};
@@ -39,38 +105,10 @@ lookup(owngil_worker *worker, const char *name)
         if (name != NULL && strcmp(name, names[k]) == 0) {
             char symbol[64];
             snprintf(symbol, sizeof(symbol), "owngil_shim_%s", name);
-            return dlsym(worker->copies.shim.handle, symbol);
+            return dlsym(self->shim.handle, symbol);
         }
     }
     return NULL;
-}
-
-static int
-add_exit(owngil_worker *worker, void (*function)(void))
-{
-    return owngil_copies_add_exit(&worker->copies, function);
-}
-
-static void
-add_key(owngil_worker *worker, pthread_key_t key, const void *destroy)
-{
-    owngil_copies_add_key(&worker->copies, key, destroy);
-}
-
-static void
-remove_key(owngil_worker *worker, pthread_key_t key)
-{
-    owngil_copies_remove_key(&worker->copies, key);
-}
-
-/* Remembers a thread that is not joined or detached yet. Its number is in the number of its clock: see clock_getres(2). */
-static void
-add_thread(owngil_worker *worker, pthread_t thread)
-{
-    clockid_t clock;
-    if (pthread_getcpuclockid(thread, &clock) == 0) { /* else it has ended */
-        owngil_copies_add_thread(&worker->copies, (pid_t)~(clock >> 3));
-    }
 }
 
 /* The shim lies beside this module. */
@@ -85,48 +123,54 @@ find_shim(char *path, size_t size)
 }
 
 static owngil_shim *
-load_shim(owngil_copies *self, owngil_worker *worker, const char *const *directories, char *why, size_t why_size)
+shim_of(const owngil_copies *self)
 {
-    if (self->shim.handle == NULL) {
-        char path[PATH_MAX];
-        if (!find_shim(path, sizeof(path))) {
-            snprintf(why, why_size, "owngil's own folder cannot be found");
-            return NULL;
-        }
-        if (owngil_elf_reserve(&self->shim, path, directories, why, why_size) < 0
-            || owngil_elf_write(&self->shim, NULL, 0, why, why_size) < 0
-            || owngil_elf_load(&self->shim, NULL, 0, why, why_size) < 0) {
-            owngil_elf_clear(&self->shim);
-            self->shim.handle = NULL;
-            return NULL;
-        }
-        owngil_shim *shim = dlsym(self->shim.handle, "owngil_shim_data");
-        *shim = (owngil_shim){
-            .worker = worker,
-            .ensure = owngil_gilstate_ensure,
-            .release = owngil_gilstate_release,
-            .check = owngil_gilstate_check,
-            .lookup = lookup,
-            .keep = keep,
-            .add_exit = add_exit,
-            .add_key = add_key,
-            .remove_key = remove_key,
-            .new_thread = owngil_copies_new_thread,
-            .drop_thread = owngil_copies_drop_thread,
-            .run_thread = owngil_copies_run_thread,
-            .run_c11_thread = owngil_copies_run_c11_thread,
-            .run_python_thread = owngil_copies_run_python_thread,
-            .add_thread = add_thread,
-        };
-    }
     return dlsym(self->shim.handle, "owngil_shim_data");
 }
 
-owngil_copy *
-owngil_copies_reserve(owngil_copies *self, owngil_worker *worker, const char *path, const char *const *directories,
-                      char *why, size_t why_size)
+/* Loads the worker's copy of the shim, unless it is loaded. Returns 0, or -1 with `why` filled in. */
+static int
+load_shim(owngil_copies *self, const char *const *directories, char *why, size_t why_size)
 {
-    if (load_shim(self, worker, directories, why, why_size) == NULL) {
+    if (self->shim.handle != NULL) {
+        return 0;
+    }
+    char path[PATH_MAX];
+    if (!find_shim(path, sizeof(path))) {
+        snprintf(why, why_size, "owngil's own folder cannot be found");
+        return -1;
+    }
+    if (owngil_load_reserve(&self->shim, path, directories, why, why_size) < 0
+        || owngil_load_write(&self->shim, NULL, 0, why, why_size) < 0
+        || owngil_load_open(&self->shim, NULL, 0, why, why_size) < 0) {
+        owngil_load_clear(&self->shim);
+        self->shim.handle = NULL;
+        return -1;
+    }
+    *shim_of(self) = (owngil_shim){
+        .copies = self,
+        .threads = &self->threads,
+        .owner = self->owner,
+        .guests = self->guests,
+        .lookup = lookup,
+        .pin = owngil_copies_pin,
+        .add_exit = add_exit,
+        .add_key = add_key,
+        .remove_key = remove_key,
+        .new_thread = owngil_threads_new,
+        .drop_thread = owngil_threads_drop,
+        .run_thread = owngil_threads_run,
+        .run_c11_thread = owngil_threads_run_c11,
+        .run_python_thread = owngil_threads_run_python,
+        .add_thread = owngil_threads_add,
+    };
+    return 0;
+}
+
+owngil_copy *
+owngil_copies_reserve(owngil_copies *self, const char *path, const char *const *directories, char *why, size_t why_size)
+{
+    if (load_shim(self, directories, why, why_size) < 0) {
         return NULL;
     }
     owngil_copy *copy = calloc(1, sizeof(*copy));
@@ -134,8 +178,8 @@ owngil_copies_reserve(owngil_copies *self, owngil_worker *worker, const char *pa
         snprintf(why, why_size, "%s", strerror(ENOMEM));
         return NULL;
     }
-    if (owngil_elf_reserve(&copy->loaded, path, directories, why, why_size) < 0) {
-        owngil_elf_clear(&copy->loaded);
+    if (owngil_load_reserve(&copy->loaded, path, directories, why, why_size) < 0) {
+        owngil_load_clear(&copy->loaded);
         free(copy);
         return NULL;
     }
@@ -164,19 +208,18 @@ unlink_copy(owngil_copies *self, const owngil_copy *copy)
 int
 owngil_copies_load(owngil_copies *self, owngil_copy *copy, char *why, size_t why_size)
 {
-    owngil_shim *shim = dlsym(self->shim.handle, "owngil_shim_data");
 #define REDIRECTION(name) {#name, dlsym(self->shim.handle, "owngil_shim_" #name), NULL},
     owngil_redirection redirections[] = {
         {OWNGIL_START_THREAD, dlsym(self->shim.handle, "owngil_shim_start_thread"), NULL},
         OWNGIL_SHIM_FUNCTIONS(REDIRECTION)
     };
 #undef REDIRECTION
-    if (owngil_elf_load(&copy->loaded, redirections, sizeof(redirections) / sizeof(redirections[0]), why, why_size)
+    if (owngil_load_open(&copy->loaded, redirections, sizeof(redirections) / sizeof(redirections[0]), why, why_size)
         < 0) {
         return -1;
     }
     if (redirections[0].from != NULL) {
-        shim->start_thread = (owngil_start_thread)redirections[0].from;
+        shim_of(self)->start_thread = (owngil_start_thread)redirections[0].from;
     }
     pthread_mutex_lock(&self->lock);
     unlink_copy(self, copy);
@@ -195,12 +238,12 @@ owngil_copies_discard(owngil_copies *self, owngil_copy *copy)
     pthread_mutex_lock(&self->lock);
     unlink_copy(self, copy);
     pthread_mutex_unlock(&self->lock);
-    owngil_elf_clear(&copy->loaded);
+    owngil_load_clear(&copy->loaded);
     free(copy);
 }
 
 void
-owngil_copies_join(owngil_copies *self, owngil_copy *copy, const char *name)
+owngil_copies_group(owngil_copies *self, owngil_copy *copy, const char *name)
 {
     pthread_mutex_lock(&self->lock);
     for (owngil_copy *other = self->newest; other != NULL; other = other->next) {
@@ -215,46 +258,11 @@ owngil_copies_join(owngil_copies *self, owngil_copy *copy, const char *name)
     pthread_mutex_unlock(&self->lock);
 }
 
-/* The copy that `address` belongs to, or NULL. Needs the lock. */
-static owngil_copy *
-copy_at(const owngil_copies *self, const void *address)
-{
-    owngil_copy *copy = self->newest;
-    while (copy != NULL && ((uintptr_t)address < copy->loaded.start || (uintptr_t)address >= copy->loaded.end)) {
-        copy = copy->next;
-    }
-    return copy;
-}
-
-void
-owngil_copies_keep(owngil_copies *self, const void *address)
-{
-    pthread_mutex_lock(&self->lock);
-    owngil_copy *copy = copy_at(self, address);
-    if (copy != NULL) {
-        copy->stays = true;
-    }
-    pthread_mutex_unlock(&self->lock);
-}
-
-int
-owngil_copies_add_exit(owngil_copies *self, void (*function)(void))
-{
-    pthread_mutex_lock(&self->lock);
-    void (**functions)(void) = realloc(self->at_exit, (self->at_exit_count + 1) * sizeof(*functions));
-    if (functions != NULL) {
-        self->at_exit = functions;
-        self->at_exit[self->at_exit_count++] = function;
-    }
-    pthread_mutex_unlock(&self->lock);
-    return functions != NULL ? 0 : -1;
-}
-
 void
 owngil_copies_exit(owngil_copies *self)
 {
     if (self->shim.handle != NULL) {
-        ((owngil_shim *)dlsym(self->shim.handle, "owngil_shim_data"))->ended = true;
+        shim_of(self)->ended = true;
     }
     pthread_mutex_lock(&self->lock);
     while (self->at_exit_count > 0) {
@@ -262,37 +270,6 @@ owngil_copies_exit(owngil_copies *self)
         pthread_mutex_unlock(&self->lock);
         function();
         pthread_mutex_lock(&self->lock);
-    }
-    pthread_mutex_unlock(&self->lock);
-}
-
-void
-owngil_copies_add_key(owngil_copies *self, pthread_key_t key, const void *destroy)
-{
-    pthread_mutex_lock(&self->lock);
-    if (self->key_count == self->key_room) {
-        size_t room = self->key_room > 0 ? 2 * self->key_room : 8;
-        owngil_key *keys = realloc(self->keys, room * sizeof(*keys));
-        if (keys != NULL) {
-            self->keys = keys;
-            self->key_room = room;
-        }
-    }
-    if (self->key_count < self->key_room) { /* else it stays when the worker is gone: one of a thousand */
-        self->keys[self->key_count++] = (owngil_key){.key = key, .destroy = destroy};
-    }
-    pthread_mutex_unlock(&self->lock);
-}
-
-void
-owngil_copies_remove_key(owngil_copies *self, pthread_key_t key)
-{
-    pthread_mutex_lock(&self->lock);
-    for (size_t k = 0; k < self->key_count; k++) {
-        if (self->keys[k].key == key) {
-            self->keys[k] = self->keys[--self->key_count];
-            break;
-        }
     }
     pthread_mutex_unlock(&self->lock);
 }
@@ -320,124 +297,13 @@ owngil_copies_end_thread(owngil_copies *self)
     }
 }
 
-owngil_thread *
-owngil_copies_new_thread(owngil_thread thread)
-{
-    owngil_thread *result = malloc(sizeof(*result));
-    if (result != NULL) {
-        *result = thread;
-        owngil_shared_acquire(&thread.worker->base);
-    }
-    return result;
-}
-
-void
-owngil_copies_drop_thread(owngil_thread *self)
-{
-    owngil_shared_release(&self->worker->base);
-    free(self);
-}
-
-static owngil_thread
-begin_thread(owngil_thread *self)
-{
-    owngil_thread thread = *self;
-    owngil_copies_add_thread(&thread.worker->copies, (pid_t)syscall(SYS_gettid));
-    owngil_copies_drop_thread(self);
-    return thread;
-}
-
-void *
-owngil_copies_run_thread(void *self)
-{
-    owngil_thread thread = begin_thread(self);
-    return thread.start(thread.argument);
-}
-
-int
-owngil_copies_run_c11_thread(void *self)
-{
-    owngil_thread thread = begin_thread(self);
-    return thread.start_c11(thread.argument);
-}
-
-void
-owngil_copies_run_python_thread(void *self)
-{
-    owngil_thread thread = begin_thread(self);
-    thread.start_python(thread.argument);
-}
-
-/* What a thread of this process is doing. */
-enum activity { GONE, SLEEPS, WORKS };
-
-static enum activity
-activity_of(pid_t thread)
-{
-    char path[64], text[32] = "";
-    snprintf(path, sizeof(path), "/proc/self/task/%ld/syscall", (long)thread);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t length = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
-    enum activity result = WORKS;
-    if (fd < 0 ? errno == ENOENT : length < 0 && errno == ESRCH) {
-        result = GONE;
-    }
-    else if (length > 0 && text[0] >= '0' && text[0] <= '9') { /* else "running" */
-        result = strtol(text, NULL, 10) == SYS_futex ? SLEEPS : WORKS;
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
-    return result;
-}
-
-void
-owngil_copies_add_thread(owngil_copies *self, pid_t thread)
-{
-    pthread_mutex_lock(&self->lock);
-    if (self->thread_count == self->thread_room) {
-        size_t left = 0;
-        for (size_t k = 0; k < self->thread_count; k++) {
-            if (activity_of(self->threads[k]) != GONE) {
-                self->threads[left++] = self->threads[k];
-            }
-        }
-        self->thread_count = left;
-        size_t room = left < self->thread_room / 2 ? self->thread_room : 2 * self->thread_room + 8;
-        pid_t *threads = realloc(self->threads, room * sizeof(*threads));
-        if (threads != NULL) {
-            self->threads = threads;
-            self->thread_room = room;
-        }
-    }
-    if (self->thread_count < self->thread_room) {
-        self->threads[self->thread_count++] = thread;
-    }
-    else {
-        self->lost_threads = true;
-    }
-    pthread_mutex_unlock(&self->lock);
-}
-
-bool
-owngil_copies_are_idle(owngil_copies *self)
-{
-    pthread_mutex_lock(&self->lock);
-    bool idle = !self->lost_threads;
-    for (size_t k = 0; idle && k < self->thread_count; k++) {
-        idle = activity_of(self->threads[k]) != WORKS;
-    }
-    pthread_mutex_unlock(&self->lock);
-    return idle;
-}
-
 static void
-keep_signal_handlers(owngil_copies *self)
+pin_signal_handlers(owngil_copies *self)
 {
     for (int number = 1; number < NSIG; number++) {
         struct sigaction action;
         if (sigaction(number, NULL, &action) == 0) {
-            owngil_copies_keep(self, (const void *)action.sa_handler);
+            owngil_copies_pin(self, (const void *)action.sa_handler);
         }
     }
 }
@@ -447,23 +313,24 @@ static bool
 goes(const void *context, const void *address)
 {
     const owngil_copy *copy = copy_at(context, address);
-    return copy != NULL && !copy->stays;
+    return copy != NULL && !copy->pinned;
 }
 
 void
-owngil_copies_settle(owngil_copies *self)
+owngil_copies_decide(owngil_copies *self,
+                     bool (*forget)(bool (*goes)(const void *context, const void *address), const void *context))
 {
-    keep_signal_handlers(self);
-    owngil_copies_keep(self, (const void *)PyOS_InputHook);
+    pin_signal_handlers(self);
+    owngil_copies_pin(self, (const void *)PyOS_InputHook);
     bool uses_parsers = false;
     for (const owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
         uses_parsers |= copy->loaded.uses_parsers;
     }
-    bool forgotten = !uses_parsers || owngil_argparsers_forget(goes, self);
+    bool forgotten = !uses_parsers || forget(goes, self);
     for (owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
-        copy->stays |= copy->loaded.uses_parsers && !forgotten;
-        for (owngil_copy *other = self->newest; copy->stays && other != NULL; other = other->next) {
-            other->stays |= other->group == copy->group;
+        copy->pinned |= copy->loaded.uses_parsers && !forgotten;
+        for (owngil_copy *other = self->newest; copy->pinned && other != NULL; other = other->next) {
+            other->pinned |= other->group == copy->group;
         }
     }
 }
@@ -476,21 +343,21 @@ owngil_copies_unload(owngil_copies *self)
         return empty;
     }
     /* The newest first, as the process does at exit. */
-    owngil_gilstate_set_unloading(true);
+    self->guests->set_unloading(true);
     for (owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
-        if (!copy->stays && copy->loaded.handle != NULL) {
-            owngil_elf_finish(&copy->loaded);
+        if (!copy->pinned && copy->loaded.handle != NULL) {
+            owngil_load_finish(&copy->loaded);
         }
     }
-    owngil_gilstate_set_unloading(false);
+    self->guests->set_unloading(false);
     for (owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
-        empty &= !copy->stays;
+        empty &= !copy->pinned;
     }
     /* The end of a thread, this one too, must not call what is unloaded. Threads of copies that stay may come in here. */
     pthread_mutex_lock(&self->lock);
     for (size_t k = 0; k < self->key_count; k++) {
         const owngil_copy *copy = copy_at(self, self->keys[k].destroy);
-        if (copy != NULL ? !copy->stays : empty) {
+        if (copy != NULL ? !copy->pinned : empty) {
             pthread_key_delete(self->keys[k].key);
         }
     }
@@ -504,14 +371,14 @@ owngil_copies_unload(owngil_copies *self)
     pthread_mutex_unlock(&self->lock);
     for (owngil_copy *copy = newest, *next; copy != NULL; copy = next) {
         next = copy->next;
-        if (!copy->stays) {
-            owngil_elf_clear(&copy->loaded);
+        if (!copy->pinned) {
+            owngil_load_clear(&copy->loaded);
             free(copy);
         }
     }
     if (empty) {
-        owngil_elf_finish(&self->shim);
-        owngil_elf_clear(&self->shim);
+        owngil_load_finish(&self->shim);
+        owngil_load_clear(&self->shim);
     }
     return empty;
 }

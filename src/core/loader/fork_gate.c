@@ -1,10 +1,10 @@
 #include "loader/fork_gate.h"
 
+#include "base/clock.h"
+
 #include <dlfcn.h>
 #include <errno.h>
-#include <stdbool.h>
 #include <stddef.h>
-#include <time.h>
 
 /* Threads that load, and threads that fork: while there is one of either kind, those of the other wait; those that fork
  * go first. */
@@ -22,17 +22,13 @@ static _Thread_local size_t depth; /* how often this thread has entered */
 static _Thread_local bool announces;
 static _Thread_local size_t announced_in;
 
-enum { PATIENCE = 1 }; /* seconds */
+enum { PATIENCE = OWNGIL_CLOCK_SECOND };
 
 void
-owngil_dynamic_init(void)
+owngil_fork_gate_init(void)
 {
     the_gate = (gate){.lock = PTHREAD_MUTEX_INITIALIZER};
-    pthread_condattr_t clock;
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&the_gate.changed, &clock);
-    pthread_condattr_destroy(&clock);
+    owngil_clock_init_condition(&the_gate.changed);
 }
 
 /* Needs the lock, as the next one does. */
@@ -51,12 +47,10 @@ withdraw(void)
 static void
 await_announced(void)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += PATIENCE;
+    int64_t until = owngil_clock_now() + PATIENCE;
     size_t round = the_gate.round;
     while (the_gate.announced > 0 && the_gate.forking == 0 && the_gate.loading == 0 && the_gate.round == round) {
-        if (pthread_cond_timedwait(&the_gate.changed, &the_gate.lock, &until) == ETIMEDOUT
+        if (owngil_clock_wait(&the_gate.changed, &the_gate.lock, until) == ETIMEDOUT
             && the_gate.loading == 0 && the_gate.round == round) {
             the_gate.announced = 0;
             the_gate.round++;
@@ -65,7 +59,7 @@ await_announced(void)
 }
 
 void
-owngil_dynamic_enter(void)
+owngil_fork_gate_enter(void)
 {
     if (depth++ > 0) {
         return;
@@ -85,7 +79,7 @@ owngil_dynamic_enter(void)
 }
 
 bool
-owngil_dynamic_try_enter(void)
+owngil_fork_gate_try_enter(void)
 {
     if (depth == 0) {
         pthread_mutex_lock(&the_gate.lock);
@@ -101,7 +95,7 @@ owngil_dynamic_try_enter(void)
 }
 
 void
-owngil_dynamic_leave(void)
+owngil_fork_gate_leave(void)
 {
     if (--depth > 0) {
         return;
@@ -114,25 +108,25 @@ owngil_dynamic_leave(void)
 }
 
 void *
-owngil_dynamic_open(const char *name, int flags)
+owngil_fork_gate_open(const char *name, int flags)
 {
-    owngil_dynamic_enter();
+    owngil_fork_gate_enter();
     void *handle = dlopen(name, flags);
-    owngil_dynamic_leave();
+    owngil_fork_gate_leave();
     return handle;
 }
 
 int
-owngil_dynamic_close(void *handle)
+owngil_fork_gate_close(void *handle)
 {
-    owngil_dynamic_enter();
+    owngil_fork_gate_enter();
     int error = dlclose(handle);
-    owngil_dynamic_leave();
+    owngil_fork_gate_leave();
     return error;
 }
 
 bool
-owngil_dynamic_announce_fork(void)
+owngil_fork_gate_announce(void)
 {
     if (depth > 0) {
         return true; /* a constructor that forks would wait for itself */
@@ -148,7 +142,7 @@ owngil_dynamic_announce_fork(void)
 }
 
 void
-owngil_dynamic_await_loading(void)
+owngil_fork_gate_await_loading(void)
 {
     pthread_mutex_lock(&the_gate.lock);
     while (the_gate.loading > 0) {
@@ -158,7 +152,7 @@ owngil_dynamic_await_loading(void)
 }
 
 void
-owngil_dynamic_withdraw_fork(void)
+owngil_fork_gate_withdraw(void)
 {
     pthread_mutex_lock(&the_gate.lock);
     withdraw();
@@ -166,25 +160,25 @@ owngil_dynamic_withdraw_fork(void)
 }
 
 void
-owngil_dynamic_fork(owngil_fork_step step)
+owngil_fork_gate_atfork(owngil_atfork_step step)
 {
     bool loads = depth > 0; /* a constructor that forks does not wait for itself, nor for others in its situation */
     switch (step) {
-    case OWNGIL_FORK_PREPARE:
+    case OWNGIL_ATFORK_PREPARE:
         pthread_mutex_lock(&the_gate.lock);
         the_gate.forking++;
         while (!loads && the_gate.loading > 0) {
             pthread_cond_wait(&the_gate.changed, &the_gate.lock);
         }
         break;
-    case OWNGIL_FORK_PARENT:
+    case OWNGIL_ATFORK_PARENT:
         the_gate.forking--;
         withdraw();
         pthread_cond_broadcast(&the_gate.changed);
         pthread_mutex_unlock(&the_gate.lock);
         break;
-    case OWNGIL_FORK_CHILD: /* where the other threads are not, whatever they were doing */
-        owngil_dynamic_init();
+    case OWNGIL_ATFORK_CHILD: /* where the other threads are not, whatever they were doing */
+        owngil_fork_gate_init();
         the_gate.loading = loads;
         announces = false;
         break;

@@ -12,8 +12,8 @@
  * registers a handler when it is loaded, as OpenBLAS does to end its threads, would else be loaded between those of its
  * handlers that are called and the fork. Forks of C code wait in our own handler.
  */
-#ifndef OWNGIL_DYNAMIC_H
-#define OWNGIL_DYNAMIC_H
+#ifndef OWNGIL_LOADER_FORK_GATE_H
+#define OWNGIL_LOADER_FORK_GATE_H
 
 #include "base/atfork.h"
 
@@ -21,24 +21,24 @@
 
 /* As dlopen() and dlclose(). Constructors and destructors of libraries run in here, and may come back. Need no GIL, and
  * wait for no other thread's GIL, unless a constructor does. */
-void *owngil_dynamic_open(const char *name, int flags);
-int owngil_dynamic_close(void *handle);
+void *owngil_fork_gate_open(const char *name, int flags);
+int owngil_fork_gate_close(void *handle);
 
 /* Around the constructors and destructors of a library that run at other times, and what else no fork may catch in the
  * middle; may be nested. Who has a GIL tries, and lets go of it to wait: one who is inside may want it. */
-void owngil_dynamic_enter(void);
-bool owngil_dynamic_try_enter(void);
-void owngil_dynamic_leave(void);
+void owngil_fork_gate_enter(void);
+bool owngil_fork_gate_try_enter(void);
+void owngil_fork_gate_leave(void);
 
 /* The calling thread is going to fork: nobody enters until it has forked or withdrawn. Returns whether nobody is inside: else
  * it waits for that, and announces once more. Comes before the handlers of C libraries, of which one may be loaded only now.
  * Who wants to enter waits a second at most for a fork that could be made: between announcing and forking other code may run
  * that needs whoever waits. Needs no GIL; who waits has none. */
-bool owngil_dynamic_announce_fork(void);
-void owngil_dynamic_await_loading(void);
-void owngil_dynamic_withdraw_fork(void);
+bool owngil_fork_gate_announce(void);
+void owngil_fork_gate_await_loading(void);
+void owngil_fork_gate_withdraw(void);
 
-void owngil_dynamic_init(void); /* once, before all else */
-void owngil_dynamic_fork(owngil_fork_step step);
+void owngil_fork_gate_init(void); /* once, before all else */
+void owngil_fork_gate_atfork(owngil_atfork_step step);
 
 #endif

@@ -34,7 +34,7 @@ owngil_block_advise(void *data, size_t size)
 }
 
 static void
-block_free(owngil_shared *base)
+block_free(owngil_refcounted *base)
 {
     free(base);
 }
@@ -52,7 +52,7 @@ owngil_block_new(size_t size)
         return NULL;
     }
     owngil_block_advise(self, total);
-    owngil_shared_init(&self->block.base, OWNGIL_KIND_BLOCK, block_free);
+    owngil_refcount_init(&self->block.base, OWNGIL_KIND_BLOCK, block_free);
     self->block.data = self->bytes;
     self->block.size = size;
     self->block.is_writable = false;
@@ -63,7 +63,7 @@ owngil_block_new(size_t size)
 enum { MAP = 1 << 20 };
 
 static void
-mapping_free(owngil_shared *base)
+mapping_free(owngil_refcounted *base)
 {
     owngil_block *self = (owngil_block *)base;
     munmap(self->data, self->size);
@@ -93,7 +93,7 @@ owngil_block_new_zeros(size_t size)
         return NULL;
     }
     owngil_block_advise(data, size);
-    owngil_shared_init(&self->base, OWNGIL_KIND_BLOCK, mapping_free);
+    owngil_refcount_init(&self->base, OWNGIL_KIND_BLOCK, mapping_free);
     self->data = data;
     self->size = size;
     self->is_writable = true;
@@ -106,9 +106,9 @@ typedef struct {
 } part;
 
 static void
-part_free(owngil_shared *base)
+part_free(owngil_refcounted *base)
 {
-    owngil_shared_release(&((part *)base)->whole->base);
+    owngil_refcount_release(&((part *)base)->whole->base);
     free(base);
 }
 
@@ -123,11 +123,11 @@ owngil_block_part(owngil_block *whole, void *data, size_t size)
     if (self == NULL) {
         return NULL;
     }
-    owngil_shared_init(&self->block.base, OWNGIL_KIND_BLOCK, part_free);
+    owngil_refcount_init(&self->block.base, OWNGIL_KIND_BLOCK, part_free);
     self->block.data = data;
     self->block.size = size;
     self->block.is_writable = whole->is_writable;
     self->whole = whole;
-    owngil_shared_acquire(&whole->base);
+    owngil_refcount_acquire(&whole->base);
     return &self->block;
 }

@@ -1,6 +1,6 @@
 /* A block of memory that any interpreter may read, and that stays as long as somebody refers to it. */
-#ifndef OWNGIL_BLOCK_H
-#define OWNGIL_BLOCK_H
+#ifndef OWNGIL_MEMORY_BLOCK_H
+#define OWNGIL_MEMORY_BLOCK_H
 
 #include "base/refcount.h"
 
@@ -11,7 +11,7 @@
 
 /* Where the memory is and whose, the kind of block knows: see lease.h for what an interpreter lends. */
 typedef struct {
-    owngil_shared base;
+    owngil_refcounted base;
     void *data;
     size_t size;      /* bytes */
     bool is_writable; /* by whoever has it, whoever it came from: a shared array's. Does not change. */

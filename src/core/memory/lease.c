@@ -1,5 +1,7 @@
 #include "memory/lease.h"
 
+#include "base/clock.h"
+
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -14,12 +16,22 @@ static _Atomic(lease *) returned;
 
 /* The thread. Guarded by `lock`, a leaf, which says `changed` when there is something to give back, or when to stop. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t changed; /* made with the thread */
 static pthread_t thread;
 static bool is_running, stops;
 
 static void
-lease_free(owngil_shared *base)
+wake_thread(void)
+{
+    pthread_mutex_lock(&lock);
+    if (is_running) {
+        pthread_cond_signal(&changed);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+static void
+lease_free(owngil_refcounted *base)
 {
     lease *self = (lease *)base;
     PyThreadState *running = owngil_compat_current_tstate();
@@ -33,9 +45,7 @@ lease_free(owngil_shared *base)
         self->next = first;
     } while (!atomic_compare_exchange_weak(&returned, &first, self));
     if (first == NULL) {
-        pthread_mutex_lock(&lock);
-        pthread_cond_signal(&changed);
-        pthread_mutex_unlock(&lock);
+        wake_thread();
     }
 }
 
@@ -50,7 +60,7 @@ give_back(void)
 }
 
 void
-owngil_lease_settle(void)
+owngil_lease_collect(void)
 {
     if (atomic_load_explicit(&returned, memory_order_relaxed) != NULL
         && PyInterpreterState_Get() == PyInterpreterState_Main()) {
@@ -67,15 +77,9 @@ thread_main(void *Py_UNUSED(unused))
             pthread_cond_wait(&changed, &lock);
             continue;
         }
-        /* Who comes by anyway has the GIL already. */
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += 1000000;
-        if (until.tv_nsec >= 1000000000) {
-            until.tv_nsec -= 1000000000;
-            until.tv_sec++;
-        }
-        while (!stops && pthread_cond_timedwait(&changed, &lock, &until) == 0) {
+        /* Give main 1 ms to collect returned buffers before this thread takes its GIL. */
+        int64_t until = owngil_clock_now() + OWNGIL_CLOCK_MILLISECOND;
+        while (!stops && owngil_clock_wait(&changed, &lock, until) == 0) {
         }
         if (!stops && atomic_load(&returned) != NULL) {
             pthread_mutex_unlock(&lock);
@@ -96,6 +100,7 @@ start_thread(void)
     int error = 0;
     pthread_mutex_lock(&lock);
     if (!is_running && !stops) {
+        owngil_clock_init_condition(&changed);
         error = pthread_create(&thread, NULL, thread_main, NULL);
         is_running = error == 0;
     }
@@ -106,7 +111,7 @@ start_thread(void)
 owngil_block *
 owngil_lease_new(PyObject *object)
 {
-    owngil_lease_settle();
+    owngil_lease_collect();
     int error = start_thread();
     if (error != 0) {
         errno = error;
@@ -122,7 +127,7 @@ owngil_lease_new(PyObject *object)
         free(self);
         return NULL;
     }
-    owngil_shared_init(&self->block.base, OWNGIL_KIND_BLOCK, lease_free);
+    owngil_refcount_init(&self->block.base, OWNGIL_KIND_BLOCK, lease_free);
     self->block.data = self->view.buf;
     self->block.size = (size_t)self->view.len;
     return &self->block;
@@ -135,7 +140,9 @@ owngil_lease_end(void)
     stops = true;
     bool was_running = is_running;
     is_running = false;
-    pthread_cond_signal(&changed);
+    if (was_running) {
+        pthread_cond_signal(&changed);
+    }
     pthread_mutex_unlock(&lock);
     if (was_running) {
         pthread_join(thread, NULL);
@@ -143,11 +150,10 @@ owngil_lease_end(void)
 }
 
 void
-owngil_lease_fork(owngil_fork_step step)
+owngil_lease_atfork(owngil_atfork_step step)
 {
-    owngil_fork_lock(step, &lock);
-    if (step == OWNGIL_FORK_CHILD) {
-        pthread_cond_init(&changed, NULL);
+    owngil_atfork_lock(step, &lock);
+    if (step == OWNGIL_ATFORK_CHILD) {
         is_running = false;
     }
 }

@@ -4,8 +4,8 @@
  * interpreter only, so it is put into a list: whoever runs there and comes by gives back what is in it, and if nobody
  * does within a millisecond, a thread of the process's own does.
  */
-#ifndef OWNGIL_LEASE_H
-#define OWNGIL_LEASE_H
+#ifndef OWNGIL_MEMORY_LEASE_H
+#define OWNGIL_MEMORY_LEASE_H
 
 #include "memory/block.h"
 #include "base/compat.h"
@@ -17,12 +17,12 @@ owngil_block *owngil_lease_new(PyObject *object);
 
 /* Gives back what nobody refers to any more; costs nothing if there is nothing. Needs a GIL, and does nothing unless it is
  * the main interpreter's. May run Python code. */
-void owngil_lease_settle(void);
+void owngil_lease_collect(void);
 
 /* Ends the thread; for the main interpreter's exit. What is still lent then stays. Call without a GIL. */
 void owngil_lease_end(void);
 
 /* See fork.h: the child has no thread, and starts one when it lends. */
-void owngil_lease_fork(owngil_fork_step step);
+void owngil_lease_atfork(owngil_atfork_step step);
 
 #endif

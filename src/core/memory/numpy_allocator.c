@@ -68,7 +68,7 @@ array_free(void *Py_UNUSED(context), void *data, size_t Py_UNUSED(size))
     }
     header *self = header_of(data);
     if (self->block != NULL) {
-        owngil_shared_release(&self->block->base);
+        owngil_refcount_release(&self->block->base);
     }
     else {
         free(self);
@@ -94,18 +94,18 @@ array_realloc(void *context, void *data, size_t size)
 }
 
 static void
-block_free(owngil_shared *base)
+block_free(owngil_refcounted *base)
 {
     free(header_of(((owngil_block *)base)->data));
     free(base);
 }
 
 owngil_block *
-owngil_array_memory_block(void *start, void *data, size_t size)
+owngil_numpy_allocator_block(void *start, void *data, size_t size)
 {
     header *self = header_of(start);
     if (self->block == NULL && (self->block = malloc(sizeof(*self->block))) != NULL) {
-        owngil_shared_init(&self->block->base, OWNGIL_KIND_BLOCK, block_free);
+        owngil_refcount_init(&self->block->base, OWNGIL_KIND_BLOCK, block_free);
         self->block->data = start;
         self->block->size = self->size;
         self->block->is_writable = false;
@@ -114,7 +114,7 @@ owngil_array_memory_block(void *start, void *data, size_t size)
 }
 
 int
-owngil_array_memory_install(PyObject *api)
+owngil_numpy_allocator_install(PyObject *api)
 {
     static handler ours = {
         .name = "owngil",

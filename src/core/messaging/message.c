@@ -12,7 +12,7 @@ owngil_message_clear(owngil_message *self)
     size_t count = self->count;
     self->count = 0;
     for (size_t k = 0; k < count; k++) {
-        owngil_shared_release(self->parts[k]);
+        owngil_refcount_release(self->parts[k]);
     }
 }
 
@@ -29,7 +29,7 @@ owngil_message_bytes(const owngil_message *self)
 }
 
 static void
-message_free(owngil_shared *base)
+message_free(owngil_refcounted *base)
 {
     owngil_message_clear((owngil_message *)base);
     free(base);
@@ -42,7 +42,7 @@ owngil_message_new(int kind, uint64_t id, size_t count)
     if (self == NULL) {
         return NULL;
     }
-    owngil_shared_init(&self->base, OWNGIL_KIND_MESSAGE, message_free);
+    owngil_refcount_init(&self->base, OWNGIL_KIND_MESSAGE, message_free);
     atomic_init(&self->state, WAITING);
     atomic_init(&self->unwanted, false);
     self->kind = kind;

@@ -1,6 +1,6 @@
 #include "messaging/queue.h"
 
-#include "base/process_notes.h"
+#include "base/ids.h"
 
 #include <stdlib.h>
 
@@ -10,13 +10,13 @@ free_all(owngil_message *list)
 {
     while (list != NULL) {
         owngil_message *next = list->next;
-        owngil_shared_release(&list->base);
+        owngil_refcount_release(&list->base);
         list = next;
     }
 }
 
 static void
-queue_free(owngil_shared *base)
+queue_free(owngil_refcounted *base)
 {
     owngil_queue *self = (owngil_queue *)base;
     free_all(self->head);
@@ -32,11 +32,11 @@ owngil_queue_new(size_t maxsize, bool last_first)
     if (self == NULL) {
         return NULL;
     }
-    owngil_shared_init(&self->base, OWNGIL_KIND_QUEUE, queue_free);
+    owngil_refcount_init(&self->base, OWNGIL_KIND_QUEUE, queue_free);
     pthread_mutex_init(&self->lock, NULL);
     self->maxsize = maxsize;
     self->last_first = last_first;
-    self->number = owngil_runtime_next_number();
+    self->number = owngil_ids_next();
     return self;
 }
 
@@ -74,14 +74,6 @@ pop(owngil_queue *self)
     return message;
 }
 
-static void
-serve(owngil_waiter *waiter, owngil_code code)
-{
-    waiter->code = code;
-    waiter->done = true;
-    owngil_waiter_wake(waiter);
-}
-
 /* If there is room again (more messages than that may have been put back), the sender that waits longest delivers. */
 static void
 admit_sender(owngil_queue *self)
@@ -89,9 +81,9 @@ admit_sender(owngil_queue *self)
     owngil_waiter *sender = self->length < self->maxsize ? owngil_waiters_pop(&self->senders) : NULL;
     if (sender != NULL) {
         owngil_message *message = sender->item;
-        owngil_shared_acquire(&message->base);
+        owngil_refcount_acquire(&message->base);
         append(self, message);
-        serve(sender, OWNGIL_OK);
+        owngil_waiter_serve(sender, OWNGIL_OK);
     }
 }
 
@@ -102,12 +94,12 @@ hand_over(owngil_queue *self, owngil_message *message)
     owngil_waiter *receiver = self->last_first ? self->receivers.tail : self->receivers.head;
     owngil_waiters_remove(&self->receivers, receiver);
     receiver->item = message;
-    serve(receiver, OWNGIL_OK);
+    owngil_waiter_serve(receiver, OWNGIL_OK);
 }
 
 /* Puts the message if that needs no waiting. False if it does. */
 static bool
-put_now(owngil_queue *self, owngil_message *message, owngil_code *code)
+put_now(owngil_queue *self, owngil_message *message, owngil_status *code)
 {
     *code = OWNGIL_OK;
     if (self->closed) {
@@ -116,12 +108,12 @@ put_now(owngil_queue *self, owngil_message *message, owngil_code *code)
     else if (self->receivers.length > 0) {
         if (owngil_message_take(message)) { /* else it was cancelled before it was sent */
             message->place = ++self->places;
-            owngil_shared_acquire(&message->base);
+            owngil_refcount_acquire(&message->base);
             hand_over(self, message);
         }
     }
     else if (self->maxsize == 0 || self->length < self->maxsize) {
-        owngil_shared_acquire(&message->base);
+        owngil_refcount_acquire(&message->base);
         append(self, message);
     }
     else {
@@ -133,7 +125,7 @@ put_now(owngil_queue *self, owngil_message *message, owngil_code *code)
 /* Gets the first message if there is one, and a reference to it; true with CLOSED if there will be none, false if one may
  * come. The cancelled ones before it are put into a list for free_all(), as freeing may take long. */
 static bool
-get_now(owngil_queue *self, owngil_message **result, owngil_message **cancelled, owngil_code *code)
+get_now(owngil_queue *self, owngil_message **result, owngil_message **cancelled, owngil_status *code)
 {
     owngil_message *message;
     while ((message = pop(self)) != NULL) {
@@ -148,24 +140,6 @@ get_now(owngil_queue *self, owngil_message **result, owngil_message **cancelled,
     }
     *code = OWNGIL_CLOSED;
     return self->closed;
-}
-
-/* Waits in the list. Unlocks. Returns the word of whoever served the waiter, or else why it woke up unserved. */
-static owngil_code
-wait_in(owngil_queue *self, owngil_waiters *list, owngil_waiter *waiter, const owngil_deadline *deadline)
-{
-    owngil_waiters_add(list, waiter);
-    pthread_mutex_unlock(&self->lock);
-    owngil_code code = owngil_waiter_sleep(waiter, deadline);
-    if (code != OWNGIL_OK) {
-        pthread_mutex_lock(&self->lock);
-        if (!waiter->done) {
-            owngil_waiters_remove(list, waiter);
-        }
-        pthread_mutex_unlock(&self->lock);
-    }
-    owngil_waiter_clear(waiter);
-    return waiter->done ? waiter->code : code;
 }
 
 /* Gets the first message for this receiver, and a reference to it; as get_now(). */
@@ -202,7 +176,7 @@ deliver(owngil_queue *self, owngil_message *message)
     if (receiver != NULL && owngil_message_take(message)) { /* cancelled ones go when somebody passes over them */
         owngil_waiters_remove(&self->receivers, receiver);
         receiver->item = message;
-        serve(receiver, OWNGIL_OK);
+        owngil_waiter_serve(receiver, OWNGIL_OK);
         return;
     }
     owngil_message **at = &self->addressed;
@@ -215,35 +189,35 @@ deliver(owngil_queue *self, owngil_message *message)
 
 /* From here on the lock is not held. */
 
-owngil_code
-owngil_queue_put(owngil_queue *self, owngil_message *message, const owngil_deadline *deadline)
+owngil_status
+owngil_queue_put(owngil_queue *self, owngil_message *message, owngil_deadline deadline)
 {
-    if (owngil_shared_is_foreign(&self->base)) {
-        return OWNGIL_FOREIGN;
+    if (owngil_refcount_is_inherited(&self->base)) {
+        return OWNGIL_INHERITED;
     }
-    owngil_code code;
+    owngil_status code;
     pthread_mutex_lock(&self->lock);
     bool done = put_now(self, message, &code);
-    if (!done && !owngil_deadline_is_now(deadline)) {
+    if (!done && deadline != OWNGIL_DEADLINE_NOW) {
         owngil_waiter waiter;
         owngil_waiter_init(&waiter, message);
-        return wait_in(self, &self->senders, &waiter, deadline);
+        return owngil_parking_wait_in_line(&self->senders, &waiter, &self->lock, deadline);
     }
     pthread_mutex_unlock(&self->lock);
     return done ? code : OWNGIL_TIMEOUT;
 }
 
-owngil_code
+owngil_status
 owngil_queue_put_for(owngil_queue *self, uint64_t receiver, owngil_message *message)
 {
-    if (owngil_shared_is_foreign(&self->base)) {
-        return OWNGIL_FOREIGN;
+    if (owngil_refcount_is_inherited(&self->base)) {
+        return OWNGIL_INHERITED;
     }
     pthread_mutex_lock(&self->lock);
-    owngil_code code = self->closed ? OWNGIL_CLOSED : OWNGIL_OK;
+    owngil_status code = self->closed ? OWNGIL_CLOSED : OWNGIL_OK;
     if (code == OWNGIL_OK) {
         message->receiver = receiver;
-        owngil_shared_acquire(&message->base);
+        owngil_refcount_acquire(&message->base);
         deliver(self, message);
     }
     pthread_mutex_unlock(&self->lock);
@@ -253,7 +227,7 @@ owngil_queue_put_for(owngil_queue *self, uint64_t receiver, owngil_message *mess
 void
 owngil_queue_readdress(owngil_queue *self, uint64_t from, uint64_t to)
 {
-    if (owngil_shared_is_foreign(&self->base)) {
+    if (owngil_refcount_is_inherited(&self->base)) {
         return;
     }
     pthread_mutex_lock(&self->lock);
@@ -268,27 +242,21 @@ owngil_queue_readdress(owngil_queue *self, uint64_t from, uint64_t to)
     pthread_mutex_unlock(&self->lock);
 }
 
-owngil_code
-owngil_queue_get(owngil_queue *self, owngil_message **result, const owngil_deadline *deadline)
+owngil_status
+owngil_queue_get(owngil_queue *self, uint64_t receiver, owngil_message **result, owngil_deadline deadline)
 {
-    return owngil_queue_get_for(self, 0, result, deadline);
-}
-
-owngil_code
-owngil_queue_get_for(owngil_queue *self, uint64_t receiver, owngil_message **result, const owngil_deadline *deadline)
-{
-    if (owngil_shared_is_foreign(&self->base)) {
+    if (owngil_refcount_is_inherited(&self->base)) {
         *result = NULL;
-        return OWNGIL_FOREIGN;
+        return OWNGIL_INHERITED;
     }
-    owngil_code code = OWNGIL_OK;
+    owngil_status code = OWNGIL_OK;
     owngil_message *cancelled = NULL;
 
     *result = NULL;
     pthread_mutex_lock(&self->lock);
     bool done = (self->addressed != NULL && get_addressed(self, receiver, result, &cancelled))
                 || get_now(self, result, &cancelled, &code);
-    if (done || owngil_deadline_is_now(deadline)) {
+    if (done || deadline == OWNGIL_DEADLINE_NOW) {
         code = done ? code : OWNGIL_TIMEOUT;
         pthread_mutex_unlock(&self->lock);
     }
@@ -296,7 +264,7 @@ owngil_queue_get_for(owngil_queue *self, uint64_t receiver, owngil_message **res
         owngil_waiter waiter;
         owngil_waiter_init(&waiter, NULL);
         waiter.receiver = receiver;
-        code = wait_in(self, &self->receivers, &waiter, deadline);
+        code = owngil_parking_wait_in_line(&self->receivers, &waiter, &self->lock, deadline);
         *result = waiter.item;
     }
     free_all(cancelled);
@@ -306,9 +274,9 @@ owngil_queue_get_for(owngil_queue *self, uint64_t receiver, owngil_message **res
 void
 owngil_queue_begin_put(owngil_queue *self, owngil_waiter *waiter)
 {
-    if (owngil_shared_is_foreign(&self->base)) {
+    if (owngil_refcount_is_inherited(&self->base)) {
         waiter->done = true;
-        waiter->code = OWNGIL_FOREIGN;
+        waiter->code = OWNGIL_INHERITED;
         return;
     }
     pthread_mutex_lock(&self->lock);
@@ -322,9 +290,9 @@ owngil_queue_begin_put(owngil_queue *self, owngil_waiter *waiter)
 void
 owngil_queue_begin_get(owngil_queue *self, owngil_waiter *waiter)
 {
-    if (owngil_shared_is_foreign(&self->base)) {
+    if (owngil_refcount_is_inherited(&self->base)) {
         waiter->done = true;
-        waiter->code = OWNGIL_FOREIGN;
+        waiter->code = OWNGIL_INHERITED;
         return;
     }
     owngil_message *message = NULL, *cancelled = NULL;
@@ -339,10 +307,10 @@ owngil_queue_begin_get(owngil_queue *self, owngil_waiter *waiter)
 }
 
 bool
-owngil_queue_is_served(owngil_queue *self, owngil_waiter *waiter, owngil_code *code)
+owngil_queue_is_served(owngil_queue *self, owngil_waiter *waiter, owngil_status *code)
 {
-    if (owngil_shared_is_foreign(&self->base)) {
-        *code = OWNGIL_FOREIGN;
+    if (owngil_refcount_is_inherited(&self->base)) {
+        *code = OWNGIL_INHERITED;
         return true;
     }
     pthread_mutex_lock(&self->lock);
@@ -355,9 +323,9 @@ owngil_queue_is_served(owngil_queue *self, owngil_waiter *waiter, owngil_code *c
 bool
 owngil_queue_withdraw(owngil_queue *self, owngil_waiter *waiter, bool sends)
 {
-    if (owngil_shared_is_foreign(&self->base)) {
+    if (owngil_refcount_is_inherited(&self->base)) {
         waiter->done = true;
-        waiter->code = OWNGIL_FOREIGN;
+        waiter->code = OWNGIL_INHERITED;
         return true;
     }
     pthread_mutex_lock(&self->lock);
@@ -374,8 +342,8 @@ owngil_queue_withdraw(owngil_queue *self, owngil_waiter *waiter, bool sends)
 void
 owngil_queue_put_back(owngil_queue *self, owngil_message *message)
 {
-    if (owngil_shared_is_foreign(&self->base)) {
-        owngil_shared_release(&message->base);
+    if (owngil_refcount_is_inherited(&self->base)) {
+        owngil_refcount_release(&message->base);
         return;
     }
     pthread_mutex_lock(&self->lock);
@@ -402,7 +370,7 @@ owngil_queue_put_back(owngil_queue *self, owngil_message *message)
 bool
 owngil_queue_take_back(owngil_queue *self, owngil_message *message)
 {
-    if (owngil_shared_is_foreign(&self->base)) {
+    if (owngil_refcount_is_inherited(&self->base)) {
         return true;
     }
     if (!owngil_message_cancel(message)) { /* not under the lock: this lets go of its parts */
@@ -422,23 +390,23 @@ owngil_queue_take_back(owngil_queue *self, owngil_message *message)
     }
     pthread_mutex_unlock(&self->lock);
     if (at != NULL) {
-        owngil_shared_release(&at->base);
+        owngil_refcount_release(&at->base);
     }
     return true;
 }
 
-owngil_code
+owngil_status
 owngil_queue_answer(owngil_queue *self, owngil_message *task, owngil_message *answer)
 {
-    if (owngil_shared_is_foreign(&self->base)) {
-        return OWNGIL_FOREIGN;
+    if (owngil_refcount_is_inherited(&self->base)) {
+        return OWNGIL_INHERITED;
     }
-    owngil_code code = OWNGIL_OK;
+    owngil_status code = OWNGIL_OK;
     pthread_mutex_lock(&self->lock);
     if (task->waiter != NULL && self->receivers.length > 0) {
-        owngil_shared_acquire(&answer->base);
+        owngil_refcount_acquire(&answer->base);
         task->waiter->item = answer;
-        serve(task->waiter, OWNGIL_OK);
+        owngil_waiter_serve(task->waiter, OWNGIL_OK);
         task->waiter = NULL;
     }
     else {
@@ -449,27 +417,27 @@ owngil_queue_answer(owngil_queue *self, owngil_message *task, owngil_message *an
     return code;
 }
 
-owngil_code
-owngil_queue_await(owngil_queue *self, owngil_message *task, owngil_message **answer, const owngil_deadline *deadline,
-                   bool looks)
+owngil_status
+owngil_queue_await(owngil_queue *self, owngil_message *task, owngil_message **answer, owngil_deadline deadline,
+                   bool spins)
 {
     *answer = NULL;
-    if (owngil_shared_is_foreign(&self->base)) {
+    if (owngil_refcount_is_inherited(&self->base)) {
         return OWNGIL_OK;
     }
-    owngil_code code = OWNGIL_OK;
+    owngil_status code = OWNGIL_OK;
     owngil_waiter waiter;
     owngil_waiter_init(&waiter, NULL);
     pthread_mutex_lock(&self->lock);
-    bool waits = !task->settled && task->waiter == NULL;
+    bool waits = !task->abandoned && task->waiter == NULL;
     if (waits) {
         task->waiter = &waiter;
     }
     pthread_mutex_unlock(&self->lock);
     if (waits) {
-        owngil_look look = looks ? owngil_waiter_look(&waiter) : OWNGIL_LOOK_NONE;
-        code = look == OWNGIL_LOOK_NONE    ? owngil_waiter_sleep(&waiter, deadline)
-               : look == OWNGIL_LOOK_FOUND ? OWNGIL_OK
+        owngil_spin spin = spins ? owngil_waiter_spin(&waiter) : OWNGIL_SPIN_SKIPPED;
+        code = spin == OWNGIL_SPIN_SKIPPED    ? owngil_parking_block(&waiter, deadline)
+               : spin == OWNGIL_SPIN_SERVED ? OWNGIL_OK
                                            : OWNGIL_INTERRUPTED;
         if (code != OWNGIL_OK) {
             pthread_mutex_lock(&self->lock);
@@ -486,15 +454,15 @@ owngil_queue_await(owngil_queue *self, owngil_message *task, owngil_message **an
 }
 
 void
-owngil_queue_settle(owngil_queue *self, owngil_message *task)
+owngil_queue_stop_waiting(owngil_queue *self, owngil_message *task)
 {
-    if (owngil_shared_is_foreign(&self->base)) {
+    if (owngil_refcount_is_inherited(&self->base)) {
         return;
     }
     pthread_mutex_lock(&self->lock);
-    task->settled = true;
+    task->abandoned = true;
     if (task->waiter != NULL) {
-        serve(task->waiter, OWNGIL_OK);
+        owngil_waiter_serve(task->waiter, OWNGIL_OK);
         task->waiter = NULL;
     }
     pthread_mutex_unlock(&self->lock);
@@ -503,7 +471,7 @@ owngil_queue_settle(owngil_queue *self, owngil_message *task)
 bool
 owngil_queue_has_answered(owngil_queue *self, const owngil_message *task)
 {
-    if (owngil_shared_is_foreign(&self->base)) {
+    if (owngil_refcount_is_inherited(&self->base)) {
         return false;
     }
     pthread_mutex_lock(&self->lock);
@@ -515,25 +483,20 @@ owngil_queue_has_answered(owngil_queue *self, const owngil_message *task)
 void
 owngil_queue_close(owngil_queue *self)
 {
-    if (owngil_shared_is_foreign(&self->base)) {
+    if (owngil_refcount_is_inherited(&self->base)) {
         return;
     }
-    owngil_waiter *waiter;
     pthread_mutex_lock(&self->lock);
     self->closed = true;
-    while ((waiter = owngil_waiters_pop(&self->receivers)) != NULL) {
-        serve(waiter, OWNGIL_CLOSED);
-    }
-    while ((waiter = owngil_waiters_pop(&self->senders)) != NULL) {
-        serve(waiter, OWNGIL_CLOSED);
-    }
+    owngil_waiters_serve_all(&self->receivers, OWNGIL_CLOSED);
+    owngil_waiters_serve_all(&self->senders, OWNGIL_CLOSED);
     pthread_mutex_unlock(&self->lock);
 }
 
 bool
 owngil_queue_is_closed(owngil_queue *self)
 {
-    if (owngil_shared_is_foreign(&self->base)) {
+    if (owngil_refcount_is_inherited(&self->base)) {
         return true;
     }
     pthread_mutex_lock(&self->lock);
@@ -545,7 +508,7 @@ owngil_queue_is_closed(owngil_queue *self)
 size_t
 owngil_queue_length(owngil_queue *self)
 {
-    if (owngil_shared_is_foreign(&self->base)) {
+    if (owngil_refcount_is_inherited(&self->base)) {
         return 0;
     }
     pthread_mutex_lock(&self->lock);

@@ -4,15 +4,15 @@
  * queue takes no more messages and hands out those it has. Nothing here needs a GIL or touches a Python object; every function
  * locks the queue.
  */
-#ifndef OWNGIL_QUEUE_H
-#define OWNGIL_QUEUE_H
+#ifndef OWNGIL_MESSAGING_QUEUE_H
+#define OWNGIL_MESSAGING_QUEUE_H
 
 #include "messaging/message.h"
-#include "sync/waiter.h"
+#include "sync/parking.h"
 #include <pthread.h>
 
 typedef struct {
-    owngil_shared base;
+    owngil_refcounted base;
     pthread_mutex_t lock;    /* guards everything below; a leaf: nothing else is locked while it is held */
     owngil_message *head, *tail;
     size_t length;
@@ -34,23 +34,20 @@ owngil_queue *owngil_queue_new(size_t maxsize, bool last_first);
 /* Appends `message` and takes a reference of its own. OK, CLOSED, TIMEOUT or INTERRUPTED; in all but the first the
  * message is not, and never was, in the queue. With owngil_deadline_now it does not wait, so that it may be called with a
  * GIL held; likewise the next one. */
-owngil_code owngil_queue_put(owngil_queue *self, owngil_message *message, const owngil_deadline *deadline);
-
-/* Takes the first message that nobody cancelled; the caller owns the reference. OK, CLOSED (and empty), TIMEOUT or
- * INTERRUPTED. */
-owngil_code owngil_queue_get(owngil_queue *self, owngil_message **message, const owngil_deadline *deadline);
+owngil_status owngil_queue_put(owngil_queue *self, owngil_message *message, owngil_deadline deadline);
 
 /* Messages for one receiver.
  *
  * A receiver may have a number, not 0. What is put for that number waits for it alone, and it gets that first.
  */
 
-/* As owngil_queue_get, for the receiver of that number; 0: for any. */
-owngil_code owngil_queue_get_for(owngil_queue *self, uint64_t receiver, owngil_message **message,
-                                 const owngil_deadline *deadline);
+/* Takes the first message for the receiver of that number (0: it has none) that was not cancelled, or else the first for
+ * any receiver. The caller owns the reference. Returns OK, CLOSED (and empty), TIMEOUT or INTERRUPTED. */
+owngil_status owngil_queue_get(owngil_queue *self, uint64_t receiver, owngil_message **message,
+                                 owngil_deadline deadline);
 
 /* Puts the message for one receiver, however many are in the queue. OK or CLOSED. */
-owngil_code owngil_queue_put_for(owngil_queue *self, uint64_t receiver, owngil_message *message);
+owngil_status owngil_queue_put_for(owngil_queue *self, uint64_t receiver, owngil_message *message);
 
 /* Lets `to` have what waits for `from`, which is gone; even in a queue that is closed. */
 void owngil_queue_readdress(owngil_queue *self, uint64_t from, uint64_t to);
@@ -63,16 +60,16 @@ void owngil_queue_readdress(owngil_queue *self, uint64_t from, uint64_t to);
  */
 
 /* Puts the answer to `task`, or hands it over. OK or CLOSED. */
-owngil_code owngil_queue_answer(owngil_queue *self, owngil_message *task, owngil_message *answer);
+owngil_status owngil_queue_answer(owngil_queue *self, owngil_message *task, owngil_message *answer);
 
 /* Waits for the answer to `task`. OK with *answer, and the caller owns the reference; OK with NULL when another thread
- * waits for it already or owngil_queue_settle() was called; TIMEOUT or INTERRUPTED. With `looks`, it may look for a while
- * instead of sleeping, and is INTERRUPTED if that was in vain. */
-owngil_code owngil_queue_await(owngil_queue *self, owngil_message *task, owngil_message **answer,
-                               const owngil_deadline *deadline, bool looks);
+ * waits for it already or owngil_queue_stop_waiting() was called; TIMEOUT or INTERRUPTED. With `spins`, it may spin for a while
+ * instead of blocking, and is INTERRUPTED if that was in vain. */
+owngil_status owngil_queue_await(owngil_queue *self, owngil_message *task, owngil_message **answer,
+                               owngil_deadline deadline, bool spins);
 
 /* Ends the wait for the answer to `task`, of which there will be none here. */
-void owngil_queue_settle(owngil_queue *self, owngil_message *task);
+void owngil_queue_stop_waiting(owngil_queue *self, owngil_message *task);
 
 bool owngil_queue_has_answered(owngil_queue *self, const owngil_message *task);
 /* For those who do not sleep: does at once what can be done, or appends the waiter, which is served in its turn. `item` is
@@ -81,7 +78,7 @@ void owngil_queue_begin_put(owngil_queue *self, owngil_waiter *waiter);
 void owngil_queue_begin_get(owngil_queue *self, owngil_waiter *waiter);
 
 /* Whether the waiter is served, and then with what. */
-bool owngil_queue_is_served(owngil_queue *self, owngil_waiter *waiter, owngil_code *code);
+bool owngil_queue_is_served(owngil_queue *self, owngil_waiter *waiter, owngil_status *code);
 
 /* Takes the waiter out, and returns true; or false if it is served. */
 bool owngil_queue_withdraw(owngil_queue *self, owngil_waiter *waiter, bool sends);

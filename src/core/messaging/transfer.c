@@ -4,16 +4,24 @@
 #include <stdlib.h>
 
 static void
-transfer_free(owngil_shared *base)
+transfer_free(owngil_refcounted *base)
 {
     owngil_transfer *self = (owngil_transfer *)base;
-    assert(self->settled);
+    assert(self->decided);
     if (self->message != NULL) {
-        owngil_shared_release(&self->message->base);
+        owngil_refcount_release(&self->message->base);
     }
-    owngil_shared_release(&self->queue->base);
+    owngil_refcount_release(&self->queue->base);
     owngil_waiter_clear(&self->waiter);
     free(self);
+}
+
+/* The waiter's `wake`. The queue's mutex is held, so the transfer, whose waiter was in the queue, lives. */
+static void
+tell_loop(owngil_waiter *waiter)
+{
+    owngil_transfer *self = (owngil_transfer *)((char *)waiter - offsetof(owngil_transfer, waiter));
+    owngil_wakeup_push(self->wakeup, &self->entry);
 }
 
 static owngil_transfer *
@@ -23,19 +31,20 @@ transfer_new(owngil_queue *queue, owngil_message *message, owngil_wakeup *wakeup
     if (self == NULL) {
         return NULL;
     }
-    owngil_shared_init(&self->base, OWNGIL_KIND_TRANSFER, transfer_free);
+    owngil_refcount_init(&self->base, OWNGIL_KIND_TRANSFER, transfer_free);
     owngil_waiter_init(&self->waiter, message);
     self->queue = queue;
-    owngil_shared_acquire(&queue->base);
+    owngil_refcount_acquire(&queue->base);
     if (message != NULL) {
         self->message = message;
-        owngil_shared_acquire(&message->base);
+        owngil_refcount_acquire(&message->base);
     }
     if (wakeup != NULL) {
-        self->waiter.wakeup = wakeup;
-        owngil_shared_acquire(&wakeup->base);
+        self->waiter.wake = tell_loop;
+        self->wakeup = wakeup;
+        owngil_refcount_acquire(&wakeup->base);
     }
-    self->key = key;
+    self->entry = (owngil_wakeup_entry){.object = &self->base, .key = key};
     return self;
 }
 
@@ -73,7 +82,7 @@ owngil_transfer_send(owngil_queue *queue, owngil_message *message, owngil_wakeup
 }
 
 bool
-owngil_transfer_is_done(owngil_transfer *self, owngil_code *code)
+owngil_transfer_is_done(owngil_transfer *self, owngil_status *code)
 {
     return owngil_queue_is_served(self->queue, &self->waiter, code);
 }
@@ -84,54 +93,54 @@ owngil_transfer_message(owngil_transfer *self)
     return self->message == NULL ? self->waiter.item : NULL;
 }
 
-/* From here on nobody serves the waiter, so that it needs no wakeup: a coroutine that is never resumed must not keep the
- * eventfd of a loop that is gone. */
+/* The end of a transfer that no thread serves any more. It lets go of the wakeup: a coroutine that is never resumed must
+ * not keep the descriptor of a loop that is gone. */
 static void
-settle(owngil_transfer *self)
+decide(owngil_transfer *self)
 {
-    self->settled = true;
-    owngil_wakeup *wakeup = self->waiter.wakeup;
-    self->waiter.wakeup = NULL;
+    self->decided = true;
+    owngil_wakeup *wakeup = self->wakeup;
+    self->wakeup = NULL;
     if (wakeup != NULL) {
-        owngil_shared_release(&wakeup->base);
+        owngil_refcount_release(&wakeup->base);
     }
 }
 
 void
 owngil_transfer_confirm(owngil_transfer *self)
 {
-    if (self->settled) {
+    if (self->decided) {
         return;
     }
-    settle(self);
+    decide(self);
     owngil_message *message = owngil_transfer_message(self);
     if (message != NULL) {
         self->waiter.item = NULL;
         owngil_message_clear(message);
-        owngil_shared_release(&message->base);
+        owngil_refcount_release(&message->base);
     }
 }
 
 bool
 owngil_transfer_withdraw(owngil_transfer *self)
 {
-    if (self->settled || !owngil_queue_withdraw(self->queue, &self->waiter, self->message != NULL)) {
+    if (self->decided || !owngil_queue_withdraw(self->queue, &self->waiter, self->message != NULL)) {
         return false;
     }
-    settle(self);
+    decide(self);
     return true;
 }
 
 bool
 owngil_transfer_undo(owngil_transfer *self)
 {
-    if (self->settled) {
+    if (self->decided) {
         return false;
     }
     if (owngil_transfer_withdraw(self)) {
         return true;
     }
-    settle(self);
+    decide(self);
     if (self->waiter.code != OWNGIL_OK) {
         return true;
     }

@@ -8,19 +8,20 @@
  * Its owner is the interpreter that made it; all functions are for threads with that one's GIL. The owner confirms,
  * withdraws or undoes it before giving its reference back.
  */
-#ifndef OWNGIL_TRANSFER_H
-#define OWNGIL_TRANSFER_H
+#ifndef OWNGIL_MESSAGING_TRANSFER_H
+#define OWNGIL_MESSAGING_TRANSFER_H
 
 #include "messaging/queue.h"
 #include "messaging/wakeup.h"
 
 typedef struct {
-    owngil_shared base;
-    owngil_waiter waiter;    /* in the queue until `done`, and after that maybe in the wakeup's list; guarded by the queue */
+    owngil_refcounted base;
+    owngil_waiter waiter;      /* in the queue until `done`; guarded by the queue */
+    owngil_wakeup *wakeup;     /* of the loop that waits for this, owned; NULL: no loop waits (any more); guarded by the queue */
+    owngil_wakeup_entry entry; /* in the wakeup's list once this is done */
     owngil_queue *queue;
-    owngil_message *message; /* what is sent; NULL: this one receives */
-    uint64_t key;            /* by which the event loop knows it */
-    bool settled;            /* confirmed or undone */
+    owngil_message *message;   /* that is sent; NULL: this transfer receives */
+    bool decided;              /* confirmed, withdrawn or undone */
 } owngil_transfer;
 
 /* Each returns a new transfer with one reference, or NULL without memory. None needs a GIL; all but the first lock the
@@ -35,16 +36,10 @@ owngil_transfer *owngil_transfer_receive(owngil_queue *queue, owngil_wakeup *wak
 /* Sends; waits in the queue if there is no room. Takes a reference of its own to the message. */
 owngil_transfer *owngil_transfer_send(owngil_queue *queue, owngil_message *message, owngil_wakeup *wakeup, uint64_t key);
 
-static inline owngil_transfer *
-owngil_transfer_of_waiter(owngil_waiter *waiter)
-{
-    return (owngil_transfer *)((char *)waiter - offsetof(owngil_transfer, waiter));
-}
-
 /* Whether it is done, and then what became of it. Locks the queue. */
-bool owngil_transfer_is_done(owngil_transfer *self, owngil_code *code);
+bool owngil_transfer_is_done(owngil_transfer *self, owngil_status *code);
 
-/* The message that was received, or NULL (borrowed); for one that is done and not settled. */
+/* The message that was received, or NULL (borrowed); for one that is done and not decided. */
 owngil_message *owngil_transfer_message(owngil_transfer *self);
 
 /* The end of one that is done: it can no longer be undone. Lets go of a received message's parts. */
@@ -53,7 +48,7 @@ void owngil_transfer_confirm(owngil_transfer *self);
 /* True if nothing had been done yet, and nothing will be. Locks the queue. */
 bool owngil_transfer_withdraw(owngil_transfer *self);
 
-/* Undoes it, unless it is settled. True if it is as if it had never been: false when a message that was sent is with its
+/* Undoes it, unless it is decided. True if it is as if it had never been: false when a message that was sent is with its
  * receiver already. Locks the queue. */
 bool owngil_transfer_undo(owngil_transfer *self);
 

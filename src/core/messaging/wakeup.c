@@ -1,16 +1,14 @@
 #include "messaging/wakeup.h"
 
-#include "messaging/transfer.h"
+#include "platform/notify.h"
 
-#include <stdint.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
-static owngil_waiter closed; /* the mark; nothing in it is ever used */
+static owngil_wakeup_entry closed; /* the mark; its fields are never used */
 
 static void
-wakeup_free(owngil_shared *base)
+wakeup_free(owngil_refcounted *base)
 {
     owngil_wakeup *self = (owngil_wakeup *)base;
     owngil_wakeup_close(self);
@@ -25,9 +23,9 @@ owngil_wakeup_new(void)
     if (self == NULL) {
         return NULL;
     }
-    owngil_shared_init(&self->base, OWNGIL_KIND_WAKEUP, wakeup_free);
-    atomic_init(&self->served, NULL);
-    self->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    owngil_refcount_init(&self->base, OWNGIL_KIND_WAKEUP, wakeup_free);
+    atomic_init(&self->list, NULL);
+    self->fd = owngil_notify_open();
     if (self->fd < 0) {
         free(self);
         return NULL;
@@ -36,46 +34,39 @@ owngil_wakeup_new(void)
 }
 
 void
-owngil_wakeup_nudge(owngil_wakeup *self)
+owngil_wakeup_wake_loop(owngil_refcounted *self)
 {
-    const uint64_t one = 1;
-    /* It fails only when the counter is full, and then the loop is awake. */
-    ssize_t ignored = write(self->fd, &one, sizeof(one));
-    (void)ignored;
+    owngil_notify_ring(((owngil_wakeup *)self)->fd);
 }
 
 void
-owngil_wakeup_ring(owngil_wakeup *self, owngil_waiter *waiter)
+owngil_wakeup_push(owngil_wakeup *self, owngil_wakeup_entry *entry)
 {
-    owngil_transfer *transfer = owngil_transfer_of_waiter(waiter);
-    owngil_waiter *first = atomic_load(&self->served);
-    owngil_shared_acquire(&transfer->base);
+    owngil_wakeup_entry *first = atomic_load(&self->list);
+    owngil_refcount_acquire(entry->object);
     do {
         if (first == &closed) {
-            /* Not the last reference: a waiter in a queue has one. */
-            owngil_shared_release(&transfer->base);
+            owngil_refcount_release(entry->object); /* not the last reference: the caller keeps one */
             return;
         }
-        waiter->next = first;
-    } while (!atomic_compare_exchange_weak(&self->served, &first, waiter));
+        entry->next = first;
+    } while (!atomic_compare_exchange_weak(&self->list, &first, entry));
     if (first == NULL) {
-        owngil_wakeup_nudge(self);
+        owngil_notify_ring(self->fd);
     }
 }
 
-owngil_waiter *
+owngil_wakeup_entry *
 owngil_wakeup_take(owngil_wakeup *self)
 {
-    /* In this order: who pushes onto the list after it was taken writes after this read. */
-    uint64_t count;
-    ssize_t ignored = read(self->fd, &count, sizeof(count));
-    (void)ignored;
-    owngil_waiter *newest = atomic_load(&self->served);
-    while (newest != &closed && !atomic_compare_exchange_weak(&self->served, &newest, NULL)) {
+    /* In this order: a thread that pushes after the list was taken rings after this. */
+    owngil_notify_silence(self->fd);
+    owngil_wakeup_entry *newest = atomic_load(&self->list);
+    while (newest != &closed && !atomic_compare_exchange_weak(&self->list, &newest, NULL)) {
     }
-    owngil_waiter *oldest = NULL;
+    owngil_wakeup_entry *oldest = NULL;
     while (newest != NULL && newest != &closed) {
-        owngil_waiter *next = newest->next;
+        owngil_wakeup_entry *next = newest->next;
         newest->next = oldest;
         oldest = newest;
         newest = next;
@@ -86,10 +77,10 @@ owngil_wakeup_take(owngil_wakeup *self)
 void
 owngil_wakeup_close(owngil_wakeup *self)
 {
-    owngil_waiter *at = atomic_exchange(&self->served, &closed);
+    owngil_wakeup_entry *at = atomic_exchange(&self->list, &closed);
     while (at != NULL && at != &closed) {
-        owngil_waiter *next = at->next;
-        owngil_shared_release(&owngil_transfer_of_waiter(at)->base);
+        owngil_wakeup_entry *next = at->next;
+        owngil_refcount_release(at->object);
         at = next;
     }
 }

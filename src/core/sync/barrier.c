@@ -1,12 +1,15 @@
 #include "sync/barrier.h"
 
+#include "sync/after_fork.h"
+#include "sync/parking.h"
+
 #include <stdlib.h>
 
 /* The lock is held in the static functions. */
 
 /* In a forked child: of the members of a meeting, all but one at the most are not here. What they would have freed stays. */
 static void
-end_meeting_of_before(owngil_shared *base)
+end_meeting_of_before(owngil_refcounted *base)
 {
     owngil_barrier *self = (owngil_barrier *)base;
     if (self->meeting != NULL && self->arrived > 0) {
@@ -21,7 +24,18 @@ end_meeting_of_before(owngil_shared *base)
 static void
 lock_it(owngil_barrier *self)
 {
-    owngil_sync_lock(&self->base, &self->lock, &self->waiters, end_meeting_of_before);
+    owngil_after_fork_lock(&self->base, &self->lock, &self->waiters, end_meeting_of_before);
+}
+
+/* Waits for the end of the meeting, or of its action. */
+static owngil_status
+wait_with_others(owngil_barrier *self, owngil_deadline deadline)
+{
+    owngil_waiter waiter;
+    owngil_waiter_init(&waiter, NULL);
+    owngil_status code = owngil_parking_wait_in_line(&self->waiters, &waiter, &self->lock, deadline);
+    lock_it(self);
+    return code;
 }
 
 static void
@@ -33,7 +47,7 @@ release_meeting(owngil_meeting *meeting)
 }
 
 static void
-barrier_free(owngil_shared *base)
+barrier_free(owngil_refcounted *base)
 {
     owngil_barrier *self = (owngil_barrier *)base;
     release_meeting(self->meeting);
@@ -48,7 +62,7 @@ owngil_barrier_new(size_t parties)
     if (self == NULL) {
         return NULL;
     }
-    owngil_shared_init(&self->base, OWNGIL_KIND_BARRIER, barrier_free);
+    owngil_refcount_init(&self->base, OWNGIL_KIND_BARRIER, barrier_free);
     pthread_mutex_init(&self->lock, NULL);
     self->parties = parties;
     return self;
@@ -77,13 +91,14 @@ break_barrier(owngil_barrier *self)
     self->broken = true;
 }
 
-owngil_code
-owngil_barrier_join(owngil_barrier *self, owngil_meeting **meeting, bool *last, const owngil_deadline *deadline)
+owngil_status
+owngil_barrier_join(owngil_barrier *self, owngil_meeting **meeting, bool *last, bool waits,
+                    owngil_deadline deadline)
 {
-    owngil_code code = OWNGIL_OK;
+    owngil_status code = OWNGIL_OK;
     lock_it(self);
     while (code == OWNGIL_OK && self->acting) {
-        code = deadline != NULL ? owngil_waiters_wait(&self->waiters, &self->lock, deadline) : OWNGIL_INTERRUPTED;
+        code = waits ? wait_with_others(self, deadline) : OWNGIL_INTERRUPTED;
     }
     if (code == OWNGIL_TIMEOUT) {
         break_barrier(self);
@@ -113,13 +128,13 @@ owngil_barrier_join(owngil_barrier *self, owngil_meeting **meeting, bool *last, 
     return code;
 }
 
-owngil_code
-owngil_barrier_wait(owngil_barrier *self, owngil_meeting *meeting, const owngil_deadline *deadline)
+owngil_status
+owngil_barrier_wait(owngil_barrier *self, owngil_meeting *meeting, owngil_deadline deadline)
 {
-    owngil_code code = OWNGIL_OK;
+    owngil_status code = OWNGIL_OK;
     lock_it(self);
     if (!meeting->over) {
-        code = owngil_waiters_wait(&self->waiters, &self->lock, deadline);
+        code = wait_with_others(self, deadline);
     }
     if (code == OWNGIL_TIMEOUT) {
         break_barrier(self);
@@ -131,7 +146,7 @@ owngil_barrier_wait(owngil_barrier *self, owngil_meeting *meeting, const owngil_
     return code;
 }
 
-owngil_code
+owngil_status
 owngil_barrier_end(owngil_barrier *self, owngil_meeting *meeting, bool failed)
 {
     lock_it(self);
@@ -143,7 +158,7 @@ owngil_barrier_end(owngil_barrier *self, owngil_meeting *meeting, bool failed)
             end_meeting(self, false);
         }
     }
-    owngil_code code = meeting->broken ? OWNGIL_BROKEN : OWNGIL_OK;
+    owngil_status code = meeting->broken ? OWNGIL_BROKEN : OWNGIL_OK;
     pthread_mutex_unlock(&self->lock);
     return code;
 }

@@ -1,8 +1,12 @@
-/* A process-wide barrier, with an action that the last one to arrive runs. Nothing here needs a GIL, see sync.h. */
-#ifndef OWNGIL_BARRIER_H
-#define OWNGIL_BARRIER_H
+/* A process-wide barrier, with an action that the last one to arrive runs. Nothing here needs a GIL, see event.h. */
+#ifndef OWNGIL_SYNC_BARRIER_H
+#define OWNGIL_SYNC_BARRIER_H
 
-#include "sync/event.h"
+#include "base/refcount.h"
+#include "sync/waiter.h"
+
+#include <pthread.h>
+#include <stdint.h>
 
 /* One meeting at a barrier. Its members know it by pointer, so that one who was away to run a signal handler learns what
  * became of it, however many meetings there were since. Guarded by the barrier's lock. */
@@ -14,7 +18,7 @@ typedef struct {
 } owngil_meeting;
 
 typedef struct {
-    owngil_shared base;
+    owngil_refcounted base;
     size_t parties;
     pthread_mutex_t lock;    /* guards everything below; a leaf */
     owngil_meeting *meeting; /* that new members join; NULL: none yet, or `broken` */
@@ -29,16 +33,16 @@ owngil_barrier *owngil_barrier_new(size_t parties);
 
 /* Joins the meeting: OK, BROKEN, TIMEOUT (the barrier is broken now), INTERRUPTED or NO_MEMORY. After OK, the caller is
  * the member of *meeting until owngil_barrier_leave(); and if *last is true, the others wait for owngil_barrier_end().
- * Waits while an action runs, unless `deadline` is NULL: then INTERRUPTED. */
-owngil_code owngil_barrier_join(owngil_barrier *self, owngil_meeting **meeting, bool *last,
-                                const owngil_deadline *deadline);
+ * Waits while an action runs; or, without `waits`, returns INTERRUPTED then. */
+owngil_status owngil_barrier_join(owngil_barrier *self, owngil_meeting **meeting, bool *last, bool waits,
+                                  owngil_deadline deadline);
 
 /* For a member that is not the last: waits for the end. OK, BROKEN, TIMEOUT (the barrier is broken now), or INTERRUPTED,
  * after which the caller still is a member. */
-owngil_code owngil_barrier_wait(owngil_barrier *self, owngil_meeting *meeting, const owngil_deadline *deadline);
+owngil_status owngil_barrier_wait(owngil_barrier *self, owngil_meeting *meeting, owngil_deadline deadline);
 
 /* For the last one. Lets all members go on, or breaks the barrier if `failed`. OK, or BROKEN when that had happened. */
-owngil_code owngil_barrier_end(owngil_barrier *self, owngil_meeting *meeting, bool failed);
+owngil_status owngil_barrier_end(owngil_barrier *self, owngil_meeting *meeting, bool failed);
 
 /* Ends the membership; in a meeting that is not over, one member less has arrived. Returns the member's number: that of the
  * last one is the highest, the others are numbered from 0 as they go on. */

@@ -1,5 +1,8 @@
 #include "sync/semaphore.h"
 
+#include "sync/after_fork.h"
+#include "sync/parking.h"
+
 #include <stdlib.h>
 
 /* While the last bit of `state` is unset, nobody waits, and one compare-and-swap takes or gives a permit. Whoever finds
@@ -20,7 +23,7 @@ typedef struct {
 } permit_waiter;
 
 static void
-semaphore_free(owngil_shared *base)
+semaphore_free(owngil_refcounted *base)
 {
     pthread_mutex_destroy(&((owngil_semaphore *)base)->lock);
     free(base);
@@ -33,7 +36,7 @@ owngil_semaphore_new(owngil_kind kind, int64_t value, int64_t limit)
     if (self == NULL) {
         return NULL;
     }
-    owngil_shared_init(&self->base, kind, semaphore_free);
+    owngil_refcount_init(&self->base, kind, semaphore_free);
     pthread_mutex_init(&self->lock, NULL);
     atomic_init(&self->state, value * PERMIT);
     self->limit = limit;
@@ -42,7 +45,7 @@ owngil_semaphore_new(owngil_kind kind, int64_t value, int64_t limit)
 
 /* In a forked child: none of the waiters is here. */
 static void
-forget_waiters(owngil_shared *base)
+forget_waiters(owngil_refcounted *base)
 {
     atomic_fetch_and(&((owngil_semaphore *)base)->state, ~(int64_t)WAITERS);
 }
@@ -50,20 +53,20 @@ forget_waiters(owngil_shared *base)
 static void
 lock_it(owngil_semaphore *self)
 {
-    owngil_sync_lock(&self->base, &self->lock, &self->waiters, forget_waiters);
+    owngil_after_fork_lock(&self->base, &self->lock, &self->waiters, forget_waiters);
 }
 
 static void
 note_holder(owngil_semaphore *self)
 {
-    atomic_store_explicit(&self->holder, owngil_sync_me(), memory_order_relaxed);
+    atomic_store_explicit(&self->holder, owngil_after_fork_this_thread(), memory_order_relaxed);
 }
 
 bool
 owngil_semaphore_is_lost(owngil_semaphore *self)
 {
     return self->base.kind == OWNGIL_KIND_LOCK && owngil_semaphore_value(self) == 0
-           && !owngil_sync_is_here(atomic_load_explicit(&self->holder, memory_order_relaxed));
+           && !owngil_after_fork_has_thread(atomic_load_explicit(&self->holder, memory_order_relaxed));
 }
 
 bool
@@ -111,12 +114,12 @@ call_waiters(owngil_semaphore *self)
     }
 }
 
-owngil_code
-owngil_semaphore_acquire(owngil_semaphore *self, const owngil_deadline *deadline)
+owngil_status
+owngil_semaphore_acquire(owngil_semaphore *self, owngil_deadline deadline)
 {
     permit_waiter waiter = {.called = false};
     owngil_waiter_init(&waiter.base, NULL);
-    owngil_code code = OWNGIL_OK;
+    owngil_status code = OWNGIL_OK;
 
     lock_it(self);
     owngil_waiters_add(&self->waiters, &waiter.base);
@@ -124,7 +127,7 @@ owngil_semaphore_acquire(owngil_semaphore *self, const owngil_deadline *deadline
     while (!got && code == OWNGIL_OK) {
         waiter.called = false;
         pthread_mutex_unlock(&self->lock);
-        code = owngil_waiter_sleep(&waiter.base, deadline);
+        code = owngil_parking_block(&waiter.base, deadline);
         lock_it(self);
         if (waiter.base.done) {
             got = true;
@@ -157,7 +160,7 @@ release_to_waiters(owngil_semaphore *self, int64_t count, bool *fits)
     /* Nobody else can give any back meanwhile, so what fits now fits below. */
     *fits = count <= self->limit - atomic_load(&self->state) / PERMIT;
     if (waiters && *fits) {
-        int64_t now = owngil_wait_now();
+        int64_t now = owngil_clock_now();
         while (count > 0 && self->waiters.head != NULL
                && now - self->waiters.head->since >= FAIR_AFTER_NS) {
             owngil_waiter_serve(owngil_waiters_pop(&self->waiters), OWNGIL_OK);

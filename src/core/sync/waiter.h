@@ -1,105 +1,63 @@
-/* Blocking, so that it costs one futex and can always be interrupted.
+/* Waiting, so that it costs one futex, can always be interrupted, and serves the waiters in their order.
  *
- * A waiter is one thread's place in some queue: it lives on that thread's stack, linked in a list that the queue's
- * mutex guards, and sleeps on a semaphore of its own. Together these are a condition variable with two properties
- * that pthread_cond_t lacks: a signal handler ends the wait (sem_wait returns EINTR, pthread_cond_wait does not), and
- * whoever wakes a waiter says which one, first come first served. (Waiters of coroutines stand in the same lists, but
- * nobody sleeps: see wakeup.h.)
+ * A waiter is one thread's place in some line: it lives on that thread's stack, linked in a list that the mutex of the
+ * thing waited for guards, and has a semaphore of its own to block on. Together these are a condition variable with two
+ * properties that pthread_cond_t lacks: a signal handler ends the wait (sem_wait returns EINTR, pthread_cond_wait does
+ * not), and a waker says which waiter it means. Coroutines stand in the same lists without blocking a thread: their
+ * waiters have a `wake` of their own (messaging/transfer.h).
  */
-#ifndef OWNGIL_WAIT_H
-#define OWNGIL_WAIT_H
+#ifndef OWNGIL_SYNC_WAITER_H
+#define OWNGIL_SYNC_WAITER_H
 
 #include "base/status.h"
-#include <pthread.h>
+#include "sync/deadline.h"
+
+#include <semaphore.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 typedef struct owngil_waiter {
     struct owngil_waiter *next, *previous;
     sem_t sem;
-    struct owngil_wakeup *wakeup; /* NULL: a thread sleeps on `sem`; else whom to tell instead, see wakeup.h */
-    int64_t since; /* when the wait began, on the monotonic clock, in nanoseconds; constant */
-    uint64_t receiver; /* who waits for a message, 0: nobody in particular; constant */
-    bool done;       /* guarded by the queue's mutex: somebody has served this waiter */
-    owngil_code code;/* what became of it, once done */
-    void *item;      /* what is handed over, in either direction */
+    void (*wake)(struct owngil_waiter *); /* NULL: a thread blocks on `sem`. Called with the line's mutex held */
+    int64_t since;      /* when the wait began, by owngil_clock_now(); constant */
+    uint64_t receiver;  /* number of the receiver that waits for a message, 0: it has none; constant */
+    bool done;          /* guarded by the line's mutex: the waiter was served */
+    owngil_status code; /* the outcome, once it is done */
+    void *item;         /* what is handed over, in either direction */
 } owngil_waiter;
 
-/* A moment on the monotonic clock, or never. */
-typedef struct {
-    bool never;
-    struct timespec at;
-} owngil_deadline;
-
-/* Never and immediately. */
-extern const owngil_deadline owngil_deadline_never, owngil_deadline_now;
-
-/* True if there is no time to wait at all. */
-static inline bool
-owngil_deadline_is_now(const owngil_deadline *self)
-{
-    return !self->never && self->at.tv_sec == 0 && self->at.tv_nsec == 0;
-}
-
-/* `timeout` is None (never) or a number of seconds. Returns 0, or -1 with ValueError or TypeError set. Needs the GIL. */
-int owngil_deadline_from_object(PyObject *timeout, owngil_deadline *deadline);
-
-/* Nanoseconds on the monotonic clock. */
-int64_t owngil_wait_now(void);
-
-/* `wakeup` is NULL afterwards. */
 void owngil_waiter_init(owngil_waiter *self, void *item);
 void owngil_waiter_clear(owngil_waiter *self);
 
-/* Sleeps until the waiter is woken, the deadline passes, or a signal arrives: OK, TIMEOUT or INTERRUPTED. Needs no GIL.
- * After OK the waiter was served. Else the caller locks the queue and looks at `done`, which alone decides. (Without the
- * lock after OK, because who serves holds it while waking: the woken thread would often have to sleep once more.) */
-owngil_code owngil_waiter_sleep(owngil_waiter *self, const owngil_deadline *deadline);
+/* Spins for a little while until the waiter is woken, instead of blocking: that takes no system call, and no thread has to
+ * be woken, which costs several times as much as a small task. It pays only if both threads have a core and the wait is
+ * short, so a thread that spun in vain the last times mostly skips it. After SERVED the waiter was served. Needs no GIL.
+ * A signal does not end it: after VAIN, give the handlers their turn. */
+typedef enum { OWNGIL_SPIN_SERVED, OWNGIL_SPIN_VAIN, OWNGIL_SPIN_SKIPPED } owngil_spin;
+owngil_spin owngil_waiter_spin(owngil_waiter *self);
 
-/* Looks for a little while whether the waiter is woken, instead of sleeping: then that takes no system call, and no thread has
- * to be woken, which costs several times as much as a small task. It pays only where both threads have a core, and what is
- * waited for comes soon: a thread for which it was in vain the last times does it rarely, else NONE. After FOUND the waiter
- * was served. Needs no GIL. A signal's handler should be given its turn after VAIN: a signal does not end this. */
-typedef enum { OWNGIL_LOOK_FOUND, OWNGIL_LOOK_VAIN, OWNGIL_LOOK_NONE } owngil_look;
-owngil_look owngil_waiter_look(owngil_waiter *self);
+/* Blocks until the waiter is woken, the deadline passes, or a signal arrives: OK, TIMEOUT or INTERRUPTED. Needs no GIL.
+ * Threads that a worker may be interrupted in call owngil_parking_block() instead. */
+owngil_status owngil_waiter_block(owngil_waiter *self, owngil_deadline deadline);
 
-/* Wakes the waiter; it may be gone as soon as this returns. Called with the queue's mutex held. */
+/* Wakes the waiter, which may be gone as soon as this returns. Needs the line's mutex. */
 void owngil_waiter_wake(owngil_waiter *self);
 
-/* Where a worker's thread blocks, so that Worker.interrupt() can reach it there. Only a worker's own thread has one;
- * elsewhere Ctrl-C arrives as a signal.
- *
- * `blocking` is set while the thread holds its GIL, before it lets go of it to wait: so whoever holds that GIL and
- * finds `blocking` unset knows that the thread is not about to sleep. */
+/* Serves a waiter that was taken out of its line: its wait ends with `code`. Needs the line's mutex. */
+void owngil_waiter_serve(owngil_waiter *self, owngil_status code);
+
+/* The rounds of a wait. A signal ends a round: its handlers run, and the next round begins, with the place in line that
+ * the first one had. These handlers may begin waits of their own. All three are for the calling thread. */
 typedef struct {
-    pthread_mutex_t lock; /* guards the rest; may be taken with or without a GIL, nothing is locked while it is held */
-    bool blocking;
-    bool interrupted;
-    owngil_waiter *waiter;
-    struct owngil_wakeup *wakeup; /* owned: of the event loop that last ran on this thread or waited for a queue, or NULL */
-} owngil_parking;
+    int64_t since; /* when the first round began, by owngil_clock_now(); 0: it has not */
+    int64_t nap;   /* how long the main thread may block next, in nanoseconds */
+} owngil_wait_rounds;
+void owngil_wait_rounds_begin(void);
+owngil_wait_rounds owngil_wait_rounds_end(void);
+void owngil_wait_rounds_go_on(owngil_wait_rounds rounds);
 
-void owngil_parking_init(owngil_parking *self);
-void owngil_parking_clear(owngil_parking *self);
-void owngil_parking_adopt(owngil_parking *self); /* from now on the calling thread's; NULL: none */
-
-/* The event loop of `wakeup` is the one that may be waiting on the calling thread now; and, if it still is: no longer. Both
- * lock the parking, if the thread has one. */
-void owngil_parking_watch(struct owngil_wakeup *wakeup);
-void owngil_parking_forget(const struct owngil_wakeup *wakeup);
-
-/* True if the thread is in a wait, which now ends with INTERRUPTED. If not, its event loop is woken, lest it sleep on with
- * an exception that is to be raised at the next bytecode. */
-bool owngil_parking_interrupt(owngil_parking *self);
-
-/* Around every round of a wait, in this order: begin (GIL held), the wait (GIL released), end (GIL held).
- * `end` turns the wait's code into what happens in Python: 0 when the code stands, 1 when the wait must be repeated,
- * -1 with the exception set that a signal handler or Worker.interrupt() raised. If the wait was over by then, the exception
- * is raised after the caller has returned; or at once, when the caller can undo what the wait brought. */
-void owngil_wait_begin(void);
-int owngil_wait_end(owngil_code code);
-int owngil_wait_end_to_undo(owngil_code code);
-
-/* First come, first served: who begins another round of a wait has the place that is due to it, but none in between. */
+/* A line of waiters: first come, first served, by `since`. All functions need the mutex that guards the list. */
 typedef struct {
     owngil_waiter *head, *tail;
     size_t length;
@@ -108,5 +66,6 @@ typedef struct {
 void owngil_waiters_add(owngil_waiters *list, owngil_waiter *waiter);
 owngil_waiter *owngil_waiters_pop(owngil_waiters *list); /* NULL when empty */
 void owngil_waiters_remove(owngil_waiters *list, owngil_waiter *waiter);
+void owngil_waiters_serve_all(owngil_waiters *list, owngil_status code);
 
 #endif

@@ -1,12 +1,14 @@
 #include "tracing/counters.h"
 
+#include "base/clock.h"
+
 #include <string.h>
 
 void
-owngil_tally_init(owngil_tally *self)
+owngil_counters_init(owngil_counters *self)
 {
     memset(self, 0, sizeof(*self)); /* as atomic_init() with 0 does for each, on all that is supported */
-    atomic_init(&self->since, owngil_tally_now());
+    atomic_init(&self->since, owngil_clock_now());
 }
 
 /* There is one writer, so that no addition need be atomic as a whole. Each store comes after the odd version, and whoever
@@ -18,23 +20,23 @@ add(_Atomic int64_t *counter, int64_t value)
 }
 
 static inline void
-begin(owngil_tally *self)
+begin(owngil_counters *self)
 {
     unsigned version = atomic_load_explicit(&self->version, memory_order_relaxed);
     atomic_store_explicit(&self->version, version + 1, memory_order_relaxed);
 }
 
 static inline void
-end(owngil_tally *self)
+end(owngil_counters *self)
 {
     unsigned version = atomic_load_explicit(&self->version, memory_order_relaxed);
     atomic_store_explicit(&self->version, version + 1, memory_order_release);
 }
 
 static inline int64_t
-turn(owngil_tally *self, owngil_phase phase)
+turn(owngil_counters *self, owngil_phase phase)
 {
-    int64_t now = owngil_tally_now();
+    int64_t now = owngil_clock_now();
     add(&self->spent[atomic_load_explicit(&self->phase, memory_order_relaxed)],
         now - atomic_load_explicit(&self->since, memory_order_relaxed));
     atomic_store_explicit(&self->phase, (int)phase, memory_order_release);
@@ -43,7 +45,7 @@ turn(owngil_tally *self, owngil_phase phase)
 }
 
 int64_t
-owngil_tally_turn(owngil_tally *self, owngil_phase phase)
+owngil_counters_enter(owngil_counters *self, owngil_phase phase)
 {
     begin(self);
     int64_t now = turn(self, phase);
@@ -52,7 +54,7 @@ owngil_tally_turn(owngil_tally *self, owngil_phase phase)
 }
 
 int64_t
-owngil_tally_take(owngil_tally *self, int64_t sent_at, int64_t bytes)
+owngil_counters_take(owngil_counters *self, int64_t sent_at, int64_t bytes)
 {
     begin(self);
     int64_t now = turn(self, OWNGIL_PHASE_READ);
@@ -63,7 +65,7 @@ owngil_tally_take(owngil_tally *self, int64_t sent_at, int64_t bytes)
 }
 
 int64_t
-owngil_tally_answer(owngil_tally *self, int64_t calls, int64_t failed, int64_t bytes)
+owngil_counters_answer(owngil_counters *self, int64_t calls, int64_t failed, int64_t bytes)
 {
     begin(self);
     int64_t now = turn(self, OWNGIL_PHASE_IDLE);
@@ -75,10 +77,10 @@ owngil_tally_answer(owngil_tally *self, int64_t calls, int64_t failed, int64_t b
     return now;
 }
 
-owngil_tally_copy
-owngil_tally_read(owngil_tally *self)
+owngil_counters_snapshot
+owngil_counters_read(owngil_counters *self)
 {
-    owngil_tally_copy copy;
+    owngil_counters_snapshot copy;
     for (;;) {
         unsigned before = atomic_load_explicit(&self->version, memory_order_acquire);
         copy.phase = atomic_load_explicit(&self->phase, memory_order_acquire);
@@ -93,7 +95,7 @@ owngil_tally_read(owngil_tally *self)
         copy.bytes_in = atomic_load_explicit(&self->bytes_in, memory_order_acquire);
         copy.bytes_out = atomic_load_explicit(&self->bytes_out, memory_order_acquire);
         if (before % 2 == 0 && before == atomic_load_explicit(&self->version, memory_order_relaxed)) {
-            copy.spent[copy.phase] += owngil_tally_now() - since;
+            copy.spent[copy.phase] += owngil_clock_now() - since;
             return copy;
         }
     }

@@ -3,12 +3,11 @@
  * The worker's own thread writes; any thread reads, without a GIL. Nobody waits for anybody: the reader looks again if the
  * worker was at it (a version that is odd meanwhile). Costs the worker one look at the clock for each change of phase.
  */
-#ifndef OWNGIL_TALLY_H
-#define OWNGIL_TALLY_H
+#ifndef OWNGIL_TRACING_COUNTERS_H
+#define OWNGIL_TRACING_COUNTERS_H
 
 #include <stdatomic.h>
 #include <stdint.h>
-#include <time.h>
 
 typedef enum {
     OWNGIL_PHASE_START, /* up to the first wait for a task: making the interpreter, imports, the initializer */
@@ -27,36 +26,27 @@ typedef struct {
     _Atomic int64_t spent[OWNGIL_PHASES]; /* nanoseconds, without the phase that is under way */
     _Atomic int64_t waited;               /* nanoseconds that the worker's tasks were in the queue */
     _Atomic int64_t tasks, calls, failed, bytes_in, bytes_out;
-} owngil_tally;
+} owngil_counters;
 
 /* The same at one moment, with the phase that is under way. */
 typedef struct {
     int phase;
     int64_t spent[OWNGIL_PHASES];
     int64_t waited, tasks, calls, failed, bytes_in, bytes_out;
-} owngil_tally_copy;
-
-/* Nanoseconds of the clock of time.monotonic_ns(). */
-static inline int64_t
-owngil_tally_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
+} owngil_counters_snapshot;
 
 /* Starts the stopwatch, in the first phase; before others see it. */
-void owngil_tally_init(owngil_tally *self);
+void owngil_counters_init(owngil_counters *self);
 
 /* Each of these ends a phase, and returns the time. For the worker's own thread. */
-int64_t owngil_tally_turn(owngil_tally *self, owngil_phase phase);
+int64_t owngil_counters_enter(owngil_counters *self, owngil_phase phase);
 
 /* A task of so many bytes was taken, which was put into the queue at `sent_at`; 0: that is not known. */
-int64_t owngil_tally_take(owngil_tally *self, int64_t sent_at, int64_t bytes);
+int64_t owngil_counters_take(owngil_counters *self, int64_t sent_at, int64_t bytes);
 
 /* It is done: of its calls so many failed; `bytes` go back. */
-int64_t owngil_tally_answer(owngil_tally *self, int64_t calls, int64_t failed, int64_t bytes);
+int64_t owngil_counters_answer(owngil_counters *self, int64_t calls, int64_t failed, int64_t bytes);
 
-owngil_tally_copy owngil_tally_read(owngil_tally *self);
+owngil_counters_snapshot owngil_counters_read(owngil_counters *self);
 
 #endif

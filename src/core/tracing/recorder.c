@@ -14,22 +14,22 @@ typedef struct entry {
     uint32_t number;
 } entry;
 
-atomic_uint owngil_trace_session;
+atomic_uint owngil_recorder_session;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf, and the one that may be locked with that of interp.c */
 static unsigned sessions;                                /* guarded by `lock`, as all below */
-static owngil_trace_data data;
+static owngil_recorder_data data;
 static size_t row_room, name_room;
 static entry *buckets[BUCKETS]; /* of names */
 
 bool
-owngil_trace_start(void)
+owngil_recorder_start(void)
 {
     pthread_mutex_lock(&lock);
-    bool can = atomic_load(&owngil_trace_session) == 0;
+    bool can = atomic_load(&owngil_recorder_session) == 0;
     if (can) {
         sessions = sessions + 1 != 0 ? sessions + 1 : 1;
-        atomic_store(&owngil_trace_session, sessions);
+        atomic_store(&owngil_recorder_session, sessions);
     }
     pthread_mutex_unlock(&lock);
     return can;
@@ -48,10 +48,10 @@ clear_buckets(void)
 }
 
 bool
-owngil_trace_stop(owngil_trace_data *result)
+owngil_recorder_stop(owngil_recorder_data *result)
 {
     pthread_mutex_lock(&lock);
-    bool on = atomic_exchange(&owngil_trace_session, 0) != 0;
+    bool on = atomic_exchange(&owngil_recorder_session, 0) != 0;
     if (on) {
         *result = data;
         memset(&data, 0, sizeof(data));
@@ -63,10 +63,10 @@ owngil_trace_stop(owngil_trace_data *result)
 }
 
 void
-owngil_trace_free(owngil_trace_data *self)
+owngil_recorder_free(owngil_recorder_data *self)
 {
     while (self->first != NULL) {
-        owngil_trace_chunk *next = self->first->next;
+        owngil_recorder_chunk *next = self->first->next;
         free(self->first);
         self->first = next;
     }
@@ -81,33 +81,33 @@ owngil_trace_free(owngil_trace_data *self)
 }
 
 void
-owngil_trace_fork(owngil_fork_step step)
+owngil_recorder_atfork(owngil_atfork_step step)
 {
-    owngil_fork_lock(step, &lock);
+    owngil_atfork_lock(step, &lock);
 }
 
 void
-owngil_trace_forget(void)
+owngil_recorder_forget(void)
 {
-    owngil_trace_data old = {0};
-    if (owngil_trace_stop(&old)) {
-        owngil_trace_free(&old);
+    owngil_recorder_data old = {0};
+    if (owngil_recorder_stop(&old)) {
+        owngil_recorder_free(&old);
     }
 }
 
 bool
-owngil_trace_get(owngil_trace_slot *slot, uint32_t *number)
+owngil_recorder_get(owngil_recorder_slot *slot, uint32_t *number)
 {
     uint64_t value = atomic_load_explicit(slot, memory_order_relaxed);
     *number = (uint32_t)value;
-    return value != 0 && value >> 32 == atomic_load_explicit(&owngil_trace_session, memory_order_relaxed);
+    return value != 0 && value >> 32 == atomic_load_explicit(&owngil_recorder_session, memory_order_relaxed);
 }
 
 /* With the lock held. */
 static void
-set(owngil_trace_slot *slot, uint32_t number)
+set(owngil_recorder_slot *slot, uint32_t number)
 {
-    uint64_t session = atomic_load(&owngil_trace_session);
+    uint64_t session = atomic_load(&owngil_recorder_session);
     atomic_store_explicit(slot, session << 32 | number, memory_order_relaxed);
 }
 
@@ -128,18 +128,18 @@ make_room(void **items, size_t count, size_t *room, size_t size)
 }
 
 bool
-owngil_trace_add_row(owngil_trace_slot *slot, const char *name, bool is_worker, uint64_t number, uint32_t *row)
+owngil_recorder_add_row(owngil_recorder_slot *slot, const char *name, bool is_worker, uint64_t number, uint32_t *row)
 {
     pthread_mutex_lock(&lock);
-    if (atomic_load(&owngil_trace_session) != 0 && !owngil_trace_get(slot, row)
+    if (atomic_load(&owngil_recorder_session) != 0 && !owngil_recorder_get(slot, row)
         && make_room((void **)&data.rows, data.row_count, &row_room, sizeof(data.rows[0]))) {
         char *copy = strdup(name);
         if (copy != NULL) {
-            data.rows[data.row_count] = (owngil_trace_thread){copy, is_worker, number};
+            data.rows[data.row_count] = (owngil_recorder_thread){copy, is_worker, number};
             set(slot, (uint32_t)data.row_count++);
         }
     }
-    bool known = owngil_trace_get(slot, row);
+    bool known = owngil_recorder_get(slot, row);
     pthread_mutex_unlock(&lock);
     return known;
 }
@@ -183,10 +183,10 @@ find_name(const char *name, uint32_t *number)
 }
 
 bool
-owngil_trace_add_name(owngil_trace_slot *slot, const char *name, uint32_t *number)
+owngil_recorder_add_name(owngil_recorder_slot *slot, const char *name, uint32_t *number)
 {
     pthread_mutex_lock(&lock);
-    bool known = atomic_load(&owngil_trace_session) != 0 && find_name(name, number);
+    bool known = atomic_load(&owngil_recorder_session) != 0 && find_name(name, number);
     if (known) {
         set(slot, *number);
     }
@@ -195,13 +195,13 @@ owngil_trace_add_name(owngil_trace_slot *slot, const char *name, uint32_t *numbe
 }
 
 void
-owngil_trace_add(const owngil_event *event, unsigned session)
+owngil_recorder_add(const owngil_event_record *event, unsigned session)
 {
     const size_t full = sizeof(data.last->events) / sizeof(data.last->events[0]);
     pthread_mutex_lock(&lock);
-    if (session != 0 && atomic_load(&owngil_trace_session) == session) {
+    if (session != 0 && atomic_load(&owngil_recorder_session) == session) {
         if (data.count < MOST && (data.last == NULL || data.last->count == full)) {
-            owngil_trace_chunk *chunk = malloc(sizeof(*chunk));
+            owngil_recorder_chunk *chunk = malloc(sizeof(*chunk));
             if (chunk != NULL) {
                 chunk->next = NULL;
                 chunk->count = 0;

@@ -1,113 +1,72 @@
-#include "base/atfork.h"
+#include "workers/fork.h"
 
-#include "cpython/arena_tracking.h"
-#include "cpython/keyword_parsers.h"
-#include "loader/fork_gate.h"
-#include "cpython/large_objects.h"
-#include "workers/worker.h"
-#include "memory/lease.h"
+#include "base/compat.h"
 #include "base/process_notes.h"
+#include "base/refcount.h"
+#include "cpython/arena_tracking.h"
+#include "cpython/interpreter_list.h"
+#include "cpython/keyword_parsers.h"
+#include "cpython/large_objects.h"
+#include "loader/fork_gate.h"
+#include "memory/lease.h"
+#include "sync/after_fork.h"
 #include "tracing/recorder.h"
+#include "workers/registry.h"
+#include "workers/shutdown.h"
+#include "workers/timers.h"
 
-#include <dlfcn.h>
 #include <errno.h>
-#include <link.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <string.h>
 
-/* The start of _PyRuntime since 3.13: made for debuggers, and the same from then on. */
-typedef struct {
-    char cookie[8];
-    uint64_t version, free_threaded, runtime_size, finalizing, interpreters_head;
-} debug_offsets;
-
-static const char DEBUG_COOKIE[] = "xdebugpy";
-
-/* Returns the place of the pointer to CPython's newest interpreter, or NULL if that is not certain. In the child, where
- * nothing else runs. */
-static PyInterpreterState **
-find_list(PyInterpreterState *newest, PyInterpreterState *main)
-{
-    char *runtime = dlsym(RTLD_DEFAULT, "_PyRuntime");
-    Dl_info info;
-    const ElfW(Sym) *symbol = NULL;
-    if (runtime == NULL || !dladdr1(runtime, &info, (void **)&symbol, RTLD_DL_SYMENT) || symbol == NULL
-        || info.dli_saddr != runtime || symbol->st_size < sizeof(debug_offsets)) {
-        return NULL;
-    }
-    PyInterpreterState **found = NULL;
-    for (size_t at = 0; at + 2 * sizeof(void *) <= symbol->st_size; at += sizeof(void *)) {
-        PyInterpreterState **pair = (PyInterpreterState **)(void *)(runtime + at);
-        if (pair[0] == newest && pair[1] == main) {
-            if (found != NULL) {
-                return NULL;
-            }
-            found = pair;
-        }
-    }
-    const debug_offsets *offsets = (const debug_offsets *)(void *)runtime;
-    if (found != NULL && memcmp(offsets->cookie, DEBUG_COOKIE, sizeof(offsets->cookie)) == 0
-        && runtime + offsets->interpreters_head != (char *)found) {
-        return NULL;
-    }
-    return found;
-}
-
-/* Lets CPython know of the main interpreter only. */
+/* The lock order of the whole core, as far as locks belong to the process:
+ *
+ *   the fork gate's (also while a worker's own lock is taken after it), then the leaves: no lock is taken while a leaf is
+ *   held, but the recorder's while the registry's is.
+ *
+ * Locks of single objects are leaves, too: those of queues, semaphores, events, barriers, parking lots and private copies;
+ * only a worker's lock comes before the leaves. A GIL is taken only while none of these is held. A thread that is inside the
+ * fork gate has no lock by that, but forks wait for it: it may have its worker's GIL, and waits for no other. */
 static void
-forget_interpreters(void)
+each_module(owngil_atfork_step step)
 {
-    PyInterpreterState *newest = PyInterpreterState_Head(), *main = PyInterpreterState_Main();
-    if (newest == main || PyInterpreterState_Next(main) != NULL) {
-        return;
-    }
-    PyInterpreterState **list = find_list(newest, main);
-    if (list != NULL) {
-        *list = main;
-    }
-}
-
-static void
-each_part(owngil_fork_step step)
-{
-    owngil_dynamic_fork(step); /* the one that is no leaf */
-    owngil_runtime_fork(step);
-    owngil_interp_fork(step);
-    owngil_arenas_fork(step);
-    owngil_argparsers_fork(step);
-    owngil_heap_fork(step);
-    owngil_lease_fork(step);
-    owngil_sync_fork(step);
-    owngil_trace_fork(step); /* after that of interp.c */
+    owngil_fork_gate_atfork(step);
+    owngil_process_notes_atfork(step);
+    owngil_shutdown_atfork(step);
+    owngil_registry_atfork(step);
+    owngil_timers_atfork(step);
+    owngil_arena_tracking_atfork(step);
+    owngil_keyword_parsers_atfork(step);
+    owngil_large_objects_atfork(step);
+    owngil_lease_atfork(step);
+    owngil_after_fork_atfork(step);
+    owngil_recorder_atfork(step); /* after the registry's */
 }
 
 static void
 before(void)
 {
-    each_part(OWNGIL_FORK_PREPARE);
+    each_module(OWNGIL_ATFORK_PREPARE);
 }
 
 static void
 after_in_parent(void)
 {
-    each_part(OWNGIL_FORK_PARENT);
+    each_module(OWNGIL_ATFORK_PARENT);
 }
 
 static void
 after_in_child(void)
 {
-    each_part(OWNGIL_FORK_CHILD);
-    atomic_fetch_add(&owngil_shared_generation, 1);
-    forget_interpreters();
+    each_module(OWNGIL_ATFORK_CHILD);
+    atomic_fetch_add(&owngil_refcount_generation, 1);
+    owngil_interpreter_list_forget();
 }
 
 static PyObject *
 announce(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(unused))
 {
-    while (!owngil_dynamic_announce_fork()) {
+    while (!owngil_fork_gate_announce()) {
         Py_BEGIN_ALLOW_THREADS
-        owngil_dynamic_await_loading();
+        owngil_fork_gate_await_loading();
         Py_END_ALLOW_THREADS
     }
     Py_RETURN_NONE;
@@ -117,7 +76,7 @@ announce(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(unused))
 static PyObject *
 withdraw(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(unused))
 {
-    owngil_dynamic_withdraw_fork();
+    owngil_fork_gate_withdraw();
     Py_RETURN_NONE;
 }
 
@@ -152,7 +111,7 @@ owngil_fork_watch(void)
         return 0;
     }
     watches = true; /* even if half of it fails: not twice */
-    owngil_dynamic_init();
+    owngil_fork_gate_init();
     errno = pthread_atfork(before, after_in_parent, after_in_child);
     if (errno != 0) {
         PyErr_SetFromErrno(PyExc_OSError);

@@ -5,14 +5,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* A thread state that owngil_gilstate_ensure() made for the calling thread. */
+/* A thread state that ensure() made for the calling thread. */
 typedef struct guest {
     struct guest *outer;      /* of another worker, entered before this one */
     owngil_worker *worker;
     PyThreadState *tstate;
-    owngil_visitor visitor;   /* in the worker's list */
+    owngil_guest entry;       /* in the worker's list */
     PyThreadState *suspended; /* what the thread was running when it came in; usually NULL */
-    owngil_heap *heap;        /* which the thread took its blocks from; usually NULL */
+    owngil_large_objects *heap;        /* which the thread took its blocks from; usually NULL */
     size_t depth;             /* calls of ensure without their release */
 } guest;
 
@@ -33,9 +33,10 @@ interpreter_of(PyThreadState *tstate)
     return tstate != NULL ? PyThreadState_GetInterpreter(tstate) : NULL;
 }
 
-int
-owngil_gilstate_ensure(owngil_worker *worker)
+static int
+ensure(owngil_refcounted *owner)
 {
+    owngil_worker *worker = (owngil_worker *)owner;
     PyThreadState *running = owngil_compat_current_tstate();
     guest *self = innermost;
     if (self != NULL && self->worker == worker) {
@@ -58,15 +59,15 @@ owngil_gilstate_ensure(owngil_worker *worker)
     }
 
     self = malloc(sizeof(*self));
-    PyInterpreterState *interp = self != NULL ? owngil_interp_enter(worker) : NULL;
+    PyInterpreterState *interp = self != NULL ? owngil_worker_hold(worker) : NULL;
     PyThreadState *tstate = interp != NULL ? PyThreadState_New(interp) : NULL;
     if (tstate != NULL) {
         *self = (guest){.outer = innermost, .worker = worker, .tstate = tstate, .depth = 1,
-                        .visitor = {.tstate = tstate}};
-        owngil_interp_add_visitor(worker, &self->visitor);
+                        .entry = {.tstate = tstate}};
+        owngil_worker_add_guest(worker, &self->entry);
     }
     if (interp != NULL) {
-        owngil_interp_leave(worker); /* which waits for the thread state from here on */
+        owngil_worker_release(worker); /* which waits for the thread state from here on */
     }
     if (tstate == NULL) { /* no memory, or no interpreter any more: there is no way to say so */
         if (running != NULL) {
@@ -78,14 +79,15 @@ owngil_gilstate_ensure(owngil_worker *worker)
         self->suspended = PyEval_SaveThread();
     }
     innermost = self;
-    self->heap = owngil_heap_use(NULL); /* what it allocates in there does not belong to its own worker */
+    self->heap = owngil_large_objects_use(NULL); /* what it allocates in there does not belong to its own worker */
     PyEval_RestoreThread(tstate);
     return PyGILState_UNLOCKED;
 }
 
-void
-owngil_gilstate_release(owngil_worker *worker, int state)
+static void
+release(owngil_refcounted *owner, int state)
 {
+    owngil_worker *worker = (owngil_worker *)owner;
     guest *self = innermost;
     if (self != NULL && self->worker == worker) {
         if (self->depth > 1) {
@@ -97,9 +99,9 @@ owngil_gilstate_release(owngil_worker *worker, int state)
         }
         PyThreadState_Clear(self->tstate); /* may run Python code, which may come in once more */
         innermost = self->outer;
-        owngil_interp_remove_visitor(worker, &self->visitor);
+        owngil_worker_remove_guest(worker, &self->entry);
         PyThreadState_DeleteCurrent();
-        (void)owngil_heap_use(self->heap);
+        (void)owngil_large_objects_use(self->heap);
         if (self->suspended != NULL) {
             PyEval_RestoreThread(self->suspended);
         }
@@ -113,15 +115,19 @@ owngil_gilstate_release(owngil_worker *worker, int state)
     }
 }
 
-int
-owngil_gilstate_check(owngil_worker *worker)
+static int
+check(owngil_refcounted *owner)
 {
+    const owngil_worker *worker = (const owngil_worker *)owner;
     PyThreadState *running = owngil_compat_current_tstate();
     return !unloading && running != NULL && interpreter_of(running) == atomic_load(&worker->own_interp);
 }
 
-void
-owngil_gilstate_set_unloading(bool value)
+static void
+set_unloading(bool value)
 {
     unloading = value;
 }
+
+const owngil_guest_functions owngil_guests_functions = {
+    .ensure = ensure, .release = release, .check = check, .set_unloading = set_unloading};

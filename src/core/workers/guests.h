@@ -1,21 +1,16 @@
-/* PyGILState_Ensure(), _Release() and _Check() as a worker's private copies call them.
+/* Guests: PyGILState_Ensure(), _Release() and _Check() as a worker's private copies call them.
  *
- * CPython's own attach a thread that has no thread state yet to the main interpreter. These attach it to the worker's.
- * A thread of the worker's interpreter gets CPython's behaviour. When the interpreter has begun to end, a thread that
- * comes in from outside never returns, as CPython does it at its own end.
+ * CPython's own attach a thread that has no thread state yet to the main interpreter. These attach it to the worker's. A
+ * thread of the worker's interpreter gets CPython's behaviour. When the interpreter has begun to end, a thread from outside
+ * that wants to enter never returns: CPython does the same at its own end. While a thread unloads copies, their destructors
+ * find no interpreter, and do not wait for one.
  */
-#ifndef OWNGIL_GILSTATE_H
-#define OWNGIL_GILSTATE_H
+#ifndef OWNGIL_WORKERS_GUESTS_H
+#define OWNGIL_WORKERS_GUESTS_H
 
-#include <stdbool.h>
+#include "workers/worker.h"
 
-struct owngil_worker;
-
-int owngil_gilstate_ensure(struct owngil_worker *worker);
-void owngil_gilstate_release(struct owngil_worker *worker, int state);
-int owngil_gilstate_check(struct owngil_worker *worker);
-
-/* While a thread unloads copies, their destructors find no interpreter, and do not wait for one. */
-void owngil_gilstate_set_unloading(bool value);
+/* The owner that they take is an owngil_worker. */
+extern const owngil_guest_functions owngil_guests_functions;
 
 #endif

@@ -1,12 +1,11 @@
 #include "workers/interrupts.h"
 
-#include "memory/block.h"
-#include "bindings/state.h"
+#include "base/compat.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* How long the visitor that looks what a worker is doing may wait for the worker's GIL. */
+/* How long the visitor that inspects what a worker is doing may wait for the worker's GIL. */
 #define PATIENCE 0.5
 
 /* After how long what could not be sent, for want of threads, is tried again. */
@@ -17,9 +16,9 @@
 #define ONE_CTRL_C INT64_C(400000000)
 
 static owngil_worker *
-worker_of_alarm(owngil_alarm *alarm)
+worker_of_timer(owngil_timer *timer)
 {
-    return (owngil_worker *)alarm->owner;
+    return (owngil_worker *)timer->owner;
 }
 
 /* Whether the worker is in that task and in that call with a limit (0: in any, or none). Decides with the worker's GIL held. */
@@ -29,13 +28,14 @@ is_running(owngil_worker *worker, uint64_t task, uint64_t limit)
     return (task == 0 || atomic_load(&worker->task) == task) && (limit == 0 || atomic_load(&worker->limit) == limit);
 }
 
-typedef struct owngil_visit {
-    struct owngil_visit *next; /* among the worker's `visits`, until it is decided what it does there */
+/* What a helper thread is sent into a worker's interpreter for. */
+typedef struct owngil_errand {
+    struct owngil_errand *next; /* among the worker's `errands`, until the helper thread has the GIL */
     owngil_worker *worker;
     PyInterpreterState *interp;
     uint64_t task, limit;
-    bool looks; /* else it interrupts */
-} visit;
+    bool inspects; /* else it interrupts */
+} errand;
 
 /* Appends a line for the frame: file, number of the line, function, each with 0x1f behind it. Returns 0, or -1 with an
  * exception. Needs the GIL. */
@@ -93,23 +93,12 @@ report_stuck(owngil_worker *worker, uint64_t task, const char *stack, size_t siz
     if (reported) {
         return;
     }
-    int kind = task == OWNGIL_TASK_START ? OWNGIL_REPLY_STUCK_START : OWNGIL_REPLY_STUCK;
-    owngil_message *message = owngil_message_new(kind, worker->number, 1);
-    owngil_block *block = message != NULL ? owngil_block_new(size) : NULL;
-    if (block != NULL) {
-        if (size > 0) {
-            memcpy(block->data, stack, size);
-        }
-        message->parts[0] = &block->base;
-        (void)owngil_queue_put(worker->replies, message, &owngil_deadline_now);
-    }
-    if (message != NULL) {
-        owngil_shared_release(&message->base);
-    }
+    owngil_worker_report(worker, task == OWNGIL_TASK_START ? OWNGIL_MESSAGE_STUCK_START : OWNGIL_MESSAGE_STUCK,
+                         stack != NULL ? stack : "", size);
 }
 
 static void
-look(owngil_worker *worker, uint64_t task, PyInterpreterState *interp)
+inspect(owngil_worker *worker, uint64_t task, PyInterpreterState *interp)
 {
     PyObject *stack = describe_stack(worker, interp);
     if (stack != NULL) {
@@ -121,10 +110,10 @@ look(owngil_worker *worker, uint64_t task, PyInterpreterState *interp)
 
 /* From here on an interrupt like this one is not on its way any more, and needs a visit of its own. Locks the worker. */
 static void
-arrive(const visit *this)
+arrive(const errand *this)
 {
     pthread_mutex_lock(&this->worker->lock);
-    visit **at = &this->worker->visits;
+    errand **at = &this->worker->errands;
     while (*at != this) {
         at = &(*at)->next;
     }
@@ -134,10 +123,10 @@ arrive(const visit *this)
 
 /* Whether one like this is on its way. The worker is locked. */
 static bool
-is_on_its_way(const visit *this)
+is_on_its_way(const errand *this)
 {
-    const visit *at = this->worker->visits;
-    while (at != NULL && (at->task != this->task || at->limit != this->limit || at->looks != this->looks)) {
+    const errand *at = this->worker->errands;
+    while (at != NULL && (at->task != this->task || at->limit != this->limit || at->inspects != this->inspects)) {
         at = at->next;
     }
     return at != NULL;
@@ -145,9 +134,9 @@ is_on_its_way(const visit *this)
 
 /* Enters the worker's interpreter, as soon as its GIL can be had. */
 static void *
-visitor_main(void *argument)
+helper_main(void *argument)
 {
-    visit *this = argument;
+    errand *this = argument;
     owngil_worker *worker = this->worker;
     PyThreadState *tstate = PyThreadState_New(this->interp);
     if (tstate != NULL) {
@@ -157,8 +146,8 @@ visitor_main(void *argument)
     if (tstate != NULL) {
         /* The worker starts and ends tasks with its GIL held, so that this one cannot end in between. */
         bool in_time = is_running(worker, this->task, this->limit);
-        if (in_time && this->looks) {
-            look(worker, this->task, this->interp);
+        if (in_time && this->inspects) {
+            inspect(worker, this->task, this->interp);
         }
         else if (in_time && !owngil_parking_interrupt(&worker->parking)) {
             PyThreadState_SetAsyncExc(worker->ident, PyExc_KeyboardInterrupt);
@@ -166,42 +155,42 @@ visitor_main(void *argument)
         PyThreadState_Clear(tstate);
         PyThreadState_DeleteCurrent();
     }
-    owngil_interp_leave(worker);
-    owngil_shared_release(&worker->base);
+    owngil_worker_release(worker);
+    owngil_refcount_release(&worker->base);
     free(this);
     return NULL;
 }
 
 /* Returns 0 or an errno. */
 static int
-start_thread(visit *this)
+start_thread(errand *this)
 {
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_t thread;
-    int error = pthread_create(&thread, &attributes, visitor_main, this);
+    int error = pthread_create(&thread, &attributes, helper_main, this);
     pthread_attr_destroy(&attributes);
     return error;
 }
 
 /* Starts a visit, unless one like it is on its way. Returns 0 or an errno. Locks the worker. */
 static int
-send_visitor(const visit *what)
+send_helper(const errand *what)
 {
     owngil_worker *worker = what->worker;
-    visit *this = malloc(sizeof(*this));
+    errand *this = malloc(sizeof(*this));
     if (this == NULL) {
         return ENOMEM;
     }
-    PyInterpreterState *interp = owngil_interp_enter(worker);
+    PyInterpreterState *interp = owngil_worker_hold(worker);
     if (interp == NULL) {
         free(this);
         return 0;
     }
     *this = *what;
     this->interp = interp;
-    owngil_shared_acquire(&worker->base);
+    owngil_refcount_acquire(&worker->base);
     int error = 0;
     /* Until the thread is there: who finds this visit on its way counts on it. */
     pthread_mutex_lock(&worker->lock);
@@ -209,14 +198,14 @@ send_visitor(const visit *what)
     if (needed) {
         error = start_thread(this);
         if (error == 0) {
-            this->next = worker->visits;
-            worker->visits = this;
+            this->next = worker->errands;
+            worker->errands = this;
         }
     }
     pthread_mutex_unlock(&worker->lock);
     if (!needed || error != 0) {
-        owngil_interp_leave(worker);
-        owngil_shared_release(&worker->base);
+        owngil_worker_release(worker);
+        owngil_refcount_release(&worker->base);
         free(this);
     }
     return error;
@@ -226,71 +215,71 @@ send_visitor(const visit *what)
 static int
 interrupt(owngil_worker *worker, uint64_t task, uint64_t limit, double grace)
 {
-    int error = send_visitor(&(visit){.worker = worker, .task = task, .limit = limit});
+    int error = send_helper(&(errand){.worker = worker, .task = task, .limit = limit});
     if (grace > 0) {
         bool unsent = error != 0;
         pthread_mutex_lock(&worker->lock);
         worker->doubt = (owngil_doubt){.task = task, .limit = limit, .grace = grace, .unsent = unsent,
-                                       .since = owngil_tally_now(), .serial = worker->doubt.serial + 1};
-        error = owngil_alarm_set(&worker->grace_alarm, unsent ? AGAIN : grace, task);
+                                       .since = owngil_clock_now(), .serial = worker->doubt.serial + 1};
+        error = owngil_timer_set(&worker->grace_timer, unsent ? AGAIN : grace, task);
         pthread_mutex_unlock(&worker->lock);
     }
     return error;
 }
 
 int
-owngil_stopping_interrupt(owngil_worker *worker, uint64_t task, double grace)
+owngil_interrupts_interrupt(owngil_worker *worker, uint64_t task, double grace)
 {
     return task != 0 ? interrupt(worker, task, 0, grace) : 0;
 }
 
 int
-owngil_stopping_stop(owngil_worker *worker, double grace)
+owngil_interrupts_stop(owngil_worker *worker, double grace)
 {
-    /* run_task() sets `task` and then looks at `stopped`; here it is the other way round, so one of the two sees. */
+    /* run_task() sets `task` and then inspects at `stopped`; here it is the other way round, so one of the two sees. */
     atomic_store(&worker->stopped, true);
     uint64_t task = atomic_load(&worker->task);
     pthread_mutex_lock(&worker->lock);
     const owngil_doubt *doubt = &worker->doubt;
-    bool same = doubt->task == task && doubt->limit == 0 && owngil_tally_now() - doubt->since < ONE_CTRL_C;
+    bool same = doubt->task == task && doubt->limit == 0 && owngil_clock_now() - doubt->since < ONE_CTRL_C;
     pthread_mutex_unlock(&worker->lock);
-    return same ? 0 : owngil_stopping_interrupt(worker, task, grace);
+    return same ? 0 : owngil_interrupts_interrupt(worker, task, grace);
 }
 
 void
-owngil_stopping_ring_limit(owngil_alarm *alarm, uint64_t limit)
+owngil_interrupts_limit_expired(owngil_timer *timer, uint64_t limit)
 {
-    owngil_worker *worker = worker_of_alarm(alarm);
+    owngil_worker *worker = worker_of_timer(timer);
     uint64_t task = atomic_load(&worker->task);
     if (is_running(worker, task, limit)) {
-        /* The thread that this is on sets all alarms: what cannot be sent now is tried again. */
+        /* The thread that this is on sets all timers: what cannot be sent now is tried again. */
         (void)interrupt(worker, task, limit, worker->limit_grace);
     }
 }
 
 void
-owngil_stopping_ring_grace(owngil_alarm *alarm, uint64_t task)
+owngil_interrupts_grace_expired(owngil_timer *timer, uint64_t task)
 {
-    owngil_worker *worker = worker_of_alarm(alarm);
+    owngil_worker *worker = worker_of_timer(timer);
     pthread_mutex_lock(&worker->lock);
     owngil_doubt doubt = worker->doubt;
     pthread_mutex_unlock(&worker->lock);
     if (doubt.task != task || !is_running(worker, task, doubt.limit)) {
         return;
     }
-    if (doubt.looked) {
+    if (doubt.inspected) {
         report_stuck(worker, task, NULL, 0);
         return;
     }
-    bool looks = !doubt.unsent;
-    int error = send_visitor(&(visit){.worker = worker, .task = task, .limit = doubt.limit, .looks = looks});
+    bool inspects = !doubt.unsent;
+    int error = send_helper(&(errand){.worker = worker, .task = task, .limit = doubt.limit, .inspects = inspects});
     if (error == 0) {
         pthread_mutex_lock(&worker->lock);
         if (worker->doubt.serial == doubt.serial) { /* not that about a later one */
             worker->doubt.unsent = false;
-            worker->doubt.looked = looks;
+            worker->doubt.inspected = inspects;
         }
         pthread_mutex_unlock(&worker->lock);
     }
-    (void)owngil_alarm_set_again(alarm, error != 0 ? AGAIN : looks ? PATIENCE : doubt.grace, task);
+    (void)owngil_timer_set_again(timer, error != 0 ? AGAIN : inspects ? PATIENCE : doubt.grace, task);
 }

@@ -1,115 +1,87 @@
 #include "workers/timers.h"
 
+#include "base/clock.h"
+#include "platform/thread.h"
+
 #include <pthread.h>
 #include <signal.h>
 
-/* All guarded by `lock`, which is a leaf. After a fork the child has no thread and no alarms. */
-static struct {
-    pthread_mutex_t lock;
-    pthread_cond_t sooner; /* an alarm was set that is earlier than `until` */
-    bool started;
-    bool sleeping;
-    bool forever;          /* it sleeps without an end */
-    struct timespec until;
-    owngil_alarm *first;   /* two for each worker at the most: not worth an order */
-} alarms = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static bool
-is_before(const struct timespec *a, const struct timespec *b)
-{
-    return a->tv_sec < b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec < b->tv_nsec);
-}
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf; guards all below */
+static pthread_cond_t sooner; /* a timer was set that is earlier than `until` */
+static bool started;
+static bool blocked;          /* the thread waits for `sooner` */
+static int64_t until;         /* when it will wake up by itself; INT64_MAX: never */
+static owngil_timer *first;   /* two for each worker at the most: not worth an order */
 
 void
-owngil_alarm_init(owngil_alarm *self, owngil_shared *owner, void (*ring)(owngil_alarm *, uint64_t))
+owngil_timer_init(owngil_timer *self, owngil_refcounted *owner, void (*expire)(owngil_timer *, uint64_t))
 {
-    *self = (owngil_alarm){.owner = owner, .ring = ring};
+    *self = (owngil_timer){.owner = owner, .expire = expire};
 }
 
-/* The lock is held in these two. Neither touches the owner's references. */
+/* These two need the lock. Neither touches the owner's references. */
 
 static void
-link_in(owngil_alarm *self)
+link_timer(owngil_timer *self)
 {
     self->set = true;
     self->previous = NULL;
-    self->next = alarms.first;
-    if (alarms.first != NULL) {
-        alarms.first->previous = self;
+    self->next = first;
+    if (first != NULL) {
+        first->previous = self;
     }
-    alarms.first = self;
+    first = self;
 }
 
 static void
-unlink_from(owngil_alarm *self)
+unlink_timer(owngil_timer *self)
 {
     self->set = false;
-    *(self->previous != NULL ? &self->previous->next : &alarms.first) = self->next;
+    *(self->previous != NULL ? &self->previous->next : &first) = self->next;
     if (self->next != NULL) {
         self->next->previous = self->previous;
     }
 }
 
 static void *
-alarms_main(void *unused)
+thread_main(void *unused)
 {
     (void)unused;
-    pthread_setname_np(pthread_self(), "owngil alarms");
-    pthread_mutex_lock(&alarms.lock);
+    owngil_thread_set_name(pthread_self(), "owngil timers");
+    pthread_mutex_lock(&lock);
     for (;;) {
-        owngil_alarm *earliest = alarms.first;
-        for (owngil_alarm *at = earliest; at != NULL; at = at->next) {
-            earliest = is_before(&at->at, &earliest->at) ? at : earliest;
+        owngil_timer *earliest = first;
+        for (owngil_timer *at = earliest; at != NULL; at = at->next) {
+            earliest = at->at < earliest->at ? at : earliest;
         }
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        if (earliest != NULL && !is_before(&now, &earliest->at)) {
+        if (earliest != NULL && earliest->at <= owngil_clock_now()) {
             uint64_t number = earliest->number;
-            owngil_shared *owner = earliest->owner; /* and the reference that came with setting the alarm */
-            unlink_from(earliest);
-            pthread_mutex_unlock(&alarms.lock);
-            earliest->ring(earliest, number);
-            owngil_shared_release(owner);
-            pthread_mutex_lock(&alarms.lock);
+            owngil_refcounted *owner = earliest->owner; /* and the reference that came with setting the timer */
+            unlink_timer(earliest);
+            pthread_mutex_unlock(&lock);
+            earliest->expire(earliest, number);
+            owngil_refcount_release(owner);
+            pthread_mutex_lock(&lock);
             continue;
         }
-        alarms.sleeping = true;
-        alarms.forever = earliest == NULL;
+        blocked = true;
+        until = earliest != NULL ? earliest->at : INT64_MAX;
         if (earliest == NULL) {
-            pthread_cond_wait(&alarms.sooner, &alarms.lock);
+            pthread_cond_wait(&sooner, &lock);
         }
         else {
-            alarms.until = earliest->at;
-            pthread_cond_timedwait(&alarms.sooner, &alarms.lock, &alarms.until);
+            owngil_clock_wait(&sooner, &lock, until);
         }
-        alarms.sleeping = false;
+        blocked = false;
     }
     return NULL;
 }
 
-static void
-forget_all(void)
-{
-    pthread_mutex_init(&alarms.lock, NULL);
-    alarms.started = false;
-    alarms.sleeping = false;
-    alarms.first = NULL;
-}
-
-/* Returns 0 or an errno. The lock is held. */
+/* Returns 0 or an errno. Needs the lock. */
 static int
-start(void)
+start_thread(void)
 {
-    static bool watches_forks;
-    if (!watches_forks) {
-        watches_forks = true;
-        pthread_atfork(NULL, NULL, forget_all);
-    }
-    pthread_condattr_t clock;
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&alarms.sooner, &clock);
-    pthread_condattr_destroy(&clock);
+    owngil_clock_init_condition(&sooner);
     /* Signals are for the threads that Python knows. */
     sigset_t all, before;
     sigfillset(&all);
@@ -118,67 +90,70 @@ start(void)
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_t thread;
-    int error = pthread_create(&thread, &attributes, alarms_main, NULL);
+    int error = pthread_create(&thread, &attributes, thread_main, NULL);
     pthread_attr_destroy(&attributes);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    alarms.started = error == 0;
+    started = error == 0;
     return error;
 }
 
 static int
-set_alarm(owngil_alarm *self, double seconds, uint64_t number, bool anew)
+set_timer(owngil_timer *self, double seconds, uint64_t number, bool anew)
 {
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    time_t whole = (time_t)seconds;
-    at.tv_sec += whole;
-    at.tv_nsec += (long)((seconds - (double)whole) * 1e9);
-    if (at.tv_nsec >= 1000000000L) {
-        at.tv_nsec -= 1000000000L;
-        at.tv_sec += 1;
-    }
-    pthread_mutex_lock(&alarms.lock);
-    int error = alarms.started ? 0 : start();
+    int64_t at = owngil_clock_after(seconds);
+    pthread_mutex_lock(&lock);
+    int error = started ? 0 : start_thread();
     if (error == 0 && (anew || !self->set)) {
         self->at = at;
         self->number = number;
         if (!self->set) {
-            owngil_shared_acquire(self->owner);
-            link_in(self);
+            owngil_refcount_acquire(self->owner);
+            link_timer(self);
         }
-        /* Waking it costs more than all else here. Where many calls have the same limit, each alarm is later than the last. */
-        if (alarms.sleeping && (alarms.forever || is_before(&at, &alarms.until))) {
-            pthread_cond_signal(&alarms.sooner);
-            alarms.sleeping = false;
+        /* Waking the thread costs more than all else here. If many calls have the same limit, each timer is later than the
+         * one before it. */
+        if (blocked && at < until) {
+            pthread_cond_signal(&sooner);
+            blocked = false;
         }
     }
-    pthread_mutex_unlock(&alarms.lock);
+    pthread_mutex_unlock(&lock);
     return error;
 }
 
 int
-owngil_alarm_set(owngil_alarm *self, double seconds, uint64_t number)
+owngil_timer_set(owngil_timer *self, double seconds, uint64_t number)
 {
-    return set_alarm(self, seconds, number, true);
+    return set_timer(self, seconds, number, true);
 }
 
 int
-owngil_alarm_set_again(owngil_alarm *self, double seconds, uint64_t number)
+owngil_timer_set_again(owngil_timer *self, double seconds, uint64_t number)
 {
-    return set_alarm(self, seconds, number, false);
+    return set_timer(self, seconds, number, false);
 }
 
 bool
-owngil_alarm_unset(owngil_alarm *self)
+owngil_timer_unset(owngil_timer *self)
 {
-    pthread_mutex_lock(&alarms.lock);
+    pthread_mutex_lock(&lock);
     bool was_set = self->set;
     if (was_set) {
-        unlink_from(self);
+        unlink_timer(self);
     }
-    pthread_mutex_unlock(&alarms.lock);
+    pthread_mutex_unlock(&lock);
     if (was_set) {
-        owngil_shared_release(self->owner);
+        owngil_refcount_release(self->owner);
     }
     return was_set;
+}
+
+void
+owngil_timers_atfork(owngil_atfork_step step)
+{
+    owngil_atfork_lock(step, &lock);
+    if (step == OWNGIL_ATFORK_CHILD) {
+        started = blocked = false;
+        first = NULL;
+    }
 }

@@ -9,14 +9,14 @@
 #endif
 
 static bool
-inside(const owngil_elf *self, size_t offset, size_t length)
+inside(const owngil_image *self, size_t offset, size_t length)
 {
     return offset <= self->size && length <= self->size - offset;
 }
 
 /* The offset in the file of what will be loaded at `address`, or SIZE_MAX. */
 static size_t
-offset_of(const owngil_elf *self, ElfW(Addr) address)
+offset_of(const owngil_image *self, ElfW(Addr) address)
 {
     for (size_t k = 0; k < self->segment_count; k++) {
         const ElfW(Phdr) *segment = &self->segments[k];
@@ -30,7 +30,7 @@ offset_of(const owngil_elf *self, ElfW(Addr) address)
 
 /* What will be loaded at `address`: `size` bytes of the image, or NULL when they are not all there or not aligned. */
 static const void *
-at_address(const owngil_elf *self, ElfW(Addr) address, size_t size, size_t alignment)
+at_address(const owngil_image *self, ElfW(Addr) address, size_t size, size_t alignment)
 {
     size_t offset = offset_of(self, address);
     if (offset == SIZE_MAX || !inside(self, offset, size) || offset % alignment != 0) {
@@ -41,7 +41,7 @@ at_address(const owngil_elf *self, ElfW(Addr) address, size_t size, size_t align
 
 /* The value of the dynamic entry `tag`. Returns whether there is one. */
 static bool
-dynamic_value(const owngil_elf *self, ElfW(Sxword) tag, ElfW(Xword) *value)
+dynamic_value(const owngil_image *self, ElfW(Sxword) tag, ElfW(Xword) *value)
 {
     for (size_t k = 0; k < self->dynamic_count && self->dynamic[k].d_tag != DT_NULL; k++) {
         if (self->dynamic[k].d_tag == tag) {
@@ -53,7 +53,7 @@ dynamic_value(const owngil_elf *self, ElfW(Sxword) tag, ElfW(Xword) *value)
 }
 
 static const char *
-read_segments(owngil_elf *self, const ElfW(Ehdr) *header)
+read_segments(owngil_image *self, const ElfW(Ehdr) *header)
 {
     if (header->e_phentsize != sizeof(ElfW(Phdr)) || header->e_phoff % _Alignof(ElfW(Phdr)) != 0
         || !inside(self, header->e_phoff, (size_t)header->e_phnum * sizeof(ElfW(Phdr)))) {
@@ -97,7 +97,7 @@ read_segments(owngil_elf *self, const ElfW(Ehdr) *header)
 }
 
 static const char *
-read_strings(owngil_elf *self)
+read_strings(owngil_image *self)
 {
     ElfW(Xword) address, size;
     if (!dynamic_value(self, DT_STRTAB, &address) || !dynamic_value(self, DT_STRSZ, &size) || size == 0) {
@@ -114,7 +114,7 @@ read_strings(owngil_elf *self)
 
 /* How many symbols there are says only the hash table: the end of the chain of the last bucket. SIZE_MAX: damaged. */
 static size_t
-count_symbols(const owngil_elf *self)
+count_symbols(const owngil_image *self)
 {
     ElfW(Xword) address;
     if (dynamic_value(self, DT_HASH, &address)) {
@@ -154,7 +154,7 @@ count_symbols(const owngil_elf *self)
 }
 
 static const char *
-read_symbols(owngil_elf *self)
+read_symbols(owngil_image *self)
 {
     ElfW(Xword) address;
     if (self->strings == NULL || !dynamic_value(self, DT_SYMTAB, &address)) {
@@ -175,7 +175,7 @@ read_symbols(owngil_elf *self)
 }
 
 static const char *
-read_relocations(owngil_elf *self)
+read_relocations(owngil_image *self)
 {
     static const ElfW(Sxword) tags[2][2] = {{DT_RELA, DT_RELASZ}, {DT_JMPREL, DT_PLTRELSZ}};
     ElfW(Xword) kind = DT_RELA;
@@ -197,7 +197,7 @@ read_relocations(owngil_elf *self)
 
 /* How many functions the table has that the entry `tag` points at. */
 static size_t
-count_functions(const owngil_elf *self, ElfW(Sxword) tag, ElfW(Sxword) size_tag, ElfW(Addr) *address)
+count_functions(const owngil_image *self, ElfW(Sxword) tag, ElfW(Sxword) size_tag, ElfW(Addr) *address)
 {
     ElfW(Xword) size;
     if (!dynamic_value(self, tag, address) || !dynamic_value(self, size_tag, &size) || *address >= self->memory_end
@@ -208,10 +208,10 @@ count_functions(const owngil_elf *self, ElfW(Sxword) tag, ElfW(Sxword) size_tag,
 }
 
 const char *
-owngil_elf_read(owngil_elf *self, const void *image, size_t size)
+owngil_image_read(owngil_image *self, const void *image, size_t size)
 {
     const ElfW(Ehdr) *header = image;
-    *self = (owngil_elf){.image = image, .size = size};
+    *self = (owngil_image){.image = image, .size = size};
     if (size < sizeof(*header) || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0) {
         return "it is not an ELF file";
     }
@@ -240,7 +240,7 @@ owngil_elf_read(owngil_elf *self, const void *image, size_t size)
 }
 
 const char *
-owngil_elf_string(const owngil_elf *self, ElfW(Sxword) tag, size_t k)
+owngil_image_string(const owngil_image *self, ElfW(Sxword) tag, size_t k)
 {
     if (self->strings == NULL) {
         return NULL;
@@ -255,13 +255,13 @@ owngil_elf_string(const owngil_elf *self, ElfW(Sxword) tag, size_t k)
 }
 
 const char *
-owngil_elf_name(const owngil_elf *self, const ElfW(Sym) *symbol)
+owngil_image_name(const owngil_image *self, const ElfW(Sym) *symbol)
 {
     return symbol->st_name < self->strings_size ? self->strings + symbol->st_name : "";
 }
 
 const ElfW(Verneed) *
-owngil_elf_version_need(const owngil_elf *self, const ElfW(Verneed) *need)
+owngil_image_version_need(const owngil_image *self, const ElfW(Verneed) *need)
 {
     if (need == NULL) {
         ElfW(Xword) address;
@@ -277,12 +277,12 @@ owngil_elf_version_need(const owngil_elf *self, const ElfW(Verneed) *need)
 }
 
 bool
-owngil_elf_uses(const owngil_elf *self, const char *prefix)
+owngil_image_uses(const owngil_image *self, const char *prefix)
 {
     size_t length = strlen(prefix);
     for (size_t k = 1; k < self->symbol_count; k++) {
         if (self->symbols[k].st_shndx == SHN_UNDEF
-            && strncmp(owngil_elf_name(self, &self->symbols[k]), prefix, length) == 0) {
+            && strncmp(owngil_image_name(self, &self->symbols[k]), prefix, length) == 0) {
             return true;
         }
     }
@@ -290,11 +290,11 @@ owngil_elf_uses(const owngil_elf *self, const char *prefix)
 }
 
 bool
-owngil_elf_uses_python(const owngil_elf *self)
+owngil_image_uses_python(const owngil_image *self)
 {
     for (size_t k = 1; k < self->symbol_count; k++) {
         if (self->symbols[k].st_shndx == SHN_UNDEF) {
-            const char *name = owngil_elf_name(self, &self->symbols[k]);
+            const char *name = owngil_image_name(self, &self->symbols[k]);
             name += name[0] == '_';
             if (name[0] == 'P' && name[1] == 'y' && (name[2] == '_' || (name[2] >= 'A' && name[2] <= 'Z'))) {
                 return true;
@@ -305,7 +305,7 @@ owngil_elf_uses_python(const owngil_elf *self)
 }
 
 size_t
-owngil_elf_state_size(const owngil_elf *self)
+owngil_image_state_size(const owngil_image *self)
 {
     size_t size = 0;
     for (size_t k = 0; k < self->segment_count; k++) {

@@ -4,8 +4,8 @@
  * Sources: System V gABI, chapters 4 and 5; the GNU hash table as glibc's elf/dl-lookup.c reads it. Every offset is
  * checked against the size of the image: a cut-off or hostile file is refused, never followed.
  */
-#ifndef OWNGIL_ELF_READ_H
-#define OWNGIL_ELF_READ_H
+#ifndef OWNGIL_LOADER_ELF_IMAGE_H
+#define OWNGIL_LOADER_ELF_IMAGE_H
 
 #include "base/compat.h"
 #include <link.h>
@@ -33,27 +33,27 @@ typedef struct {
     size_t init_count, fini_count;
     bool text_relocations;    /* the read-only segments change when they are loaded */
     bool stays;               /* DF_1_NODELETE: asks never to be unloaded */
-} owngil_elf;
+} owngil_image;
 
 /* Fills `self` from an image in memory. Returns NULL, or a sentence (static) on why it cannot be loaded. */
-const char *owngil_elf_read(owngil_elf *self, const void *image, size_t size);
+const char *owngil_image_read(owngil_image *self, const void *image, size_t size);
 
 /* The string of the `k`-th dynamic entry with `tag`, or NULL when there are fewer. */
-const char *owngil_elf_string(const owngil_elf *self, ElfW(Sxword) tag, size_t k);
+const char *owngil_image_string(const owngil_image *self, ElfW(Sxword) tag, size_t k);
 
 /* The name of a symbol, "" when it has none. */
-const char *owngil_elf_name(const owngil_elf *self, const ElfW(Sym) *symbol);
+const char *owngil_image_name(const owngil_image *self, const ElfW(Sym) *symbol);
 
 /* The first need of symbol versions, and the one after `need`; NULL: no more. */
-const ElfW(Verneed) *owngil_elf_version_need(const owngil_elf *self, const ElfW(Verneed) *need);
+const ElfW(Verneed) *owngil_image_version_need(const owngil_image *self, const ElfW(Verneed) *need);
 
 /* Whether it takes a symbol from elsewhere whose name begins like this. */
-bool owngil_elf_uses(const owngil_elf *self, const char *prefix);
+bool owngil_image_uses(const owngil_image *self, const char *prefix);
 
 /* Whether it takes a symbol from Python's C API. */
-bool owngil_elf_uses_python(const owngil_elf *self);
+bool owngil_image_uses_python(const owngil_image *self);
 
 /* Bytes of variables: what is writable once it is relocated. */
-size_t owngil_elf_state_size(const owngil_elf *self);
+size_t owngil_image_state_size(const owngil_image *self);
 
 #endif

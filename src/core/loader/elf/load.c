@@ -1,7 +1,8 @@
 #include "loader/elf/load.h"
 
 #include "loader/fork_gate.h"
-#include "base/process_notes.h"
+#include "base/ids.h"
+#include "platform/memfile.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -38,29 +39,6 @@ explain(explanation *self, const char *format, ...)
     self->used = self->used < self->size ? self->used : self->size - 1;
 }
 
-/* An open file without a name in `directory`; NULL: in memory. Returns the descriptor, or -1 with errno. */
-static int
-open_nameless(const char *directory, const char *label)
-{
-    if (directory == NULL) {
-        return memfd_create(label, MFD_CLOEXEC);
-    }
-    int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC | O_EXCL, 0600);
-    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR)) {
-        return fd;
-    }
-    char name[PATH_MAX]; /* a file system without such files: for a moment, it has a name */
-    if (snprintf(name, sizeof(name), "%s/owngil-XXXXXX", directory) >= (int)sizeof(name)) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    fd = mkostemp(name, O_CLOEXEC);
-    if (fd >= 0) {
-        unlink(name);
-    }
-    return fd;
-}
-
 /* Writes `path`, which is absolute, as no earlier call wrote it: "." and one or two slashes change nothing for the
  * kernel, but the name. They are the binary digits of a number that is never used again. Returns NULL: no memory. */
 static char *
@@ -74,7 +52,7 @@ spell_anew(const char *path)
         return NULL;
     }
     size_t used = (size_t)snprintf(name, size, "%.*s", (int)head, path);
-    for (uint64_t number = owngil_runtime_next_number(); number != 0; number >>= 1) {
+    for (uint64_t number = owngil_ids_next(); number != 0; number >>= 1) {
         used += (size_t)snprintf(name + used, size - used, number & 1 ? ".//" : "./");
     }
     snprintf(name + used, size - used, "%s", slash + 1);
@@ -84,7 +62,7 @@ spell_anew(const char *path)
 /* Maps what did not change in the read-only segments from the original. What fails leaves the copy's own pages, which
  * are as good. */
 static void
-share_pages(const owngil_edit *edit, const struct link_map *map, int source, int copy)
+share_pages(const owngil_patch *edit, const struct link_map *map, int source, int copy)
 {
     size_t page = edit->page;
     if (edit->elf.text_relocations) {
@@ -114,7 +92,7 @@ share_pages(const owngil_edit *edit, const struct link_map *map, int source, int
             size_t end = segment->p_offset + segment->p_filesz;
             end = last * page > end ? end / page * page : last * page;
             if (end > hole) {
-                (void)fallocate(copy, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)hole, (off_t)(end - hole));
+                owngil_memfile_drop(copy, (off_t)hole, (off_t)(end - hole));
             }
         }
     }
@@ -122,7 +100,7 @@ share_pages(const owngil_edit *edit, const struct link_map *map, int source, int
 
 /* How the segment is mapped that has the address `place`. */
 static int
-protection_at(const owngil_edit *edit, ElfW(Addr) place)
+protection_at(const owngil_patch *edit, ElfW(Addr) place)
 {
     for (size_t k = 0; k < edit->elf.segment_count; k++) {
         const ElfW(Phdr) *segment = &edit->elf.segments[k];
@@ -136,7 +114,7 @@ protection_at(const owngil_edit *edit, ElfW(Addr) place)
 
 /* Writes an address into the loaded copy, also where it is read-only by now. */
 static void
-poke(const owngil_edit *edit, const struct link_map *map, ElfW(Addr) place, void *value)
+poke(const owngil_patch *edit, const struct link_map *map, ElfW(Addr) place, void *value)
 {
     void *target = (void *)(map->l_addr + place); /* not aligned, in text */
     ElfW(Addr) page = place & ~(ElfW(Addr))(edit->page - 1);
@@ -170,14 +148,14 @@ is_symbolic(unsigned int type)
 
 /* Lets the copy's references to the symbols go elsewhere. */
 static void
-redirect(const owngil_edit *edit, const struct link_map *map, owngil_redirection *redirections, size_t count)
+redirect(const owngil_patch *edit, const struct link_map *map, owngil_redirection *redirections, size_t count)
 {
     for (size_t k = 1; k < edit->elf.symbol_count; k++) {
         const ElfW(Sym) *symbol = &edit->elf.symbols[k];
         if (symbol->st_shndx != SHN_UNDEF) {
             continue;
         }
-        const char *name = owngil_elf_name(&edit->elf, symbol);
+        const char *name = owngil_image_name(&edit->elf, symbol);
         owngil_redirection *redirection = NULL;
         for (size_t n = 0; n < count && redirection == NULL; n++) {
             redirection = strcmp(name, redirections[n].name) == 0 ? &redirections[n] : NULL;
@@ -214,7 +192,7 @@ check_executable(int fd, size_t page)
 static int
 reserve_in(owngil_loaded *self, const char *directory, const char *label)
 {
-    self->file = open_nameless(directory, label);
+    self->file = owngil_memfile_open(directory, label);
     if (self->file < 0) {
         return errno;
     }
@@ -264,7 +242,7 @@ reserve(owngil_loaded *self, const char *path, const char *const *directories, e
 }
 
 int
-owngil_elf_reserve(owngil_loaded *self, const char *path, const char *const *directories, char *why, size_t why_size)
+owngil_load_reserve(owngil_loaded *self, const char *path, const char *const *directories, char *why, size_t why_size)
 {
     explanation reason = {.text = why, .size = why_size};
     *self = (owngil_loaded){.source = -1, .file = -1};
@@ -273,7 +251,7 @@ owngil_elf_reserve(owngil_loaded *self, const char *path, const char *const *dir
         explain(&reason, "it cannot be read: %s", strerror(errno));
         return -1;
     }
-    const char *damage = owngil_edit_init(&self->edit, self->source);
+    const char *damage = owngil_patch_init(&self->edit, self->source);
     if (damage != NULL) {
         explain(&reason, "%s", damage);
         return -1;
@@ -282,9 +260,9 @@ owngil_elf_reserve(owngil_loaded *self, const char *path, const char *const *dir
 }
 
 int
-owngil_elf_write(owngil_loaded *self, const owngil_rename *renames, size_t count, char *why, size_t why_size)
+owngil_load_write(owngil_loaded *self, const owngil_rename *renames, size_t count, char *why, size_t why_size)
 {
-    int error = owngil_edit_apply(&self->edit, renames, count) ? owngil_edit_write(&self->edit, self->file) : ENOMEM;
+    int error = owngil_patch_apply(&self->edit, renames, count) ? owngil_patch_write(&self->edit, self->file) : ENOMEM;
     if (error != 0) {
         snprintf(why, why_size, "its copy cannot be written: %s", strerror(error));
         return -1;
@@ -310,22 +288,22 @@ static void
 begin(const owngil_loaded *self)
 {
     typedef void (*function)(int, char **, char **);
-    const owngil_elf *elf = &self->edit.elf;
-    owngil_dynamic_enter();
+    const owngil_image *elf = &self->edit.elf;
+    owngil_fork_gate_enter();
     if (elf->init != 0) {
         ((function)(self->start + elf->init))(main_argc, main_argv, main_environment);
     }
     for (size_t k = 0; k < elf->init_count; k++) {
         ((function *)(self->start + elf->init_array))[k](main_argc, main_argv, main_environment);
     }
-    owngil_dynamic_leave();
+    owngil_fork_gate_leave();
 }
 
 int
-owngil_elf_load(owngil_loaded *self, owngil_redirection *redirections, size_t redirection_count, char *why,
+owngil_load_open(owngil_loaded *self, owngil_redirection *redirections, size_t redirection_count, char *why,
                 size_t why_size)
 {
-    void *handle = owngil_dynamic_open(self->name, RTLD_NOW | RTLD_LOCAL);
+    void *handle = owngil_fork_gate_open(self->name, RTLD_NOW | RTLD_LOCAL);
     if (handle == NULL || dlinfo(handle, RTLD_DI_LINKMAP, &self->map) != 0) {
         const char *said = dlerror();
         snprintf(why, why_size, "the dynamic loader says: %s", said != NULL ? said : "nothing");
@@ -339,16 +317,16 @@ owngil_elf_load(owngil_loaded *self, owngil_redirection *redirections, size_t re
     self->loader_name = self->map->l_name;
     self->map->l_name = self->path;
 
-    const owngil_elf *elf = &self->edit.elf;
+    const owngil_image *elf = &self->edit.elf;
     self->start = self->map->l_addr;
     self->end = self->map->l_addr + elf->memory_end;
     self->fini = elf->fini != 0 ? (void (*)(void))(self->start + elf->fini) : NULL;
     self->fini_array = (void (**)(void))(self->start + elf->fini_array);
     self->fini_count = elf->fini_count;
-    self->uses_parsers = owngil_elf_uses(elf, "_PyArg_");
+    self->uses_parsers = owngil_image_uses(elf, "_PyArg_");
 
     begin(self);
-    owngil_edit_clear(&self->edit);
+    owngil_patch_clear(&self->edit);
     close(self->file);
     close(self->source);
     self->file = self->source = -1;
@@ -356,26 +334,26 @@ owngil_elf_load(owngil_loaded *self, owngil_redirection *redirections, size_t re
 }
 
 void
-owngil_elf_finish(const owngil_loaded *self)
+owngil_load_finish(const owngil_loaded *self)
 {
-    owngil_dynamic_enter();
+    owngil_fork_gate_enter();
     for (size_t k = self->fini_count; k-- > 0;) {
         self->fini_array[k]();
     }
     if (self->fini != NULL) {
         self->fini();
     }
-    owngil_dynamic_leave();
+    owngil_fork_gate_leave();
 }
 
 void
-owngil_elf_clear(owngil_loaded *self)
+owngil_load_clear(owngil_loaded *self)
 {
     if (self->handle != NULL) {
         self->map->l_name = self->loader_name;
-        owngil_dynamic_close(self->handle);
+        owngil_fork_gate_close(self->handle);
     }
-    owngil_edit_clear(&self->edit);
+    owngil_patch_clear(&self->edit);
     if (self->file >= 0) {
         close(self->file);
     }

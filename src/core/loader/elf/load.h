@@ -6,8 +6,8 @@
  * Once it is loaded, its read-only segments are mapped again from the original: copies share their text with each
  * other and with other processes.
  */
-#ifndef OWNGIL_ELF_LOAD_H
-#define OWNGIL_ELF_LOAD_H
+#ifndef OWNGIL_LOADER_ELF_LOAD_H
+#define OWNGIL_LOADER_ELF_LOAD_H
 
 #include "loader/elf/patch.h"
 
@@ -20,12 +20,12 @@ typedef struct {
 
 /* A copy, in the three steps of its making. */
 typedef struct {
-    /* From owngil_elf_reserve(): */
+    /* From owngil_load_reserve(): */
     char *name;            /* by which another copy can need this one */
     char *path;            /* what dladdr() calls it: the original, spelled as nobody else does */
     int source, file;      /* descriptors of the original and the copy; -1 once it is loaded */
-    owngil_edit edit;      /* cleared once it is loaded */
-    /* From owngil_elf_load(): */
+    owngil_patch edit;      /* cleared once it is loaded */
+    /* From owngil_load_open(): */
     void *handle;          /* as dlopen() returns; NULL: not loaded */
     struct link_map *map;
     char *loader_name;     /* the dynamic loader's own */
@@ -38,22 +38,22 @@ typedef struct {
 
 /* Reads the library in the file `path` and makes a nameless file for its copy: in memory, or else in the first of
  * `directories` (ends in NULL) that has the room and lets libraries be loaded from there. Returns 0, or -1 with `why` (a
- * sentence) filled in. owngil_elf_clear() is due in both cases. */
-int owngil_elf_reserve(owngil_loaded *self, const char *path, const char *const *directories, char *why,
+ * sentence) filled in. owngil_load_clear() is due in both cases. */
+int owngil_load_reserve(owngil_loaded *self, const char *path, const char *const *directories, char *why,
                        size_t why_size);
 
 /* Writes the copy. It can be needed from now on by those that are loaded. Returns as above. */
-int owngil_elf_write(owngil_loaded *self, const owngil_rename *renames, size_t count, char *why, size_t why_size);
+int owngil_load_write(owngil_loaded *self, const owngil_rename *renames, size_t count, char *why, size_t why_size);
 
 /* Loads it, which runs its constructors. Returns as above. Needs no GIL. */
-int owngil_elf_load(owngil_loaded *self, owngil_redirection *redirections, size_t redirection_count, char *why,
+int owngil_load_open(owngil_loaded *self, owngil_redirection *redirections, size_t redirection_count, char *why,
                     size_t why_size);
 
 /* Runs its destructors. dlclose() would run them and unmap the library at once; but as at the exit of a process, the
  * destructors of one library may call functions of another that has been through this before. */
-void owngil_elf_finish(const owngil_loaded *self);
+void owngil_load_finish(const owngil_loaded *self);
 
-/* Unloads it, if it is loaded, after owngil_elf_finish(), and frees all that belongs to it. */
-void owngil_elf_clear(owngil_loaded *self);
+/* Unloads it, if it is loaded, after owngil_load_finish(), and frees all that belongs to it. */
+void owngil_load_clear(owngil_loaded *self);
 
 #endif

@@ -17,9 +17,9 @@ round_up(size_t value, size_t unit)
 }
 
 const char *
-owngil_edit_init(owngil_edit *self, int fd)
+owngil_patch_init(owngil_patch *self, int fd)
 {
-    *self = (owngil_edit){.page = (size_t)sysconf(_SC_PAGESIZE)};
+    *self = (owngil_patch){.page = (size_t)sysconf(_SC_PAGESIZE)};
     struct stat status;
     if (fstat(fd, &status) < 0) {
         return strerror(errno);
@@ -37,23 +37,23 @@ owngil_edit_init(owngil_edit *self, int fd)
     if (self->changed == NULL) {
         return strerror(ENOMEM);
     }
-    return owngil_elf_read(&self->elf, image, self->size);
+    return owngil_image_read(&self->elf, image, self->size);
 }
 
 void
-owngil_edit_clear(owngil_edit *self)
+owngil_patch_clear(owngil_patch *self)
 {
     if (self->image != NULL) {
         munmap(self->image, self->size);
     }
     free(self->changed);
     free(self->tail);
-    *self = (owngil_edit){.image = NULL};
+    *self = (owngil_patch){.image = NULL};
 }
 
 /* What the reader sees at `item`, to be changed. */
 static void *
-change(owngil_edit *self, const void *item, size_t size)
+change(owngil_patch *self, const void *item, size_t size)
 {
     size_t offset = (size_t)((const char *)item - self->image);
     for (size_t page = offset / self->page; page <= (offset + size - 1) / self->page; page++) {
@@ -65,7 +65,7 @@ change(owngil_edit *self, const void *item, size_t size)
 /* Without a SONAME, no other library that needs the original gets the copy. Without functions that begin and end it, the
  * dynamic loader leaves that to elf_load.c. */
 static void
-hide_entries(owngil_edit *self)
+hide_entries(owngil_patch *self)
 {
     for (size_t k = 0; k < self->elf.dynamic_count && self->elf.dynamic[k].d_tag != DT_NULL; k++) {
         ElfW(Sxword) tag = self->elf.dynamic[k].d_tag;
@@ -79,7 +79,7 @@ hide_entries(owngil_edit *self)
 /* The dynamic loader keeps one definition of each such symbol for the whole process, RTLD_LOCAL or not; and it never
  * unloads a library that has one. */
 static void
-demote_unique(owngil_edit *self)
+demote_unique(owngil_patch *self)
 {
     for (size_t k = 1; k < self->elf.symbol_count; k++) {
         const ElfW(Sym) *symbol = &self->elf.symbols[k];
@@ -104,7 +104,7 @@ new_name(const char *name, const owngil_rename *renames, size_t count)
 /* Appends a name to the tail; returns its place in the string table, which goes on up to there: nobody checks
  * DT_STRSZ when a library is loaded. */
 static size_t
-append_name(owngil_edit *self, ElfW(Addr) tail_address, size_t *used, const char *name)
+append_name(owngil_patch *self, ElfW(Addr) tail_address, size_t *used, const char *name)
 {
     size_t place = (size_t)(tail_address - self->elf.strings_address) + *used;
     memcpy(self->tail + *used, name, strlen(name) + 1);
@@ -113,11 +113,11 @@ append_name(owngil_edit *self, ElfW(Addr) tail_address, size_t *used, const char
 }
 
 static bool
-rename_needed(owngil_edit *self, const owngil_rename *renames, size_t count)
+rename_needed(owngil_patch *self, const owngil_rename *renames, size_t count)
 {
     size_t length = 0;
     const char *name;
-    for (size_t k = 0; (name = owngil_elf_string(&self->elf, DT_NEEDED, k)) != NULL; k++) {
+    for (size_t k = 0; (name = owngil_image_string(&self->elf, DT_NEEDED, k)) != NULL; k++) {
         const char *other = new_name(name, renames, count);
         length += other != NULL ? 2 * (strlen(other) + 1) : 0; /* once more for its versions */
     }
@@ -165,7 +165,7 @@ rename_needed(owngil_edit *self, const owngil_rename *renames, size_t count)
             changed->d_un.d_val = append_name(self, address, &used, other);
         }
     }
-    for (const ElfW(Verneed) *need = NULL; (need = owngil_elf_version_need(&self->elf, need)) != NULL;) {
+    for (const ElfW(Verneed) *need = NULL; (need = owngil_image_version_need(&self->elf, need)) != NULL;) {
         if (need->vn_file >= self->elf.strings_size) {
             continue;
         }
@@ -183,7 +183,7 @@ rename_needed(owngil_edit *self, const owngil_rename *renames, size_t count)
 }
 
 bool
-owngil_edit_apply(owngil_edit *self, const owngil_rename *renames, size_t count)
+owngil_patch_apply(owngil_patch *self, const owngil_rename *renames, size_t count)
 {
     hide_entries(self);
     demote_unique(self);
@@ -209,7 +209,7 @@ write_at(int fd, const char *from, size_t size, size_t offset)
 }
 
 int
-owngil_edit_write(const owngil_edit *self, int fd)
+owngil_patch_write(const owngil_patch *self, int fd)
 {
     /* What lies behind the last segment (symbols for debuggers) is never loaded. */
     int error = write_at(fd, self->image, self->elf.load_end, 0);

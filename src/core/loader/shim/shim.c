@@ -4,7 +4,9 @@
  * whatever thread they are called. PyGILState_Ensure() is the reason: CPython takes a thread that it has not seen for
  * one of the main interpreter's. The others note what must be undone, or forbids unloading, when the worker has ended.
  */
-#include "loader/shim/shim.h"
+#include "loader/shim/interface.h"
+
+#include "base/compat.h"
 
 #include <dlfcn.h>
 #include <mqueue.h>
@@ -20,19 +22,19 @@ EXPORT owngil_shim owngil_shim_data; /* filled in by the core, in each copy */
 EXPORT PyGILState_STATE
 owngil_shim_PyGILState_Ensure(void)
 {
-    return (PyGILState_STATE)owngil_shim_data.ensure(owngil_shim_data.worker);
+    return (PyGILState_STATE)owngil_shim_data.guests->ensure(owngil_shim_data.owner);
 }
 
 EXPORT void
 owngil_shim_PyGILState_Release(PyGILState_STATE state)
 {
-    owngil_shim_data.release(owngil_shim_data.worker, (int)state);
+    owngil_shim_data.guests->release(owngil_shim_data.owner, (int)state);
 }
 
 EXPORT int
 owngil_shim_PyGILState_Check(void)
 {
-    return owngil_shim_data.check(owngil_shim_data.worker);
+    return owngil_shim_data.guests->check(owngil_shim_data.owner);
 }
 
 EXPORT int
@@ -56,13 +58,13 @@ owngil_shim__Py_IsFinalizing(void)
 EXPORT int
 owngil_shim_Py_AtExit(void (*function)(void))
 {
-    return owngil_shim_data.add_exit(owngil_shim_data.worker, function);
+    return owngil_shim_data.add_exit(owngil_shim_data.copies, function);
 }
 
 EXPORT int
 owngil_shim_PySys_AddAuditHook(Py_AuditHookFunction hook, void *data)
 {
-    owngil_shim_data.keep(owngil_shim_data.worker, (const void *)hook);
+    owngil_shim_data.pin(owngil_shim_data.copies, (const void *)hook);
     return PySys_AddAuditHook(hook, data);
 }
 
@@ -72,7 +74,7 @@ owngil_shim_PyThread_tss_create(Py_tss_t *key)
     int was_there = PyThread_tss_is_created(key);
     int error = PyThread_tss_create(key);
     if (!was_there && error == 0) {
-        owngil_shim_data.add_key(owngil_shim_data.worker, key->_key, NULL);
+        owngil_shim_data.add_key(owngil_shim_data.copies, key->_key, NULL);
     }
     return error;
 }
@@ -81,7 +83,7 @@ EXPORT void
 owngil_shim_PyThread_tss_delete(Py_tss_t *key)
 {
     if (PyThread_tss_is_created(key)) {
-        owngil_shim_data.remove_key(owngil_shim_data.worker, key->_key);
+        owngil_shim_data.remove_key(owngil_shim_data.copies, key->_key);
     }
     PyThread_tss_delete(key);
 }
@@ -90,7 +92,7 @@ EXPORT void
 owngil_shim_PyThread_tss_free(Py_tss_t *key)
 {
     if (key != NULL && PyThread_tss_is_created(key)) {
-        owngil_shim_data.remove_key(owngil_shim_data.worker, key->_key);
+        owngil_shim_data.remove_key(owngil_shim_data.copies, key->_key);
     }
     PyThread_tss_free(key);
 }
@@ -100,7 +102,7 @@ owngil_shim_PyThread_tss_free(Py_tss_t *key)
 EXPORT void *
 owngil_shim_dlsym(void *handle, const char *name)
 {
-    void *function = owngil_shim_data.lookup(owngil_shim_data.worker, name);
+    void *function = owngil_shim_data.lookup(owngil_shim_data.copies, name);
     if (function != NULL) {
         return function;
     }
@@ -112,14 +114,14 @@ owngil_shim_dlsym(void *handle, const char *name)
 EXPORT void
 owngil_shim_PyMem_SetAllocator(PyMemAllocatorDomain domain, PyMemAllocatorEx *allocator)
 {
-    owngil_shim_data.keep(owngil_shim_data.worker, (const void *)allocator->malloc);
+    owngil_shim_data.pin(owngil_shim_data.copies, (const void *)allocator->malloc);
     PyMem_SetAllocator(domain, allocator);
 }
 
 EXPORT void
 owngil_shim_PyObject_SetArenaAllocator(PyObjectArenaAllocator *allocator)
 {
-    owngil_shim_data.keep(owngil_shim_data.worker, (const void *)allocator->alloc);
+    owngil_shim_data.pin(owngil_shim_data.copies, (const void *)allocator->alloc);
     PyObject_SetArenaAllocator(allocator);
 }
 
@@ -127,7 +129,7 @@ static void
 keep_event(const struct sigevent *event)
 {
     if (event != NULL && event->sigev_notify == SIGEV_THREAD) {
-        owngil_shim_data.keep(owngil_shim_data.worker, (const void *)event->sigev_notify_function);
+        owngil_shim_data.pin(owngil_shim_data.copies, (const void *)event->sigev_notify_function);
     }
 }
 
@@ -148,16 +150,24 @@ owngil_shim_mq_notify(mqd_t queue, const struct sigevent *event)
 EXPORT int
 owngil_shim_on_exit(void (*function)(int, void *), void *argument)
 {
-    owngil_shim_data.keep(owngil_shim_data.worker, (const void *)function);
+    owngil_shim_data.pin(owngil_shim_data.copies, (const void *)function);
     return on_exit(function, argument);
+}
+
+/* Pins the library of `start`, and completes `thread`. Returns NULL without memory. */
+static owngil_thread *
+new_thread(const void *start, owngil_thread thread)
+{
+    thread.library = owngil_shim_data.pin(owngil_shim_data.copies, start);
+    thread.threads = owngil_shim_data.threads;
+    thread.owner = owngil_shim_data.owner;
+    return owngil_shim_data.new_thread(thread);
 }
 
 EXPORT unsigned long
 owngil_shim_PyThread_start_new_thread(void (*start)(void *), void *argument)
 {
-    owngil_shim_data.keep(owngil_shim_data.worker, (const void *)start);
-    owngil_thread *thread = owngil_shim_data.new_thread(
-        (owngil_thread){.start_python = start, .argument = argument, .worker = owngil_shim_data.worker});
+    owngil_thread *thread = new_thread((const void *)start, (owngil_thread){.start_python = start, .argument = argument});
     if (thread == NULL) {
         return PYTHREAD_INVALID_THREAD_ID;
     }
@@ -171,9 +181,7 @@ owngil_shim_PyThread_start_new_thread(void (*start)(void *), void *argument)
 EXPORT int
 owngil_shim_thrd_create(thrd_t *handle, thrd_start_t start, void *argument)
 {
-    owngil_shim_data.keep(owngil_shim_data.worker, (const void *)start);
-    owngil_thread *thread = owngil_shim_data.new_thread(
-        (owngil_thread){.start_c11 = start, .argument = argument, .worker = owngil_shim_data.worker});
+    owngil_thread *thread = new_thread((const void *)start, (owngil_thread){.start_c11 = start, .argument = argument});
     if (thread == NULL) {
         return thrd_nomem;
     }
@@ -189,7 +197,7 @@ owngil_shim_tss_create(tss_t *key, tss_dtor_t destroy)
 {
     int error = tss_create(key, destroy);
     if (error == thrd_success) {
-        owngil_shim_data.add_key(owngil_shim_data.worker, (pthread_key_t)*key, (const void *)destroy);
+        owngil_shim_data.add_key(owngil_shim_data.copies, (pthread_key_t)*key, (const void *)destroy);
     }
     return error;
 }
@@ -197,16 +205,14 @@ owngil_shim_tss_create(tss_t *key, tss_dtor_t destroy)
 EXPORT void
 owngil_shim_tss_delete(tss_t key)
 {
-    owngil_shim_data.remove_key(owngil_shim_data.worker, (pthread_key_t)key);
+    owngil_shim_data.remove_key(owngil_shim_data.copies, (pthread_key_t)key);
     tss_delete(key);
 }
 
 EXPORT int
 owngil_shim_pthread_create(pthread_t *handle, const pthread_attr_t *attributes, void *(*start)(void *), void *argument)
 {
-    owngil_shim_data.keep(owngil_shim_data.worker, (const void *)start);
-    owngil_thread *thread = owngil_shim_data.new_thread(
-        (owngil_thread){.start = start, .argument = argument, .worker = owngil_shim_data.worker});
+    owngil_thread *thread = new_thread((const void *)start, (owngil_thread){.start = start, .argument = argument});
     if (thread == NULL) {
         return EAGAIN;
     }
@@ -222,7 +228,7 @@ owngil_shim_pthread_key_create(pthread_key_t *key, void (*destroy)(void *))
 {
     int error = pthread_key_create(key, destroy);
     if (error == 0) {
-        owngil_shim_data.add_key(owngil_shim_data.worker, *key, (const void *)destroy);
+        owngil_shim_data.add_key(owngil_shim_data.copies, *key, (const void *)destroy);
     }
     return error;
 }
@@ -230,14 +236,15 @@ owngil_shim_pthread_key_create(pthread_key_t *key, void (*destroy)(void *))
 EXPORT int
 owngil_shim_pthread_key_delete(pthread_key_t key)
 {
-    owngil_shim_data.remove_key(owngil_shim_data.worker, key);
+    owngil_shim_data.remove_key(owngil_shim_data.copies, key);
     return pthread_key_delete(key);
 }
 
 EXPORT void
 owngil_shim_start_thread(void *thread, void ***state, void (*depend)(void))
 {
-    owngil_shim_data.keep(owngil_shim_data.worker, **state);
+    const char *library = owngil_shim_data.pin(owngil_shim_data.copies, **state);
     owngil_shim_data.start_thread(thread, state, depend);
-    owngil_shim_data.add_thread(owngil_shim_data.worker, *(pthread_t *)thread); /* all that is in a std::thread */
+    /* A pthread_t is all that is in a std::thread. */
+    owngil_shim_data.add_thread(owngil_shim_data.threads, *(pthread_t *)thread, library);
 }
