@@ -189,7 +189,7 @@ class TaskFuture(Future[Any]):
     def _tell(self) -> None:
         """Tell those who need no condition that the future is resolved."""
         if self._awaited and self._message is not None:
-            self._message.settle(self._dispatcher.replies)
+            self._message.stop_waiting(self._dispatcher.replies)
         on_done = self._on_done
         if on_done is not None:
             self._on_done = None

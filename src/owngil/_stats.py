@@ -9,7 +9,7 @@ __all__ = ["History", "Stats", "WorkerStats", "worker_stats"]
 _STATES = ("starting", "idle", "reading", "running", "writing", "ending")
 _KEPT = 64  # workers that have ended and are listed one by one
 
-type Tally = tuple[int, tuple[int, ...], int, int, int, int, int, int]  # see Worker.tally() in the core
+type Tally = tuple[int, tuple[int, ...], int, int, int, int, int, int]  # see Worker.counters() in the core
 
 
 class WorkerStats(NamedTuple):

@@ -88,11 +88,11 @@ class Workers:
             self.blocked -= {number}
         worker = self.alive.pop(number, None)
         if worker is not None:
-            self._ended.add(self.name(number), worker.tally())
+            self._ended.add(self.name(number), worker.counters())
 
     def stats(self) -> list[WorkerStats]:
         """Return what each has done; with the lock held."""
-        alive = [worker_stats(self.name(number), worker.tally()) for number, worker in self.alive.items()]
+        alive = [worker_stats(self.name(number), worker.counters()) for number, worker in self.alive.items()]
         return [*self._ended.rows(), *alive]
 
     @property

@@ -4,8 +4,7 @@
  * stay locked there for ever. So each module with state of its own has a function owngil_<module>_atfork(), which
  * workers/fork.c calls with each step, in the lock order.
  */
-#ifndef OWNGIL_BASE_ATFORK_H
-#define OWNGIL_BASE_ATFORK_H
+#pragma once
 
 #include <pthread.h>
 
@@ -23,5 +22,3 @@ owngil_atfork_lock(owngil_atfork_step step, pthread_mutex_t *lock)
         pthread_mutex_unlock(lock);
     }
 }
-
-#endif

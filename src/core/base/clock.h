@@ -1,6 +1,5 @@
 /* The monotonic clock, which is that of time.monotonic_ns(): the one clock of the core, in nanoseconds. */
-#ifndef OWNGIL_BASE_CLOCK_H
-#define OWNGIL_BASE_CLOCK_H
+#pragma once
 
 #include <pthread.h>
 #include <stdint.h>
@@ -49,5 +48,3 @@ owngil_clock_wait(pthread_cond_t *condition, pthread_mutex_t *lock, int64_t unti
     struct timespec at = owngil_clock_timespec(until);
     return pthread_cond_timedwait(condition, lock, &at);
 }
-
-#endif

@@ -2,8 +2,7 @@
  *
  * Supported: CPython 3.12 to 3.15 with the GIL, Linux with glibc.
  */
-#ifndef OWNGIL_BASE_COMPAT_H
-#define OWNGIL_BASE_COMPAT_H
+#pragma once
 
 #ifndef _GNU_SOURCE
 #  error "compile with -D_GNU_SOURCE"
@@ -84,5 +83,3 @@ owngil_compat_is_finalizing(void)
     return _Py_IsFinalizing();
 #endif
 }
-
-#endif

@@ -1,6 +1,5 @@
 /* Numbers that the process keeps under a name, for Python code of all its interpreters. */
-#ifndef OWNGIL_BASE_PROCESS_NOTES_H
-#define OWNGIL_BASE_PROCESS_NOTES_H
+#pragma once
 
 #include "base/atfork.h"
 
@@ -23,5 +22,3 @@ bool owngil_process_notes_set(const char *name, uint64_t value);
 owngil_process_note *owngil_process_notes_take(void);
 
 void owngil_process_notes_atfork(owngil_atfork_step step);
-
-#endif

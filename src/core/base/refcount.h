@@ -3,8 +3,7 @@
  * Such an object holds no Python object. It lives as long as somebody holds a reference: a Python wrapper in some
  * interpreter, a message that carries it, or C code. References are taken and given back without any GIL.
  */
-#ifndef OWNGIL_BASE_REFCOUNT_H
-#define OWNGIL_BASE_REFCOUNT_H
+#pragma once
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -75,5 +74,3 @@ owngil_refcount_release(owngil_refcounted *self)
         owngil_refcount_free(self);
     }
 }
-
-#endif

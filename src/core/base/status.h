@@ -1,6 +1,5 @@
 /* What the functions that run without a GIL return; bindings/raise.h turns it into exceptions. */
-#ifndef OWNGIL_BASE_STATUS_H
-#define OWNGIL_BASE_STATUS_H
+#pragma once
 
 typedef enum {
     OWNGIL_OK = 0,
@@ -11,5 +10,3 @@ typedef enum {
     OWNGIL_NO_MEMORY,
     OWNGIL_INHERITED,   /* the object was made before this process was forked */
 } owngil_status;
-
-#endif

@@ -1,6 +1,5 @@
 /* Reading arguments. All needs the GIL. */
-#ifndef OWNGIL_BINDINGS_ARGS_H
-#define OWNGIL_BINDINGS_ARGS_H
+#pragma once
 
 #include "base/compat.h"
 #include "sync/deadline.h"
@@ -16,5 +15,3 @@ int owngil_args_parse(const char *function, const char *const *names, PyObject *
  * number is an error; or, as threading has it for events and semaphores, a moment that has passed. */
 int owngil_args_timeout(PyObject *timeout, owngil_deadline *deadline);
 int owngil_args_timeout_or_passed(PyObject *timeout, owngil_deadline *deadline);
-
-#endif

@@ -1,19 +1,10 @@
 /* The core of owngil.Barrier: a process-wide barrier seen from one interpreter. */
+#include "sync/barrier.h"
 #include "bindings/args.h"
 #include "bindings/wait.h"
 #include "bindings/wrapper.h"
-#include "sync/barrier.h"
 
-static owngil_barrier *
-barrier_of(PyObject *self)
-{
-    return (owngil_barrier *)((owngil_wrapper *)self)->shared;
-}
-
-PyDoc_STRVAR(barrier_doc,
-"Barrier(parties)\n--\n\n"
-"What belongs to the process of an owngil.Barrier.");
-
+/* Barrier(parties): what belongs to the process of an owngil.Barrier. */
 static PyObject *
 barrier_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -48,14 +39,11 @@ raise_code(owngil_status code)
     return NULL;
 }
 
-PyDoc_STRVAR(barrier_wait_doc,
-"wait(timeout=None, action=None)\n--\n\n"
-"Wait until all have come; the last one calls `action` before anybody goes on.");
-
+/* wait(timeout=None, action=None): wait until all have come; the last one calls `action` before anybody goes on. */
 static PyObject *
 barrier_wait(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *kwnames)
 {
-    owngil_barrier *barrier = barrier_of(self);
+    owngil_barrier *barrier = OWNGIL_UNWRAP(owngil_barrier, self);
     owngil_meeting *meeting = NULL;
     bool last = false;
     owngil_deadline deadline;
@@ -104,37 +92,37 @@ barrier_wait(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *
 static PyObject *
 barrier_abort(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    owngil_barrier_abort(barrier_of(self));
+    owngil_barrier_abort(OWNGIL_UNWRAP(owngil_barrier, self));
     Py_RETURN_NONE;
 }
 
 static PyObject *
 barrier_reset(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    owngil_barrier_reset(barrier_of(self));
+    owngil_barrier_reset(OWNGIL_UNWRAP(owngil_barrier, self));
     Py_RETURN_NONE;
 }
 
 static PyObject *
 barrier_get_parties(PyObject *self, void *Py_UNUSED(closure))
 {
-    return PyLong_FromSize_t(barrier_of(self)->parties);
+    return PyLong_FromSize_t(OWNGIL_UNWRAP(owngil_barrier, self)->parties);
 }
 
 static PyObject *
 barrier_get_n_waiting(PyObject *self, void *Py_UNUSED(closure))
 {
-    return PyLong_FromSize_t(owngil_barrier_waiting(barrier_of(self)));
+    return PyLong_FromSize_t(owngil_barrier_waiting(OWNGIL_UNWRAP(owngil_barrier, self)));
 }
 
 static PyObject *
 barrier_get_broken(PyObject *self, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(owngil_barrier_is_broken(barrier_of(self)));
+    return PyBool_FromLong(owngil_barrier_is_broken(OWNGIL_UNWRAP(owngil_barrier, self)));
 }
 
 static PyMethodDef barrier_methods[] = {
-    {"wait", (PyCFunction)(void (*)(void))barrier_wait, METH_FASTCALL | METH_KEYWORDS, barrier_wait_doc},
+    {"wait", OWNGIL_FAST(barrier_wait) | METH_KEYWORDS, NULL},
     {"abort", barrier_abort, METH_NOARGS, NULL},
     {"reset", barrier_reset, METH_NOARGS, NULL},
     {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
@@ -149,7 +137,6 @@ static PyGetSetDef barrier_getset[] = {
 };
 
 static PyType_Slot barrier_slots[] = {
-    {Py_tp_doc, (void *)barrier_doc},
     {Py_tp_new, barrier_new},
     {Py_tp_dealloc, owngil_wrapper_dealloc},
     {Py_tp_methods, barrier_methods},
@@ -159,15 +146,4 @@ static PyType_Slot barrier_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec spec = {
-    .name = "owngil._core.Barrier",
-    .basicsize = sizeof(owngil_wrapper),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = barrier_slots,
-};
-
-int
-owngil_add_barrier(PyObject *module, owngil_state *state)
-{
-    return owngil_wrapper_add_type(module, &spec, &state->sync_types[OWNGIL_KIND_BARRIER - OWNGIL_KIND_LOCK]);
-}
+OWNGIL_DEFINE_TYPE(barrier, "owngil._core.Barrier", owngil_wrapper, 0, barrier_slots, OWNGIL_SYNC_TYPE(BARRIER))

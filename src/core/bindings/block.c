@@ -40,12 +40,9 @@ copy(void *target, const void *source, size_t size)
     }
 }
 
-PyDoc_STRVAR(block_doc,
-"Block(data, /, lend=False)\n--\n\n"
-"A copy of a contiguous buffer in memory that belongs to the process; or with `lend`, in the main interpreter, that buffer\n"
-"itself, which its object keeps until the last reference to the block is gone.\n\n"
-"The block itself is read-only; the one that a receiver gets may be writable.");
-
+/* Block(data, /, lend=False): a copy of a contiguous buffer in memory that belongs to the process; or with `lend`, in
+ * the main interpreter, that buffer itself, which its object keeps until the last reference to the block is gone. The
+ * block itself is read-only; the one that a receiver gets may be writable. */
 static PyObject *
 block_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -73,10 +70,7 @@ block_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return owngil_block_wrap(owngil_state_of(type), &block->base, false);
 }
 
-PyDoc_STRVAR(zeros_doc,
-"zeros(size, /)\n--\n\n"
-"Return a block of so many zeros that every interpreter may write: a shared array's memory.");
-
+/* zeros(size, /): return a block of so many zeros that every interpreter may write: a shared array's memory. */
 static PyObject *
 block_zeros(PyObject *type, PyObject *size)
 {
@@ -91,11 +85,8 @@ block_zeros(PyObject *type, PyObject *size)
     return owngil_block_wrap(owngil_state_of((PyTypeObject *)type), &block->base, true);
 }
 
-PyDoc_STRVAR(of_array_doc,
-"of_array(start, data, /)\n--\n\n"
-"Return the block of a contiguous buffer that lies in an array whose memory at the address `start` use_array_memory() gave,\n"
-"without a copy; or None if it does not lie in there.");
-
+/* of_array(start, data, /): return the block of a contiguous buffer that lies in an array whose memory at the address
+ * `start` use_array_memory() gave, without a copy; or None if it does not lie in there. */
 static PyObject *
 block_of_array(PyObject *type, PyObject *args)
 {
@@ -116,11 +107,8 @@ block_of_array(PyObject *type, PyObject *args)
     return owngil_block_wrap(owngil_state_of((PyTypeObject *)type), &block->base, false);
 }
 
-PyDoc_STRVAR(copy_to_doc,
-"copy_to(start, target, /)\n--\n\n"
-"Copy what the block has from `start` on into a writable buffer, as much as fits, and return how many bytes that were.\n\n"
-"Nobody else may have the buffer yet: a long copy lets go of the GIL.");
-
+/* copy_to(start, target, /): copy what the block has from `start` on into a writable buffer, as much as fits, and
+ * return how many bytes that were. Nobody else may have the buffer yet: a long copy lets go of the GIL. */
 static PyObject *
 block_copy_to(PyObject *self, PyObject *args)
 {
@@ -140,10 +128,8 @@ block_copy_to(PyObject *self, PyObject *args)
     return PyLong_FromSize_t(count);
 }
 
-PyDoc_STRVAR(part_doc,
-"part(data, /)\n--\n\n"
-"Return the block of a contiguous buffer that lies in this one, without a copy; or None if it does not lie in there.");
-
+/* part(data, /): return the block of a contiguous buffer that lies in this one, without a copy; or None if it does not
+ * lie in there. */
 static PyObject *
 block_part(PyObject *self, PyObject *data)
 {
@@ -151,8 +137,7 @@ block_part(PyObject *self, PyObject *data)
     if (PyObject_GetBuffer(data, &view, PyBUF_ANY_CONTIGUOUS) < 0) {
         return NULL;
     }
-    owngil_block *part =
-        owngil_block_part((owngil_block *)((block_object *)self)->shared, view.buf, (size_t)view.len);
+    owngil_block *part = owngil_block_part((owngil_block *)((block_object *)self)->shared, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
     if (part == NULL) {
         Py_RETURN_NONE;
@@ -176,10 +161,10 @@ block_length(PyObject *op)
 
 static PyMethodDef block_methods[] = {
     {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
-    {"part", block_part, METH_O, part_doc},
-    {"copy_to", block_copy_to, METH_VARARGS, copy_to_doc},
-    {"zeros", block_zeros, METH_O | METH_CLASS, zeros_doc},
-    {"of_array", block_of_array, METH_VARARGS | METH_CLASS, of_array_doc},
+    {"part", block_part, METH_O, NULL},
+    {"copy_to", block_copy_to, METH_VARARGS, NULL},
+    {"zeros", block_zeros, METH_O | METH_CLASS, NULL},
+    {"of_array", block_of_array, METH_VARARGS | METH_CLASS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -195,7 +180,6 @@ static PyGetSetDef block_getset[] = {
 };
 
 static PyType_Slot block_slots[] = {
-    {Py_tp_doc, (void *)block_doc},
     {Py_tp_new, block_new},
     {Py_tp_dealloc, owngil_wrapper_dealloc},
     {Py_tp_methods, block_methods},
@@ -205,15 +189,4 @@ static PyType_Slot block_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec spec = {
-    .name = "owngil._core.Block",
-    .basicsize = sizeof(block_object),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = block_slots,
-};
-
-int
-owngil_add_block(PyObject *module, owngil_state *state)
-{
-    return owngil_wrapper_add_type(module, &spec, &state->block_type);
-}
+OWNGIL_DEFINE_TYPE(block, "owngil._core.Block", block_object, 0, block_slots, block_type)

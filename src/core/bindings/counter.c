@@ -1,13 +1,7 @@
 /* owngil.Counter: a process-wide number seen from one interpreter. */
+#include "sync/counter.h"
 #include "bindings/args.h"
 #include "bindings/wrapper.h"
-#include "sync/counter.h"
-
-static owngil_counter *
-counter_of(PyObject *self)
-{
-    return (owngil_counter *)((owngil_wrapper *)self)->shared;
-}
 
 /* Returns 0, or -1 with TypeError or OverflowError set. */
 static int
@@ -87,7 +81,7 @@ counter_add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *k
             return NULL;
         }
     }
-    if (!owngil_counter_add(counter_of(self), n, &sum)) {
+    if (!owngil_counter_add(OWNGIL_UNWRAP(owngil_counter, self), n, &sum)) {
         PyErr_SetString(PyExc_OverflowError, "the sum does not fit into 64 bits");
         return NULL;
     }
@@ -109,7 +103,7 @@ counter_exchange(PyObject *self, PyObject *object)
     if (value_from_object(object, "value", &value) < 0) {
         return NULL;
     }
-    return PyLong_FromLongLong(atomic_exchange(&counter_of(self)->value, value));
+    return PyLong_FromLongLong(atomic_exchange(&OWNGIL_UNWRAP(owngil_counter, self)->value, value));
 }
 
 PyDoc_STRVAR(counter_compare_exchange_doc,
@@ -131,26 +125,27 @@ counter_compare_exchange(PyObject *self, PyObject *const *args, Py_ssize_t count
     if (value_from_object(args[0], "expected", &expected) < 0 || value_from_object(args[1], "value", &value) < 0) {
         return NULL;
     }
-    return PyBool_FromLong(atomic_compare_exchange_strong(&counter_of(self)->value, &expected, value));
+    return PyBool_FromLong(
+        atomic_compare_exchange_strong(&OWNGIL_UNWRAP(owngil_counter, self)->value, &expected, value));
 }
 
 static PyObject *
 counter_get_value(PyObject *self, void *Py_UNUSED(closure))
 {
-    return PyLong_FromLongLong(atomic_load(&counter_of(self)->value));
+    return PyLong_FromLongLong(atomic_load(&OWNGIL_UNWRAP(owngil_counter, self)->value));
 }
 
 static PyObject *
 counter_repr(PyObject *self)
 {
-    return PyUnicode_FromFormat("<owngil.Counter value=%lld>", (long long)atomic_load(&counter_of(self)->value));
+    return PyUnicode_FromFormat("<owngil.Counter value=%lld>",
+                                (long long)atomic_load(&OWNGIL_UNWRAP(owngil_counter, self)->value));
 }
 
 static PyMethodDef counter_methods[] = {
-    {"add", (PyCFunction)(void (*)(void))counter_add, METH_FASTCALL | METH_KEYWORDS, counter_add_doc},
+    {"add", OWNGIL_FAST(counter_add) | METH_KEYWORDS, counter_add_doc},
     {"exchange", counter_exchange, METH_O, counter_exchange_doc},
-    {"compare_exchange", (PyCFunction)(void (*)(void))counter_compare_exchange, METH_FASTCALL,
-     counter_compare_exchange_doc},
+    {"compare_exchange", OWNGIL_FAST(counter_compare_exchange), counter_compare_exchange_doc},
     {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -172,15 +167,4 @@ static PyType_Slot counter_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec spec = {
-    .name = "owngil.Counter",
-    .basicsize = sizeof(owngil_wrapper),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = counter_slots,
-};
-
-int
-owngil_add_counter(PyObject *module, owngil_state *state)
-{
-    return owngil_wrapper_add_type(module, &spec, &state->sync_types[OWNGIL_KIND_COUNTER - OWNGIL_KIND_LOCK]);
-}
+OWNGIL_DEFINE_TYPE(counter, "owngil.Counter", owngil_wrapper, 0, counter_slots, OWNGIL_SYNC_TYPE(COUNTER))

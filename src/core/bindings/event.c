@@ -1,14 +1,8 @@
 /* owngil.Event: a process-wide flag seen from one interpreter. */
+#include "sync/event.h"
 #include "bindings/args.h"
 #include "bindings/wait.h"
 #include "bindings/wrapper.h"
-#include "sync/event.h"
-
-static owngil_event *
-event_of(PyObject *self)
-{
-    return (owngil_event *)((owngil_wrapper *)self)->shared;
-}
 
 PyDoc_STRVAR(event_doc,
 "Event()\n--\n\n"
@@ -42,7 +36,7 @@ PyDoc_STRVAR(event_set_doc,
 static PyObject *
 event_set(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    owngil_event_set(event_of(self));
+    owngil_event_set(OWNGIL_UNWRAP(owngil_event, self));
     Py_RETURN_NONE;
 }
 
@@ -53,7 +47,7 @@ PyDoc_STRVAR(event_clear_doc,
 static PyObject *
 event_clear(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    owngil_event_clear(event_of(self));
+    owngil_event_clear(OWNGIL_UNWRAP(owngil_event, self));
     Py_RETURN_NONE;
 }
 
@@ -64,7 +58,7 @@ PyDoc_STRVAR(event_is_set_doc,
 static PyObject *
 event_is_set(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    return PyBool_FromLong(atomic_load(&event_of(self)->set));
+    return PyBool_FromLong(atomic_load(&OWNGIL_UNWRAP(owngil_event, self)->set));
 }
 
 PyDoc_STRVAR(event_wait_doc,
@@ -82,7 +76,7 @@ PyDoc_STRVAR(event_wait_doc,
 static PyObject *
 event_wait(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *kwnames)
 {
-    owngil_event *event = event_of(self);
+    owngil_event *event = OWNGIL_UNWRAP(owngil_event, self);
     owngil_deadline deadline;
     owngil_status code;
     static const char *const names[] = {"timeout", NULL};
@@ -113,7 +107,7 @@ event_wait(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *kw
 static PyObject *
 event_repr(PyObject *self)
 {
-    owngil_event *event = event_of(self);
+    owngil_event *event = OWNGIL_UNWRAP(owngil_event, self);
     return PyUnicode_FromFormat("<owngil.Event %s, %zu waiting>", atomic_load(&event->set) ? "set" : "unset",
                                 owngil_event_waiting(event));
 }
@@ -122,7 +116,7 @@ static PyMethodDef event_methods[] = {
     {"set", event_set, METH_NOARGS, event_set_doc},
     {"clear", event_clear, METH_NOARGS, event_clear_doc},
     {"is_set", event_is_set, METH_NOARGS, event_is_set_doc},
-    {"wait", (PyCFunction)(void (*)(void))event_wait, METH_FASTCALL | METH_KEYWORDS, event_wait_doc},
+    {"wait", OWNGIL_FAST(event_wait) | METH_KEYWORDS, event_wait_doc},
     {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -138,15 +132,4 @@ static PyType_Slot event_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec spec = {
-    .name = "owngil.Event",
-    .basicsize = sizeof(owngil_wrapper),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = event_slots,
-};
-
-int
-owngil_add_event(PyObject *module, owngil_state *state)
-{
-    return owngil_wrapper_add_type(module, &spec, &state->sync_types[OWNGIL_KIND_EVENT - OWNGIL_KIND_LOCK]);
-}
+OWNGIL_DEFINE_TYPE(event, "owngil.Event", owngil_wrapper, 0, event_slots, OWNGIL_SYNC_TYPE(EVENT))

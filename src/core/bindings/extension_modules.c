@@ -25,14 +25,11 @@ module_from_definition(PyModuleDef *definition, const void *slots, PyObject *spe
     return PyModule_FromDefAndSpec(definition, spec);
 }
 
-PyDoc_STRVAR(create_module_doc,
-"create_module(handle, name, spec, made)\n--\n\n"
-"Make the extension module of a loaded copy whose init symbols end in `name` (a str, with the underscore).\n\n"
-"A single-phase module is appended to the list `made` first, where it survives an interrupt right after this call: its\n"
-"init function must not run again.\n\n"
-"Return (module, True) when exec_module() must follow, (module, False) when the module is ready (single-phase), or a\n"
-"sentence that says why it is none. What the init function raises, goes on.");
-
+/* create_module(handle, name, spec, made): make the extension module of a loaded copy whose init symbols end in `name`
+ * (a str, with the underscore). A single-phase module is appended to the list `made` first, where it survives an
+ * interrupt right after this call: its init function must not run again. Return (module, True) when exec_module() must
+ * follow, (module, False) when the module is ready (single-phase), or a sentence that says why it is none. What the
+ * init function raises, goes on. */
 static PyObject *
 create_module(PyObject *Py_UNUSED(unused), PyObject *args)
 {
@@ -104,10 +101,7 @@ create_module(PyObject *Py_UNUSED(unused), PyObject *args)
     return Py_BuildValue("NO", made, Py_False);
 }
 
-PyDoc_STRVAR(exec_module_doc,
-"exec_module(module)\n--\n\n"
-"Run the second phase of a module that create_module() made.");
-
+/* exec_module(module): run the second phase of a module that create_module() made. */
 static PyObject *
 exec_module(PyObject *Py_UNUSED(unused), PyObject *module)
 {
@@ -128,11 +122,9 @@ exec_module(PyObject *Py_UNUSED(unused), PyObject *module)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(create_checked_doc,
-"create_checked(override, create, spec)\n--\n\n"
-"Return ``create(spec)``, a function of CPython's that makes one of its own modules, with its check on whether they support\n"
-"sub-interpreters; `override` is what switches that check. In one C call, so that other threads do not see it on.");
-
+/* create_checked(override, create, spec): return ``create(spec)``, a function of CPython's that makes one of its own
+ * modules, with its check on whether they support sub-interpreters; `override` is what switches that check. In one C
+ * call, so that other threads do not see it on. */
 static PyObject *
 create_checked(PyObject *Py_UNUSED(unused), PyObject *args)
 {
@@ -158,20 +150,16 @@ create_checked(PyObject *Py_UNUSED(unused), PyObject *args)
     return module;
 }
 
-PyDoc_STRVAR(use_array_memory_doc,
-"use_array_memory(api)\n--\n\n"
-"Let the NumPy whose `_ARRAY_API` this is take the memory of its arrays from where they can be handed over without a copy.");
-
+/* use_array_memory(api): let the NumPy whose `_ARRAY_API` this is take the memory of its arrays from where they can be
+ * handed over without a copy. */
 static PyObject *
 use_array_memory(PyObject *Py_UNUSED(unused), PyObject *api)
 {
     return owngil_numpy_allocator_install(api) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-PyDoc_STRVAR(end_shared_type_versions_doc,
-"end_shared_type_versions()\n--\n\n"
-"Keep CPython from giving two types of an interpreter one version; see type_versions.h. In the main interpreter, once.");
-
+/* end_shared_type_versions(): keep CPython from giving two types of an interpreter one version; see type_versions.h.
+ * In the main interpreter, once. */
 static PyObject *
 end_shared_type_versions(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
@@ -181,10 +169,8 @@ end_shared_type_versions(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(give_type_versions_doc,
-"give_type_versions(module)\n--\n\n"
-"Give versions to the immutable types in the module that have none, and to those of what is in it.");
-
+/* give_type_versions(module): give versions to the immutable types in the module that have none, and to those of what
+ * is in it. */
 static PyObject *
 give_type_versions(PyObject *Py_UNUSED(self), PyObject *module)
 {
@@ -192,10 +178,8 @@ give_type_versions(PyObject *Py_UNUSED(self), PyObject *module)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(complete_type_versions_doc,
-"complete_type_versions()\n--\n\n"
-"Give versions to all immutable types of the calling interpreter that have none. Cheap when nothing was imported since.");
-
+/* complete_type_versions(): give versions to all immutable types of the calling interpreter that have none. Cheap when
+ * nothing was imported since. */
 static PyObject *
 complete_type_versions(PyObject *module, PyObject *Py_UNUSED(unused))
 {
@@ -206,19 +190,10 @@ complete_type_versions(PyObject *module, PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-static PyMethodDef functions[] = {
-    {"use_array_memory", use_array_memory, METH_O, use_array_memory_doc},
-    {"create_checked", create_checked, METH_VARARGS, create_checked_doc},
-    {"create_module", create_module, METH_VARARGS, create_module_doc},
-    {"exec_module", exec_module, METH_O, exec_module_doc},
-    {"end_shared_type_versions", end_shared_type_versions, METH_NOARGS, end_shared_type_versions_doc},
-    {"give_type_versions", give_type_versions, METH_O, give_type_versions_doc},
-    {"complete_type_versions", complete_type_versions, METH_NOARGS, complete_type_versions_doc},
-    {NULL, NULL, 0, NULL},
-};
-
-int
-owngil_add_extension_modules(PyObject *module, owngil_state *Py_UNUSED(state))
-{
-    return PyModule_AddFunctions(module, functions);
-}
+OWNGIL_DEFINE_FUNCTIONS(extension_modules, {"use_array_memory", use_array_memory, METH_O, NULL},
+                        {"create_checked", create_checked, METH_VARARGS, NULL},
+                        {"create_module", create_module, METH_VARARGS, NULL},
+                        {"exec_module", exec_module, METH_O, NULL},
+                        {"end_shared_type_versions", end_shared_type_versions, METH_NOARGS, NULL},
+                        {"give_type_versions", give_type_versions, METH_O, NULL},
+                        {"complete_type_versions", complete_type_versions, METH_NOARGS, NULL})

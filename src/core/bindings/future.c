@@ -9,7 +9,7 @@ static PyObject *
 make_names(void)
 {
     static const char *const names[] = {
-        [CONDITION] = "_made_condition", [STATE] = "_state",       [RESULT] = "_result",
+        [CONDITION] = "_made_condition", [STATE] = "_state",      [RESULT] = "_result",
         [PENDING] = "PENDING",           [FINISHED] = "FINISHED", [TAKE_ANSWER] = "take_answer",
         [MESSAGE] = "_message",
     };
@@ -59,18 +59,16 @@ owngil_future_take_answer(owngil_state *state, PyObject *future, int kind, PyObj
 {
     PyObject *number = PyLong_FromLong(kind);
     PyObject *arguments[] = {future, number, parts};
-    PyObject *done =
-        number != NULL ? PyObject_VectorcallMethod(PyTuple_GET_ITEM(state->future_names, TAKE_ANSWER), arguments, 3, NULL)
-                       : NULL;
+    PyObject *done = number != NULL ? PyObject_VectorcallMethod(PyTuple_GET_ITEM(state->future_names, TAKE_ANSWER),
+                                                                arguments, 3, NULL)
+                                    : NULL;
     Py_XDECREF(number);
     Py_XDECREF(done);
     return done != NULL ? 0 : -1;
 }
 
-PyDoc_STRVAR(set_quietly_doc,
-"set_quietly(future, result, /)\n--\n\n"
-"Set the result of a TaskFuture if nobody is to be told of it; return whether that was so.");
-
+/* set_quietly(future, result, /): set the result of a TaskFuture if nobody is to be told of it; return whether that
+ * was so. */
 static PyObject *
 set_quietly(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
@@ -83,7 +81,7 @@ set_quietly(PyObject *module, PyObject *const *args, Py_ssize_t count)
 }
 
 static PyMethodDef functions[] = {
-    {"set_quietly", (PyCFunction)(void (*)(void))set_quietly, METH_FASTCALL, set_quietly_doc},
+    {"set_quietly", OWNGIL_FAST(set_quietly), NULL},
     {NULL, NULL, 0, NULL},
 };
 

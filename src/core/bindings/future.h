@@ -1,6 +1,5 @@
 /* What the core does to a TaskFuture. All needs the GIL. */
-#ifndef OWNGIL_BINDINGS_FUTURE_H
-#define OWNGIL_BINDINGS_FUTURE_H
+#pragma once
 
 #include "bindings/state.h"
 
@@ -14,5 +13,3 @@ int owngil_future_set_quietly(owngil_state *state, PyObject *future, PyObject *r
 
 /* Calls future.take_answer(kind, parts). Returns 0 or -1. */
 int owngil_future_take_answer(owngil_state *state, PyObject *future, int kind, PyObject *parts);
-
-#endif

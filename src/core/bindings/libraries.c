@@ -36,12 +36,9 @@ sentence(const char *text)
     return PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "backslashreplace");
 }
 
-PyDoc_STRVAR(read_library_doc,
-"read_library(path)\n--\n\n"
-"Return what the file says of itself, or a sentence that says why it cannot be loaded.\n\n"
-"A tuple: SONAME, needed libraries, RUNPATH, RPATH (tuples of bytes); whether it uses Python's C API; bytes of\n"
-"variables; whether it asks never to be unloaded.");
-
+/* read_library(path): return what the file says of itself, or a sentence that says why it cannot be loaded. A tuple:
+ * SONAME, needed libraries, RUNPATH, RPATH (tuples of bytes); whether it uses Python's C API; bytes of variables;
+ * whether it asks never to be unloaded. */
 static PyObject *
 read_library(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -131,12 +128,9 @@ enter(void)
     }
 }
 
-PyDoc_STRVAR(reserve_copy_doc,
-"reserve_copy(path, directories)\n--\n\n"
-"Begin to make a private copy of the library in the file `path` (bytes, absolute) for this worker.\n\n"
-"`directories` are tried in turn when no file in memory can be made. Return (copy, name), by which another copy can need\n"
-"this one, or a sentence that says why it cannot be loaded.");
-
+/* reserve_copy(path, directories): begin to make a private copy of the library in the file `path` (bytes, absolute)
+ * for this worker. `directories` are tried in turn when no file in memory can be made. Return (copy, name), by which
+ * another copy can need this one, or a sentence that says why it cannot be loaded. */
 static PyObject *
 reserve_copy(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -155,16 +149,12 @@ reserve_copy(PyObject *Py_UNUSED(module), PyObject *args)
     owngil_copy *copy = owngil_copies_reserve(&worker->copies, path, directories, why, sizeof(why));
     owngil_fork_gate_leave();
     PyMem_Free(directories);
-    return copy == NULL ? sentence(why)
-                        : Py_BuildValue("Ky", (unsigned long long)(uintptr_t)copy, copy->loaded.name);
+    return copy == NULL ? sentence(why) : Py_BuildValue("Ky", (unsigned long long)(uintptr_t)copy, copy->loaded.name);
 }
 
-PyDoc_STRVAR(write_copy_doc,
-"write_copy(copy, renames)\n--\n\n"
-"Write a reserved copy, which others that are loaded can need from now on.\n\n"
-"`renames` is a tuple of pairs of bytes: where the original needs the first, the copy needs the second. Return None, or a\n"
-"sentence that says why it cannot be loaded.");
-
+/* write_copy(copy, renames): write a reserved copy, which others that are loaded can need from now on. `renames` is a
+ * tuple of pairs of bytes: where the original needs the first, the copy needs the second. Return None, or a sentence
+ * that says why it cannot be loaded. */
 static PyObject *
 write_copy(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -189,11 +179,8 @@ write_copy(PyObject *Py_UNUSED(module), PyObject *args)
     return failed ? sentence(why) : Py_NewRef(Py_None);
 }
 
-PyDoc_STRVAR(load_copies_doc,
-"load_copies(copies)\n--\n\n"
-"Load copies that were written: a tuple of those that need each other. Return None, or a sentence that says why one\n"
-"cannot be loaded.");
-
+/* load_copies(copies): load copies that were written: a tuple of those that need each other. Return None, or a
+ * sentence that says why one cannot be loaded. */
 static PyObject *
 load_copies(PyObject *Py_UNUSED(module), PyObject *numbers)
 {
@@ -221,10 +208,7 @@ load_copies(PyObject *Py_UNUSED(module), PyObject *numbers)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(handle_of_copy_doc,
-"handle_of_copy(copy)\n--\n\n"
-"Return the dynamic loader's handle of a copy, 0 if it is not loaded.");
-
+/* handle_of_copy(copy): return the dynamic loader's handle of a copy, 0 if it is not loaded. */
 static PyObject *
 handle_of_copy(PyObject *Py_UNUSED(module), PyObject *number)
 {
@@ -232,10 +216,7 @@ handle_of_copy(PyObject *Py_UNUSED(module), PyObject *number)
     return copy == NULL ? NULL : PyLong_FromVoidPtr(copy->loaded.handle);
 }
 
-PyDoc_STRVAR(discard_copy_doc,
-"discard_copy(copy)\n--\n\n"
-"Forget a copy that is not loaded, and will not be.");
-
+/* discard_copy(copy): forget a copy that is not loaded, and will not be. */
 static PyObject *
 discard_copy(PyObject *Py_UNUSED(module), PyObject *number)
 {
@@ -255,11 +236,9 @@ loader_error(void)
     return sentence(error != NULL ? error : "the dynamic loader gives no reason");
 }
 
-PyDoc_STRVAR(open_library_doc,
-"open_library(name, flags=os.RTLD_LAZY)\n--\n\n"
-"Load a library that all interpreters share, by path or as the dynamic loader finds it; None is the program itself.\n"
-"Return (handle, path), or a sentence that says why it cannot be loaded. `flags` are those of dlopen().");
-
+/* open_library(name, flags=os.RTLD_LAZY): load a library that all interpreters share, by path or as the dynamic loader
+ * finds it; None is the program itself. Return (handle, path), or a sentence that says why it cannot be loaded.
+ * `flags` are those of dlopen(). */
 static PyObject *
 open_library(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -282,10 +261,7 @@ open_library(PyObject *Py_UNUSED(module), PyObject *args)
     return Py_BuildValue("Ky", (unsigned long long)(uintptr_t)handle, map->l_name);
 }
 
-PyDoc_STRVAR(close_library_doc,
-"close_library(handle)\n--\n\n"
-"Undo one open_library(). Return None, or a sentence that says why it cannot be closed.");
-
+/* close_library(handle): undo one open_library(). Return None, or a sentence that says why it cannot be closed. */
 static PyObject *
 close_library(PyObject *Py_UNUSED(module), PyObject *number)
 {
@@ -299,10 +275,8 @@ close_library(PyObject *Py_UNUSED(module), PyObject *number)
     return failed ? loader_error() : Py_NewRef(Py_None);
 }
 
-PyDoc_STRVAR(set_threads_doc,
-"set_threads(address, number)\n--\n\n"
-"Call a library's function void f(int), by which it may start threads, so that no fork catches it in the middle.");
-
+/* set_threads(address, number): call a library's function void f(int), by which it may start threads, so that no fork
+ * catches it in the middle. */
 static PyObject *
 set_threads(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -320,21 +294,10 @@ set_threads(PyObject *Py_UNUSED(module), PyObject *args)
     Py_RETURN_NONE;
 }
 
-static PyMethodDef functions[] = {
-    {"read_library", read_library, METH_VARARGS, read_library_doc},
-    {"reserve_copy", reserve_copy, METH_VARARGS, reserve_copy_doc},
-    {"write_copy", write_copy, METH_VARARGS, write_copy_doc},
-    {"load_copies", load_copies, METH_O, load_copies_doc},
-    {"handle_of_copy", handle_of_copy, METH_O, handle_of_copy_doc},
-    {"discard_copy", discard_copy, METH_O, discard_copy_doc},
-    {"open_library", open_library, METH_VARARGS, open_library_doc},
-    {"close_library", close_library, METH_O, close_library_doc},
-    {"set_threads", set_threads, METH_VARARGS, set_threads_doc},
-    {NULL, NULL, 0, NULL},
-};
-
-int
-owngil_add_libraries(PyObject *module, owngil_state *Py_UNUSED(state))
-{
-    return PyModule_AddFunctions(module, functions);
-}
+OWNGIL_DEFINE_FUNCTIONS(libraries, {"read_library", read_library, METH_VARARGS, NULL},
+                        {"reserve_copy", reserve_copy, METH_VARARGS, NULL},
+                        {"write_copy", write_copy, METH_VARARGS, NULL}, {"load_copies", load_copies, METH_O, NULL},
+                        {"handle_of_copy", handle_of_copy, METH_O, NULL}, {"discard_copy", discard_copy, METH_O, NULL},
+                        {"open_library", open_library, METH_VARARGS, NULL},
+                        {"close_library", close_library, METH_O, NULL},
+                        {"set_threads", set_threads, METH_VARARGS, NULL})

@@ -3,12 +3,10 @@
 #include "bindings/state.h"
 #include "workers/worker.h"
 
-PyDoc_STRVAR(run_limited_doc,
-"run_limited(seconds, grace, timed_out, fn, args, kwargs, /)\n--\n\n"
-"Call fn(*args, **kwargs), and interrupt it after so many seconds.\n\n"
-"If that comes before its end, the exception that ``timed_out()`` returns is raised, whatever the call returns or raises then,\n"
-"which is the cause. If it still runs `grace` seconds after the interrupt, the dispatcher is told.");
-
+/* run_limited(seconds, grace, timed_out, fn, args, kwargs, /): call fn(*args, **kwargs), and interrupt it after so
+ * many seconds. If that comes before its end, the exception that ``timed_out()`` returns is raised, whatever the call
+ * returns or raises then, which is the cause. If it still runs `grace` seconds after the interrupt, the dispatcher is
+ * told. */
 static PyObject *
 run_limited(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -39,7 +37,8 @@ run_limited(PyObject *Py_UNUSED(module), PyObject *args)
     if (in_time) {
         return result;
     }
-    PyThreadState_SetAsyncExc(worker->ident, NULL); /* one may have, and not been raised; leaves an exception that is set alone */
+    PyThreadState_SetAsyncExc(worker->ident,
+                              NULL); /* one may have, and not been raised; leaves an exception that is set alone */
     Py_CLEAR(result);
     PyObject *cause = PyErr_GetRaisedException(); /* NULL if it returned */
     PyObject *exception = PyObject_CallNoArgs(timed_out);
@@ -56,13 +55,4 @@ run_limited(PyObject *Py_UNUSED(module), PyObject *args)
     return NULL;
 }
 
-static PyMethodDef functions[] = {
-    {"run_limited", run_limited, METH_VARARGS, run_limited_doc},
-    {NULL, NULL, 0, NULL},
-};
-
-int
-owngil_add_limits(PyObject *module, owngil_state *Py_UNUSED(state))
-{
-    return PyModule_AddFunctions(module, functions);
-}
+OWNGIL_DEFINE_FUNCTIONS(limits, {"run_limited", run_limited, METH_VARARGS, NULL})

@@ -7,12 +7,6 @@
 #include "bindings/semaphore.h"
 #include "sync/semaphore.h"
 
-static owngil_semaphore *
-semaphore_of(PyObject *self)
-{
-    return (owngil_semaphore *)((owngil_wrapper *)self)->shared;
-}
-
 PyDoc_STRVAR(lock_doc,
 "Lock()\n--\n\n"
 "A lock that threads of any interpreter of this process can hold, one at a time; otherwise as `threading.Lock`.\n\n"
@@ -85,7 +79,7 @@ PyDoc_STRVAR(lock_release_doc,
 static PyObject *
 lock_release(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    if (!owngil_semaphore_release(semaphore_of(self), 1)) {
+    if (!owngil_semaphore_release(OWNGIL_UNWRAP(owngil_semaphore, self), 1)) {
         PyErr_SetString(PyExc_RuntimeError, "release unlocked lock");
         return NULL;
     }
@@ -105,24 +99,24 @@ PyDoc_STRVAR(lock_locked_doc,
 static PyObject *
 lock_locked(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    return PyBool_FromLong(owngil_semaphore_value(semaphore_of(self)) == 0);
+    return PyBool_FromLong(owngil_semaphore_value(OWNGIL_UNWRAP(owngil_semaphore, self)) == 0);
 }
 
 static PyObject *
 lock_repr(PyObject *self)
 {
-    owngil_semaphore *semaphore = semaphore_of(self);
+    owngil_semaphore *semaphore = OWNGIL_UNWRAP(owngil_semaphore, self);
     return PyUnicode_FromFormat("<owngil.Lock %s, %zu waiting>",
                                 owngil_semaphore_value(semaphore) == 0 ? "locked" : "unlocked",
                                 owngil_semaphore_waiting(semaphore));
 }
 
 static PyMethodDef lock_methods[] = {
-    {"acquire", (PyCFunction)(void (*)(void))lock_acquire, METH_FASTCALL | METH_KEYWORDS, lock_acquire_doc},
+    {"acquire", OWNGIL_FAST(lock_acquire) | METH_KEYWORDS, lock_acquire_doc},
     {"release", lock_release, METH_NOARGS, lock_release_doc},
     {"locked", lock_locked, METH_NOARGS, lock_locked_doc},
     {"__enter__", owngil_semaphore_enter, METH_NOARGS, NULL},
-    {"__exit__", (PyCFunction)(void (*)(void))lock_exit, METH_FASTCALL, NULL},
+    {"__exit__", OWNGIL_FAST(lock_exit), NULL},
     {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -138,15 +132,4 @@ static PyType_Slot lock_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec spec = {
-    .name = "owngil.Lock",
-    .basicsize = sizeof(owngil_wrapper),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = lock_slots,
-};
-
-int
-owngil_add_lock(PyObject *module, owngil_state *state)
-{
-    return owngil_wrapper_add_type(module, &spec, &state->sync_types[OWNGIL_KIND_LOCK - OWNGIL_KIND_LOCK]);
-}
+OWNGIL_DEFINE_TYPE(lock, "owngil.Lock", owngil_wrapper, 0, lock_slots, OWNGIL_SYNC_TYPE(LOCK))

@@ -10,48 +10,36 @@
 #include "platform/thread.h"
 #include "tracing/events.h"
 
-static owngil_message *
-message_of(PyObject *self)
-{
-    return (owngil_message *)((owngil_wrapper *)self)->shared;
-}
-
-PyDoc_STRVAR(cancel_doc,
-"cancel()\n--\n\n"
-"True if no receiver has had the message, and none will.");
-
+/* cancel(): true if no receiver has had the message, and none will. */
 static PyObject *
 message_cancel(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    bool cancelled = owngil_message_cancel(message_of(self));
+    bool cancelled = owngil_message_cancel(OWNGIL_UNWRAP(owngil_message, self));
     if (cancelled) {
-        owngil_events_cancel(message_of(self));
+        owngil_events_cancel(OWNGIL_UNWRAP(owngil_message, self));
     }
     return PyBool_FromLong(cancelled);
 }
 
-PyDoc_STRVAR(refuse_doc,
-"refuse()\n--\n\n"
-"Let the task that the message is fail with KeyboardInterrupt as it begins, if it has not begun.");
-
+/* refuse(): let the task that the message is fail with KeyboardInterrupt as it begins, if it has not begun. */
 static PyObject *
 message_refuse(PyObject *self, PyObject *Py_UNUSED(unused))
 {
     /* run_task() sets the worker's `task` and then looks here. Who calls this looks at `task` afterwards. */
-    atomic_store(&message_of(self)->unwanted, true);
+    atomic_store(&OWNGIL_UNWRAP(owngil_message, self)->unwanted, true);
     Py_RETURN_NONE;
 }
 
 static PyObject *
 message_get_taken(PyObject *self, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(owngil_message_is_taken(message_of(self)));
+    return PyBool_FromLong(owngil_message_is_taken(OWNGIL_UNWRAP(owngil_message, self)));
 }
 
 static PyObject *
 message_get_cancelled(PyObject *self, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(owngil_message_is_cancelled(message_of(self)));
+    return PyBool_FromLong(owngil_message_is_cancelled(OWNGIL_UNWRAP(owngil_message, self)));
 }
 
 /* Rebuilds the result that the answer holds, and sets it in the future. Returns 1; 0 if another thread is to do that; -1 with
@@ -63,7 +51,8 @@ deliver(owngil_state *state, owngil_queue *queue, const owngil_message *answer, 
         return 0;
     }
     const owngil_block *first = answer->count > 0 ? (const owngil_block *)answer->parts[0] : NULL;
-    bool pickled = first != NULL && first->size > 0 && *(const unsigned char *)first->data == 0x80; /* see owngil._wire */
+    bool pickled =
+        first != NULL && first->size > 0 && *(const unsigned char *)first->data == 0x80; /* see owngil._wire */
     int64_t start = pickled ? owngil_clock_now() : 0;
     PyObject *parts = owngil_parts_from_message(state, answer, true);
     PyObject *result = parts != NULL ? PyObject_CallOneArg(loads, parts) : NULL;
@@ -97,8 +86,8 @@ hand_on(owngil_state *state, owngil_queue *queue, owngil_message *answer, PyObje
 
 /* Delivers the answer, or hands it on. Returns 1 if it was delivered, 0 if not, or -1 with an exception. Needs the GIL. */
 static int
-deliver_or_hand_on(owngil_state *state, owngil_queue *queue, owngil_message *task, owngil_message *answer, PyObject *future,
-                   PyObject *loads)
+deliver_or_hand_on(owngil_state *state, owngil_queue *queue, owngil_message *task, owngil_message *answer,
+                   PyObject *future, PyObject *loads)
 {
     /* A signal's handler may be due, and raise an exception. That must not be taken for a failure to rebuild the result; nor
      * must the exception of a handler that runs while the result is rebuilt. Trying once more tells the two apart. */
@@ -133,12 +122,9 @@ deliver_or_hand_on(owngil_state *state, owngil_queue *queue, owngil_message *tas
     return delivered;
 }
 
-PyDoc_STRVAR(await_answer_doc,
-"await_answer(queue, future, loads, timeout, /)\n--\n\n"
-"Wait for the answer to this message, which `queue` is for.\n\n"
-"True: the answer came here, and `future` has the result, ``loads(parts)``. False: the answer takes its way through the queue,\n"
-"because it is an error, because another thread is to be told, or because another thread waits here already.");
-
+/* await_answer(queue, future, loads, timeout, /): wait for the answer to this message, which `queue` is for. True: the
+ * answer came here, and `future` has the result, ``loads(parts)``. False: the answer takes its way through the queue,
+ * because it is an error, because another thread is to be told, or because another thread waits here already. */
 static PyObject *
 message_await_answer(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
@@ -151,7 +137,7 @@ message_await_answer(PyObject *self, PyObject *const *args, Py_ssize_t count)
     if (owngil_args_timeout(args[3], &deadline) < 0) {
         return NULL;
     }
-    owngil_queue *queue = (owngil_queue *)((owngil_wrapper *)args[0])->shared;
+    owngil_queue *queue = OWNGIL_UNWRAP(owngil_queue, args[0]);
     PyObject *future = args[1], *loads = args[2];
     owngil_message *answer = NULL;
     owngil_status code;
@@ -160,7 +146,7 @@ message_await_answer(PyObject *self, PyObject *const *args, Py_ssize_t count)
     do {
         owngil_wait_begin();
         Py_BEGIN_ALLOW_THREADS
-        code = owngil_queue_await(queue, message_of(self), &answer, deadline, spins);
+        code = owngil_queue_await(queue, OWNGIL_UNWRAP(owngil_message, self), &answer, deadline, spins);
         Py_END_ALLOW_THREADS
         again = owngil_wait_end(code);
         spins = false;
@@ -172,15 +158,12 @@ message_await_answer(PyObject *self, PyObject *const *args, Py_ssize_t count)
     if (answer == NULL) {
         Py_RETURN_FALSE;
     }
-    int delivered = deliver_or_hand_on(state, queue, message_of(self), answer, future, loads);
+    int delivered = deliver_or_hand_on(state, queue, OWNGIL_UNWRAP(owngil_message, self), answer, future, loads);
     owngil_refcount_release(&answer->base);
     return delivered < 0 ? NULL : PyBool_FromLong(delivered);
 }
 
-PyDoc_STRVAR(stop_waiting_doc,
-"stop_waiting(queue, /)\n--\n\n"
-"Let no thread wait any more for the answer to this message.");
-
+/* stop_waiting(queue, /): let no thread wait any more for the answer to this message. */
 static PyObject *
 message_stop_waiting(PyObject *self, PyObject *queue)
 {
@@ -188,14 +171,11 @@ message_stop_waiting(PyObject *self, PyObject *queue)
         PyErr_SetString(PyExc_TypeError, "stop_waiting() takes a Queue");
         return NULL;
     }
-    owngil_queue_stop_waiting((owngil_queue *)((owngil_wrapper *)queue)->shared, message_of(self));
+    owngil_queue_stop_waiting(OWNGIL_UNWRAP(owngil_queue, queue), OWNGIL_UNWRAP(owngil_message, self));
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(has_answer_doc,
-"has_answer(queue, /)\n--\n\n"
-"Whether an answer to this message came into the queue, or went to who waited for it.");
-
+/* has_answer(queue, /): whether an answer to this message came into the queue, or went to who waited for it. */
 static PyObject *
 message_has_answer(PyObject *self, PyObject *queue)
 {
@@ -204,15 +184,15 @@ message_has_answer(PyObject *self, PyObject *queue)
         return NULL;
     }
     return PyBool_FromLong(
-        owngil_queue_has_answered((owngil_queue *)((owngil_wrapper *)queue)->shared, message_of(self)));
+        owngil_queue_has_answered(OWNGIL_UNWRAP(owngil_queue, queue), OWNGIL_UNWRAP(owngil_message, self)));
 }
 
 static PyMethodDef message_methods[] = {
-    {"cancel", message_cancel, METH_NOARGS, cancel_doc},
-    {"refuse", message_refuse, METH_NOARGS, refuse_doc},
-    {"await_answer", (PyCFunction)(void (*)(void))message_await_answer, METH_FASTCALL, await_answer_doc},
-    {"stop_waiting", message_stop_waiting, METH_O, stop_waiting_doc},
-    {"has_answer", message_has_answer, METH_O, has_answer_doc},
+    {"cancel", message_cancel, METH_NOARGS, NULL},
+    {"refuse", message_refuse, METH_NOARGS, NULL},
+    {"await_answer", OWNGIL_FAST(message_await_answer), NULL},
+    {"stop_waiting", message_stop_waiting, METH_O, NULL},
+    {"has_answer", message_has_answer, METH_O, NULL},
     {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -224,22 +204,11 @@ static PyGetSetDef message_getset[] = {
 };
 
 static PyType_Slot message_slots[] = {
-    {Py_tp_doc, (void *)"A message that was put into a queue."},
     {Py_tp_dealloc, owngil_wrapper_dealloc},
     {Py_tp_methods, message_methods},
     {Py_tp_getset, message_getset},
     {0, NULL},
 };
 
-static PyType_Spec spec = {
-    .name = "owngil._core.Message",
-    .basicsize = sizeof(owngil_wrapper),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = message_slots,
-};
-
-int
-owngil_add_message(PyObject *module, owngil_state *state)
-{
-    return owngil_wrapper_add_type(module, &spec, &state->message_type);
-}
+OWNGIL_DEFINE_TYPE(message, "owngil._core.Message", owngil_wrapper, Py_TPFLAGS_DISALLOW_INSTANTIATION, message_slots,
+                   message_type)

@@ -11,11 +11,13 @@
 #include "workers/registry.h"
 
 static owngil_addition *const additions[] = {
-    owngil_add_block,     owngil_add_message,      owngil_add_queue,    owngil_add_worker,
-    owngil_add_lock,      owngil_add_semaphore,    owngil_add_event,    owngil_add_barrier,
-    owngil_add_counter, owngil_add_transfer,  owngil_add_wakeup,   owngil_add_future,
-    owngil_add_plain_values, owngil_add_tasks,     owngil_add_process,  owngil_add_tracing,
-    owngil_add_limits,    owngil_add_extension_modules, owngil_add_libraries,
+    owngil_add_block,        owngil_add_message, owngil_add_queue,
+    owngil_add_worker,       owngil_add_lock,    owngil_add_semaphore,
+    owngil_add_event,        owngil_add_barrier, owngil_add_counter,
+    owngil_add_transfer,     owngil_add_wakeup,  owngil_add_future,
+    owngil_add_plain_values, owngil_add_tasks,   owngil_add_process,
+    owngil_add_tracing,      owngil_add_limits,  owngil_add_extension_modules,
+    owngil_add_libraries,
 };
 
 static int

@@ -1,6 +1,5 @@
 /* The parts of a message as a tuple of Python objects. All needs the GIL. */
-#ifndef OWNGIL_BINDINGS_PARTS_H
-#define OWNGIL_BINDINGS_PARTS_H
+#pragma once
 
 #include "bindings/wrapper.h"
 #include "messaging/message.h"
@@ -11,5 +10,3 @@ owngil_message *owngil_parts_to_message(owngil_state *state, int kind, uint64_t 
 /* Returns the parts as a new tuple of wrappers, or NULL with the exception set; the message keeps its own references. The
  * receiver may write to the blocks if `writable`. */
 PyObject *owngil_parts_from_message(owngil_state *state, const owngil_message *message, bool writable);
-
-#endif

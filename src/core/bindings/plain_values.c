@@ -109,10 +109,8 @@ find_names(PyObject *object, PyObject **module_name, PyObject **name)
     return found;
 }
 
-PyDoc_STRVAR(dumps_plain_doc,
-"dumps_plain(obj, /)\n--\n\n"
-"Return what marshal.loads() reads, or None if `obj` is not one of a few built-in values or not small.");
-
+/* dumps_plain(obj, /): return what marshal.loads() reads, or None if `obj` is not one of a few built-in values or not
+ * small. */
 static PyObject *
 dumps_plain(PyObject *Py_UNUSED(module), PyObject *object)
 {
@@ -122,11 +120,8 @@ dumps_plain(PyObject *Py_UNUSED(module), PyObject *object)
     return write_small(object);
 }
 
-PyDoc_STRVAR(dumps_plain_call_doc,
-"dumps_plain_call(fn, args, /)\n--\n\n"
-"Return what marshal.loads() reads as the tuple (module, name, args), or None if `fn` is no importable function or class, or\n"
-"`args`, a tuple, is not plain.");
-
+/* dumps_plain_call(fn, args, /): return what marshal.loads() reads as the tuple (module, name, args), or None if `fn`
+ * is no importable function or class, or `args`, a tuple, is not plain. */
 static PyObject *
 dumps_plain_call(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
@@ -150,10 +145,8 @@ dumps_plain_call(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssi
     return bytes;
 }
 
-PyDoc_STRVAR(is_importable_doc,
-"is_importable(obj, /)\n--\n\n"
-"Whether its module, which is not __main__, has the function or class `obj` under its name, and nobody wants it by value.");
-
+/* is_importable(obj, /): whether its module, which is not __main__, has the function or class `obj` under its name,
+ * and nobody wants it by value. */
 static PyObject *
 is_importable(PyObject *Py_UNUSED(module), PyObject *object)
 {
@@ -166,15 +159,6 @@ is_importable(PyObject *Py_UNUSED(module), PyObject *object)
     return found < 0 ? NULL : PyBool_FromLong(found);
 }
 
-static PyMethodDef functions[] = {
-    {"dumps_plain", dumps_plain, METH_O, dumps_plain_doc},
-    {"dumps_plain_call", (PyCFunction)(void (*)(void))dumps_plain_call, METH_FASTCALL, dumps_plain_call_doc},
-    {"is_importable", is_importable, METH_O, is_importable_doc},
-    {NULL, NULL, 0, NULL},
-};
-
-int
-owngil_add_plain_values(PyObject *module, owngil_state *Py_UNUSED(state))
-{
-    return PyModule_AddFunctions(module, functions);
-}
+OWNGIL_DEFINE_FUNCTIONS(plain_values, {"dumps_plain", dumps_plain, METH_O, NULL},
+                        {"dumps_plain_call", OWNGIL_FAST(dumps_plain_call), NULL},
+                        {"is_importable", is_importable, METH_O, NULL})

@@ -12,10 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-PyDoc_STRVAR(after_fork_doc,
-"after_fork()\n--\n\n"
-"Mend what the workers, which will never end in this forked child, would have mended at their end.");
-
+/* after_fork(): mend what the workers, which will never end in this forked child, would have mended at their end. */
 static PyObject *
 after_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
@@ -23,10 +20,7 @@ after_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(end_kept_workers_doc,
-"end_kept_workers()\n--\n\n"
-"End the workers that reported KEPT, and wait for them; for the main interpreter's exit.");
-
+/* end_kept_workers(): end the workers that reported KEPT, and wait for them; for the main interpreter's exit. */
 static PyObject *
 end_kept_workers(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
@@ -37,10 +31,7 @@ end_kept_workers(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(die_of_sigint_doc,
-"die_of_sigint()\n--\n\n"
-"End the process as CPython does after a KeyboardInterrupt that nobody caught, at once.");
-
+/* die_of_sigint(): end the process as CPython does after a KeyboardInterrupt that nobody caught, at once. */
 static PyObject *
 die_of_sigint(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
@@ -56,30 +47,22 @@ die_of_sigint(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     _exit(128 + SIGINT);
 }
 
-PyDoc_STRVAR(in_worker_doc,
-"in_worker()\n--\n\n"
-"Whether this thread is a worker's own.");
-
+/* in_worker(): whether this thread is a worker's own. */
 static PyObject *
 in_worker(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
     return PyBool_FromLong(owngil_worker_current() != NULL);
 }
 
-PyDoc_STRVAR(in_main_interpreter_doc,
-"in_main_interpreter()\n--\n\n"
-"Whether this is the process's first interpreter.");
-
+/* in_main_interpreter(): whether this is the process's first interpreter. */
 static PyObject *
 in_main_interpreter(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
     return PyBool_FromLong(PyInterpreterState_Get() == PyInterpreterState_Main());
 }
 
-PyDoc_STRVAR(protect_immortals_doc,
-"protect_immortals()\n--\n\n"
-"Protect the objects that all interpreters share from extension modules with an old stable ABI; see immortals.h.");
-
+/* protect_immortals(): protect the objects that all interpreters share from extension modules with an old stable ABI;
+ * see immortals.h. */
 static PyObject *
 protect_immortals(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
@@ -89,20 +72,14 @@ protect_immortals(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(count_workers_doc,
-"count_workers()\n--\n\n"
-"How many workers have an interpreter at this moment.");
-
+/* count_workers(): how many workers have an interpreter at this moment. */
 static PyObject *
 count_workers(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
     return PyLong_FromSize_t(owngil_registry_count());
 }
 
-PyDoc_STRVAR(get_note_doc,
-"get_note(name)\n--\n\n"
-"The number that the process keeps under the name (bytes); 0 for none.");
-
+/* get_note(name): the number that the process keeps under the name (bytes); 0 for none. */
 static PyObject *
 get_note(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -113,10 +90,7 @@ get_note(PyObject *Py_UNUSED(module), PyObject *args)
     return PyLong_FromUnsignedLongLong(owngil_process_notes_get(name));
 }
 
-PyDoc_STRVAR(set_note_doc,
-"set_note(name, value)\n--\n\n"
-"Let the process keep a number under the name (bytes), for all its interpreters.");
-
+/* set_note(name, value): let the process keep a number under the name (bytes), for all its interpreters. */
 static PyObject *
 set_note(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -131,10 +105,7 @@ set_note(PyObject *Py_UNUSED(module), PyObject *args)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(take_notes_doc,
-"take_notes()\n--\n\n"
-"Return all notes as a dict of bytes and ints; the process forgets them.");
-
+/* take_notes(): return all notes as a dict of bytes and ints; the process forgets them. */
 static PyObject *
 take_notes(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
@@ -155,22 +126,11 @@ take_notes(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     return dict;
 }
 
-static PyMethodDef functions[] = {
-    {"protect_immortals", protect_immortals, METH_NOARGS, protect_immortals_doc},
-    {"count_workers", count_workers, METH_NOARGS, count_workers_doc},
-    {"get_note", get_note, METH_VARARGS, get_note_doc},
-    {"set_note", set_note, METH_VARARGS, set_note_doc},
-    {"take_notes", take_notes, METH_NOARGS, take_notes_doc},
-    {"after_fork", after_fork, METH_NOARGS, after_fork_doc},
-    {"end_kept_workers", end_kept_workers, METH_NOARGS, end_kept_workers_doc},
-    {"die_of_sigint", die_of_sigint, METH_NOARGS, die_of_sigint_doc},
-    {"in_worker", in_worker, METH_NOARGS, in_worker_doc},
-    {"in_main_interpreter", in_main_interpreter, METH_NOARGS, in_main_interpreter_doc},
-    {NULL, NULL, 0, NULL},
-};
-
-int
-owngil_add_process(PyObject *module, owngil_state *Py_UNUSED(state))
-{
-    return PyModule_AddFunctions(module, functions);
-}
+OWNGIL_DEFINE_FUNCTIONS(process, {"protect_immortals", protect_immortals, METH_NOARGS, NULL},
+                        {"count_workers", count_workers, METH_NOARGS, NULL}, {"get_note", get_note, METH_VARARGS, NULL},
+                        {"set_note", set_note, METH_VARARGS, NULL}, {"take_notes", take_notes, METH_NOARGS, NULL},
+                        {"after_fork", after_fork, METH_NOARGS, NULL},
+                        {"end_kept_workers", end_kept_workers, METH_NOARGS, NULL},
+                        {"die_of_sigint", die_of_sigint, METH_NOARGS, NULL},
+                        {"in_worker", in_worker, METH_NOARGS, NULL},
+                        {"in_main_interpreter", in_main_interpreter, METH_NOARGS, NULL})

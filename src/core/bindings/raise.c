@@ -14,8 +14,9 @@ owngil_raise_status(owngil_status code, PyObject *closed)
         PyErr_NoMemory();
         break;
     case OWNGIL_INHERITED:
-        PyErr_SetString(PyExc_RuntimeError,
-                        "it was made before this process was forked, and leads to the parent's workers: make a new one here");
+        PyErr_SetString(
+            PyExc_RuntimeError,
+            "it was made before this process was forked, and leads to the parent's workers: make a new one here");
         break;
     case OWNGIL_OK:
     case OWNGIL_BROKEN: /* a barrier's own business */

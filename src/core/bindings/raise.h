@@ -1,6 +1,5 @@
 /* The one place that turns a status into an exception. */
-#ifndef OWNGIL_BINDINGS_RAISE_H
-#define OWNGIL_BINDINGS_RAISE_H
+#pragma once
 
 #include "base/compat.h"
 #include "base/status.h"
@@ -11,5 +10,3 @@ PyObject *owngil_raise_status(owngil_status code, PyObject *closed);
 
 /* Returns NULL with OSError set for an errno; or None if that is 0. Needs the GIL. */
 PyObject *owngil_raise_errno(int error);
-
-#endif

@@ -5,12 +5,6 @@
 #include "bindings/wait.h"
 #include "sync/semaphore.h"
 
-static owngil_semaphore *
-semaphore_of(PyObject *self)
-{
-    return (owngil_semaphore *)((owngil_wrapper *)self)->shared;
-}
-
 PyObject *
 owngil_semaphore_make(PyTypeObject *type, owngil_kind kind, int64_t value, int64_t limit)
 {
@@ -25,9 +19,10 @@ static int
 wait_for_permit(owngil_semaphore *semaphore, owngil_deadline deadline)
 {
     if (deadline == OWNGIL_DEADLINE_NEVER && owngil_semaphore_is_lost(semaphore)) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "the lock was held by another thread, maybe a worker's, when this process was forked: that thread is"
-                        " not here, and will never release it. Make a new lock here, or hold it while you fork");
+        PyErr_SetString(
+            PyExc_RuntimeError,
+            "the lock was held by another thread, maybe a worker's, when this process was forked: that thread is"
+            " not here, and will never release it. Make a new lock here, or hold it while you fork");
         return -1;
     }
     for (;;) {
@@ -51,9 +46,10 @@ wait_for_permit(owngil_semaphore *semaphore, owngil_deadline deadline)
 }
 
 PyObject *
-owngil_semaphore_acquire_method(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *kwnames, bool forever)
+owngil_semaphore_acquire_method(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *kwnames,
+                                bool forever)
 {
-    owngil_semaphore *semaphore = semaphore_of(self);
+    owngil_semaphore *semaphore = OWNGIL_UNWRAP(owngil_semaphore, self);
     if (count == 0 && kwnames == NULL && owngil_semaphore_try_acquire(semaphore)) {
         Py_RETURN_TRUE;
     }
@@ -92,7 +88,7 @@ owngil_semaphore_acquire_method(PyObject *self, PyObject *const *args, Py_ssize_
 PyObject *
 owngil_semaphore_enter(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    owngil_semaphore *semaphore = semaphore_of(self);
+    owngil_semaphore *semaphore = OWNGIL_UNWRAP(owngil_semaphore, self);
     if (!owngil_semaphore_try_acquire(semaphore) && wait_for_permit(semaphore, OWNGIL_DEADLINE_NEVER) < 0) {
         return NULL;
     }
@@ -233,7 +229,7 @@ semaphore_acquire(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObj
 static PyObject *
 give_back(PyObject *self, int64_t permits)
 {
-    owngil_semaphore *semaphore = semaphore_of(self);
+    owngil_semaphore *semaphore = OWNGIL_UNWRAP(owngil_semaphore, self);
     if (owngil_semaphore_release(semaphore, permits)) {
         Py_RETURN_NONE;
     }
@@ -284,16 +280,16 @@ semaphore_exit(PyObject *self, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_U
 static PyObject *
 semaphore_repr(PyObject *self)
 {
-    owngil_semaphore *semaphore = semaphore_of(self);
+    owngil_semaphore *semaphore = OWNGIL_UNWRAP(owngil_semaphore, self);
     return PyUnicode_FromFormat("<%s value=%lld, %zu waiting>", Py_TYPE(self)->tp_name,
                                 (long long)owngil_semaphore_value(semaphore), owngil_semaphore_waiting(semaphore));
 }
 
 static PyMethodDef semaphore_methods[] = {
-    {"acquire", (PyCFunction)(void (*)(void))semaphore_acquire, METH_FASTCALL | METH_KEYWORDS, semaphore_acquire_doc},
-    {"release", (PyCFunction)(void (*)(void))semaphore_release, METH_FASTCALL | METH_KEYWORDS, semaphore_release_doc},
+    {"acquire", OWNGIL_FAST(semaphore_acquire) | METH_KEYWORDS, semaphore_acquire_doc},
+    {"release", OWNGIL_FAST(semaphore_release) | METH_KEYWORDS, semaphore_release_doc},
     {"__enter__", owngil_semaphore_enter, METH_NOARGS, NULL},
-    {"__exit__", (PyCFunction)(void (*)(void))semaphore_exit, METH_FASTCALL, NULL},
+    {"__exit__", OWNGIL_FAST(semaphore_exit), NULL},
     {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -337,8 +333,8 @@ static PyType_Spec bounded_spec = {
 int
 owngil_add_semaphore(PyObject *module, owngil_state *state)
 {
-    return owngil_wrapper_add_type(module, &semaphore_spec, &state->sync_types[OWNGIL_KIND_SEMAPHORE - OWNGIL_KIND_LOCK]) < 0
-                   || owngil_wrapper_add_type(module, &bounded_spec, &state->sync_types[OWNGIL_KIND_BOUNDED_SEMAPHORE - OWNGIL_KIND_LOCK]) < 0
+    return owngil_wrapper_add_type(module, &semaphore_spec, &state->OWNGIL_SYNC_TYPE(SEMAPHORE)) < 0
+                   || owngil_wrapper_add_type(module, &bounded_spec, &state->OWNGIL_SYNC_TYPE(BOUNDED_SEMAPHORE)) < 0
                ? -1
                : 0;
 }

@@ -1,6 +1,5 @@
 /* What the types Lock and Semaphore share. All needs the GIL. */
-#ifndef OWNGIL_BINDINGS_SEMAPHORE_H
-#define OWNGIL_BINDINGS_SEMAPHORE_H
+#pragma once
 
 #include "bindings/wrapper.h"
 
@@ -14,5 +13,3 @@ PyObject *owngil_semaphore_acquire_method(PyObject *self, PyObject *const *args,
 
 /* __enter__: waits for a permit as long as it takes. */
 PyObject *owngil_semaphore_enter(PyObject *self, PyObject *unused);
-
-#endif

@@ -1,11 +1,11 @@
 /* What the module owngil._core keeps for one interpreter. */
-#ifndef OWNGIL_BINDINGS_STATE_H
-#define OWNGIL_BINDINGS_STATE_H
+#pragma once
 
 #include "base/compat.h"
 #include "base/refcount.h"
 
 enum { OWNGIL_SYNC_TYPES = OWNGIL_KIND_COUNTER - OWNGIL_KIND_LOCK + 1 };
+#define OWNGIL_SYNC_TYPE(kind) sync_types[OWNGIL_KIND_##kind - OWNGIL_KIND_LOCK]
 
 /* First all Python objects, owned: module.c visits and clears them as an array. */
 typedef struct {
@@ -32,7 +32,16 @@ owngil_state_of(PyTypeObject *type)
 typedef int owngil_addition(PyObject *module, owngil_state *state);
 owngil_addition owngil_add_block, owngil_add_message, owngil_add_queue, owngil_add_worker, owngil_add_lock,
     owngil_add_semaphore, owngil_add_event, owngil_add_barrier, owngil_add_counter, owngil_add_transfer,
-    owngil_add_wakeup, owngil_add_future, owngil_add_plain_values, owngil_add_tasks, owngil_add_process, owngil_add_tracing,
-    owngil_add_limits, owngil_add_extension_modules, owngil_add_libraries;
+    owngil_add_wakeup, owngil_add_future, owngil_add_plain_values, owngil_add_tasks, owngil_add_process,
+    owngil_add_tracing, owngil_add_limits, owngil_add_extension_modules, owngil_add_libraries;
 
-#endif
+/* Defines owngil_add_<which>() for functions of the module. */
+#define OWNGIL_DEFINE_FUNCTIONS(which, ...) \
+    int owngil_add_##which(PyObject *module, owngil_state *Py_UNUSED(state)) \
+    { \
+        static PyMethodDef functions[] = {__VA_ARGS__, {NULL, NULL, 0, NULL}}; \
+        return PyModule_AddFunctions(module, functions); \
+    }
+
+/* The start of a PyMethodDef's value after its name, for a function that takes its arguments as an array. */
+#define OWNGIL_FAST(function) (PyCFunction)(void (*)(void)) function, METH_FASTCALL

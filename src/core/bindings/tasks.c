@@ -1,15 +1,13 @@
 /* The tasks of a worker, for its own thread: taking, running and answering them, and its setup and end. */
 #include "bindings/parts.h"
-#include "bindings/queue.h"
 #include "bindings/raise.h"
+#include "bindings/wait.h"
 #include "bindings/worker.h"
 #include "workers/registry.h"
 #include "workers/shutdown.h"
 
-PyDoc_STRVAR(worker_setup_doc,
-"worker_setup()\n--\n\n"
-"Return (name, number, setup, tasks, replies) as start_worker() had them; for the worker's own thread.");
-
+/* worker_setup(): return (name, number, setup, tasks, replies) as start_worker() had them; for the worker's own
+ * thread. */
 static PyObject *
 worker_setup(PyObject *module, PyObject *Py_UNUSED(unused))
 {
@@ -29,10 +27,8 @@ worker_setup(PyObject *module, PyObject *Py_UNUSED(unused))
     return Py_BuildValue("sKNNN", worker->name, (unsigned long long)worker->number, parts, tasks, replies);
 }
 
-PyDoc_STRVAR(take_task_doc,
-"take_task()\n--\n\n"
-"Wait for the next task of this worker and return (id, parts); QueueClosed when there will be none, or an END came.");
-
+/* take_task(): wait for the next task of this worker and return (id, parts); QueueClosed when there will be none, or
+ * an END came. */
 static PyObject *
 take_task(PyObject *module, PyObject *Py_UNUSED(unused))
 {
@@ -43,7 +39,8 @@ take_task(PyObject *module, PyObject *Py_UNUSED(unused))
         return NULL;
     }
     owngil_events_wait(&worker->activity);
-    if (owngil_queue_wait(worker->tasks, worker->number + 1, &message, OWNGIL_DEADLINE_NEVER, state->queue_closed) < 0) {
+    if (owngil_wait_for_message(worker->tasks, worker->number + 1, &message, OWNGIL_DEADLINE_NEVER, state->queue_closed)
+        < 0) {
         return NULL;
     }
     if (message->kind == OWNGIL_MESSAGE_END) {
@@ -65,10 +62,7 @@ take_task(PyObject *module, PyObject *Py_UNUSED(unused))
     return result;
 }
 
-PyDoc_STRVAR(answer_doc,
-"answer(kind, parts, /)\n--\n\n"
-"Send back what became of the task that take_task() returned last.");
-
+/* answer(kind, parts, /): send back what became of the task that take_task() returned last. */
 static PyObject *
 answer(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
@@ -101,11 +95,8 @@ answer(PyObject *module, PyObject *const *args, Py_ssize_t count)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(run_task_doc,
-"run_task(id, fn, /, *args)\n--\n\n"
-"Call fn(*args) as the task `id` (not 0) of this worker: only in there can Worker.interrupt() and stop() hit.\n\n"
-"With the id START it is what comes before the first task, which only stop() hits.");
-
+/* run_task(id, fn, /, *args): call fn(*args) as the task `id` (not 0) of this worker: only in there can
+ * Worker.interrupt() and stop() hit. With the id START it is what comes before the first task, which only stop() hits. */
 static PyObject *
 run_task(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
@@ -136,10 +127,7 @@ run_task(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
     return result;
 }
 
-PyDoc_STRVAR(current_task_doc,
-"current_task()\n--\n\n"
-"Return the id of the task that this worker runs, or is about to answer; 0 for none.");
-
+/* current_task(): return the id of the task that this worker runs, or is about to answer; 0 for none. */
 static PyObject *
 current_task(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
@@ -151,10 +139,8 @@ current_task(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     return PyLong_FromUnsignedLongLong(task);
 }
 
-PyDoc_STRVAR(before_end_doc,
-"before_end()\n--\n\n"
-"Prepare the end of a worker's interpreter, which waits for its other threads; for its atexit, first registered.");
-
+/* before_end(): prepare the end of a worker's interpreter, which waits for its other threads; for its atexit, first
+ * registered. */
 static PyObject *
 before_end(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
@@ -166,18 +152,7 @@ before_end(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-static PyMethodDef functions[] = {
-    {"worker_setup", worker_setup, METH_NOARGS, worker_setup_doc},
-    {"take_task", take_task, METH_NOARGS, take_task_doc},
-    {"answer", (PyCFunction)(void (*)(void))answer, METH_FASTCALL, answer_doc},
-    {"run_task", (PyCFunction)(void (*)(void))run_task, METH_FASTCALL, run_task_doc},
-    {"current_task", current_task, METH_NOARGS, current_task_doc},
-    {"before_end", before_end, METH_NOARGS, before_end_doc},
-    {NULL, NULL, 0, NULL},
-};
-
-int
-owngil_add_tasks(PyObject *module, owngil_state *Py_UNUSED(state))
-{
-    return PyModule_AddFunctions(module, functions);
-}
+OWNGIL_DEFINE_FUNCTIONS(tasks, {"worker_setup", worker_setup, METH_NOARGS, NULL},
+                        {"take_task", take_task, METH_NOARGS, NULL}, {"answer", OWNGIL_FAST(answer), NULL},
+                        {"run_task", OWNGIL_FAST(run_task), NULL}, {"current_task", current_task, METH_NOARGS, NULL},
+                        {"before_end", before_end, METH_NOARGS, NULL})

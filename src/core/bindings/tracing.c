@@ -7,10 +7,8 @@
 
 #include <string.h>
 
-PyDoc_STRVAR(note_writing_doc,
-"note_writing(since, /)\n--\n\n"
-"Note that this thread wrote a call, from then on, by time.monotonic_ns(): the queue of tasks that it goes into next counts it.");
-
+/* note_writing(since, /): note that this thread wrote a call, from then on, by time.monotonic_ns(): the queue of tasks
+ * that it goes into next counts it. */
 static PyObject *
 note_writing(PyObject *Py_UNUSED(module), PyObject *argument)
 {
@@ -21,10 +19,6 @@ note_writing(PyObject *Py_UNUSED(module), PyObject *argument)
     owngil_events_wrote(since);
     Py_RETURN_NONE;
 }
-
-PyDoc_STRVAR(call_doc,
-"call(fn, args, kwargs, describe, /)\n--\n\n"
-"Return fn(*args, **kwargs): what a worker's task is for, and counts as its work. A recording calls it describe(fn, args).");
 
 /* Lets the recording know what the worker is about to call. Returns 0, or -1 with the exception of an interrupt that came
  * meanwhile; what is wrong with the name itself is no error. */
@@ -42,6 +36,8 @@ name_task(owngil_worker *worker, PyObject *fn, PyObject *args, PyObject *describ
     return 0;
 }
 
+/* call(fn, args, kwargs, describe, /): return fn(*args, **kwargs), the work of a worker's task. A recording names it
+ * describe(fn, args). */
 static PyObject *
 call(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
@@ -67,10 +63,8 @@ call(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return result;
 }
 
-PyDoc_STRVAR(count_calls_doc,
-"count_calls(calls, failed, /)\n--\n\n"
-"Note how many calls the task that is running has made, and how many of them failed; without this, it counts as one.");
-
+/* count_calls(calls, failed, /): note how many calls the task that is running has made, and how many of them failed;
+ * without this, it counts as one. */
 static PyObject *
 count_calls(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -84,10 +78,7 @@ count_calls(PyObject *Py_UNUSED(module), PyObject *args)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(trace_start_doc,
-"trace_start()\n--\n\n"
-"Record what workers do from now on; return False if that is being done already.");
-
+/* trace_start(): record what workers do from now on; return False if that is being done already. */
 static PyObject *
 trace_start(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
@@ -119,8 +110,8 @@ list_rows(const owngil_recorder_data *data)
     PyObject *list = PyList_New(0);
     for (size_t k = 0; list != NULL && k < data->row_count; k++) {
         const owngil_recorder_thread *row = &data->rows[k];
-        PyObject *item = Py_BuildValue("(sOK)", row->name, row->is_worker ? Py_True : Py_False,
-                                       (unsigned long long)row->number);
+        PyObject *item =
+            Py_BuildValue("(sOK)", row->name, row->is_worker ? Py_True : Py_False, (unsigned long long)row->number);
         if (item == NULL || PyList_Append(list, item) < 0) {
             Py_CLEAR(list);
         }
@@ -143,10 +134,7 @@ list_names(const owngil_recorder_data *data)
     return list;
 }
 
-PyDoc_STRVAR(trace_stop_doc,
-"trace_stop()\n--\n\n"
-"End the recording and return (events, rows, names, dropped), or None if there is none.");
-
+/* trace_stop(): end the recording and return (events, rows, names, dropped), or None if there is none. */
 static PyObject *
 trace_stop(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
@@ -160,8 +148,7 @@ trace_stop(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     PyObject *events = pack_events(&data);
     PyObject *rows = events != NULL ? list_rows(&data) : NULL;
     PyObject *names = rows != NULL ? list_names(&data) : NULL;
-    PyObject *result =
-        names != NULL ? Py_BuildValue("(OOOn)", events, rows, names, (Py_ssize_t)data.dropped) : NULL;
+    PyObject *result = names != NULL ? Py_BuildValue("(OOOn)", events, rows, names, (Py_ssize_t)data.dropped) : NULL;
     Py_XDECREF(names);
     Py_XDECREF(rows);
     Py_XDECREF(events);
@@ -169,10 +156,7 @@ trace_stop(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     return result;
 }
 
-PyDoc_STRVAR(trace_forget_doc,
-"trace_forget()\n--\n\n"
-"Drop a recording that came along into a forked process.");
-
+/* trace_forget(): drop a recording that came along into a forked process. */
 static PyObject *
 trace_forget(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
@@ -180,18 +164,7 @@ trace_forget(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-static PyMethodDef functions[] = {
-    {"trace_start", trace_start, METH_NOARGS, trace_start_doc},
-    {"trace_stop", trace_stop, METH_NOARGS, trace_stop_doc},
-    {"trace_forget", trace_forget, METH_NOARGS, trace_forget_doc},
-    {"note_writing", note_writing, METH_O, note_writing_doc},
-    {"call", (PyCFunction)(void (*)(void))call, METH_FASTCALL, call_doc},
-    {"count_calls", count_calls, METH_VARARGS, count_calls_doc},
-    {NULL, NULL, 0, NULL},
-};
-
-int
-owngil_add_tracing(PyObject *module, owngil_state *Py_UNUSED(state))
-{
-    return PyModule_AddFunctions(module, functions);
-}
+OWNGIL_DEFINE_FUNCTIONS(tracing, {"trace_start", trace_start, METH_NOARGS, NULL},
+                        {"trace_stop", trace_stop, METH_NOARGS, NULL},
+                        {"trace_forget", trace_forget, METH_NOARGS, NULL}, {"note_writing", note_writing, METH_O, NULL},
+                        {"call", OWNGIL_FAST(call), NULL}, {"count_calls", count_calls, METH_VARARGS, NULL})

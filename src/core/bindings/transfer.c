@@ -3,23 +3,11 @@
 
 #include "bindings/args.h"
 #include "bindings/parts.h"
-#include "bindings/queue.h"
 #include "bindings/raise.h"
+#include "bindings/wait.h"
 #include "memory/lease.h"
 #include "messaging/transfer.h"
 #include "sync/parking.h"
-
-static owngil_queue *
-queue_of(PyObject *self)
-{
-    return (owngil_queue *)((owngil_wrapper *)self)->shared;
-}
-
-static owngil_transfer *
-transfer_of(PyObject *self)
-{
-    return (owngil_transfer *)((owngil_wrapper *)self)->shared;
-}
 
 /* Takes over the reference to `transfer`, which may be NULL for want of memory. */
 static PyObject *
@@ -50,9 +38,9 @@ owngil_queue_receive(PyObject *self, PyObject *const *args, Py_ssize_t count)
     if (owngil_args_timeout(count == 1 ? args[0] : NULL, &deadline) < 0) {
         return NULL;
     }
-    owngil_queue *queue = queue_of(self);
+    owngil_queue *queue = OWNGIL_UNWRAP(owngil_queue, self);
     owngil_message *message = NULL;
-    if (owngil_queue_wait(queue, 0, &message, deadline, state->queue_closed) < 0) {
+    if (owngil_wait_for_message(queue, 0, &message, deadline, state->queue_closed) < 0) {
         return NULL;
     }
     /* A signal's handler may be due, and raise anything: here it is known that the message is as good as new. */
@@ -71,7 +59,7 @@ read_listener(owngil_state *state, PyObject *const *args, owngil_wakeup **wakeup
         PyErr_Format(PyExc_TypeError, "a transfer needs a Wakeup, not %.200s", Py_TYPE(args[0])->tp_name);
         return -1;
     }
-    *wakeup = (owngil_wakeup *)((owngil_wrapper *)args[0])->shared;
+    *wakeup = OWNGIL_UNWRAP(owngil_wakeup, args[0]);
     owngil_parking_watch(&(*wakeup)->base, owngil_wakeup_wake_loop);
     *key = PyLong_AsUnsignedLongLong(args[1]);
     return *key == (uint64_t)-1 && PyErr_Occurred() ? -1 : 0;
@@ -91,7 +79,7 @@ owngil_queue_begin_receive(PyObject *self, PyObject *const *args, Py_ssize_t cou
         return NULL;
     }
     owngil_lease_collect();
-    return wrap_transfer(state, owngil_transfer_receive(queue_of(self), wakeup, key));
+    return wrap_transfer(state, owngil_transfer_receive(OWNGIL_UNWRAP(owngil_queue, self), wakeup, key));
 }
 
 PyObject *
@@ -111,7 +99,7 @@ owngil_queue_begin_send(PyObject *self, PyObject *const *args, Py_ssize_t count)
     if (message == NULL) {
         return NULL;
     }
-    owngil_transfer *transfer = owngil_transfer_send(queue_of(self), message, wakeup, key);
+    owngil_transfer *transfer = owngil_transfer_send(OWNGIL_UNWRAP(owngil_queue, self), message, wakeup, key);
     owngil_refcount_release(&message->base);
     return wrap_transfer(state, transfer);
 }
@@ -120,19 +108,16 @@ static void
 transfer_dealloc(PyObject *self)
 {
     /* While there is a reference: who serves it takes another one. */
-    (void)owngil_transfer_undo(transfer_of(self));
+    (void)owngil_transfer_undo(OWNGIL_UNWRAP(owngil_transfer, self));
     owngil_wrapper_dealloc(self);
 }
 
-PyDoc_STRVAR(check_doc,
-"check()\n--\n\n"
-"Return whether the transfer is done; raise QueueClosed if it failed.");
-
+/* check(): return whether the transfer is done; raise QueueClosed if it failed. */
 static PyObject *
 transfer_check(PyObject *self, PyObject *Py_UNUSED(unused))
 {
     owngil_status code;
-    if (!owngil_transfer_is_done(transfer_of(self), &code)) {
+    if (!owngil_transfer_is_done(OWNGIL_UNWRAP(owngil_transfer, self), &code)) {
         Py_RETURN_FALSE;
     }
     if (code == OWNGIL_CLOSED || code == OWNGIL_INHERITED) {
@@ -141,31 +126,25 @@ transfer_check(PyObject *self, PyObject *Py_UNUSED(unused))
     Py_RETURN_TRUE;
 }
 
-PyDoc_STRVAR(withdraw_doc,
-"withdraw()\n--\n\n"
-"True if nothing had been done yet, and nothing will be.");
-
+/* withdraw(): true if nothing had been done yet, and nothing will be. */
 static PyObject *
 transfer_withdraw(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    return PyBool_FromLong(owngil_transfer_withdraw(transfer_of(self)));
+    return PyBool_FromLong(owngil_transfer_withdraw(OWNGIL_UNWRAP(owngil_transfer, self)));
 }
 
-PyDoc_STRVAR(undo_doc,
-"undo()\n--\n\n"
-"Put a received message back, or take back one that was sent and not received; without effect once the transfer is\n"
-"confirmed or undone. True if it is as if it had never been.");
-
+/* undo(): put a received message back, or take back one that was sent and not received; without effect once the
+ * transfer is confirmed or undone. True if it is as if it had never been. */
 static PyObject *
 transfer_undo(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    return PyBool_FromLong(owngil_transfer_undo(transfer_of(self)));
+    return PyBool_FromLong(owngil_transfer_undo(OWNGIL_UNWRAP(owngil_transfer, self)));
 }
 
 static PyObject *
 transfer_get_parts(PyObject *self, void *Py_UNUSED(closure))
 {
-    owngil_transfer *transfer = transfer_of(self);
+    owngil_transfer *transfer = OWNGIL_UNWRAP(owngil_transfer, self);
     owngil_status code;
     owngil_message *message = NULL;
     if (!transfer->decided && owngil_transfer_is_done(transfer, &code)) {
@@ -181,13 +160,13 @@ transfer_get_parts(PyObject *self, void *Py_UNUSED(closure))
 static PyObject *
 transfer_get_confirmed(PyObject *self, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(transfer_of(self)->decided);
+    return PyBool_FromLong(OWNGIL_UNWRAP(owngil_transfer, self)->decided);
 }
 
 static int
 transfer_set_confirmed(PyObject *self, PyObject *value, void *Py_UNUSED(closure))
 {
-    owngil_transfer *transfer = transfer_of(self);
+    owngil_transfer *transfer = OWNGIL_UNWRAP(owngil_transfer, self);
     owngil_status code;
     if (value != Py_True || !owngil_transfer_is_done(transfer, &code)) {
         PyErr_SetString(PyExc_ValueError, "only a transfer that is done can be confirmed, and only by True");
@@ -198,9 +177,9 @@ transfer_set_confirmed(PyObject *self, PyObject *value, void *Py_UNUSED(closure)
 }
 
 static PyMethodDef transfer_methods[] = {
-    {"check", transfer_check, METH_NOARGS, check_doc},
-    {"withdraw", transfer_withdraw, METH_NOARGS, withdraw_doc},
-    {"undo", transfer_undo, METH_NOARGS, undo_doc},
+    {"check", transfer_check, METH_NOARGS, NULL},
+    {"withdraw", transfer_withdraw, METH_NOARGS, NULL},
+    {"undo", transfer_undo, METH_NOARGS, NULL},
     {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -215,22 +194,11 @@ static PyGetSetDef transfer_getset[] = {
 };
 
 static PyType_Slot transfer_slots[] = {
-    {Py_tp_doc, (void *)"A message's way into or out of a queue, which can be undone until it is confirmed."},
     {Py_tp_dealloc, transfer_dealloc},
     {Py_tp_methods, transfer_methods},
     {Py_tp_getset, transfer_getset},
     {0, NULL},
 };
 
-static PyType_Spec spec = {
-    .name = "owngil._core.Transfer",
-    .basicsize = sizeof(owngil_wrapper),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = transfer_slots,
-};
-
-int
-owngil_add_transfer(PyObject *module, owngil_state *state)
-{
-    return owngil_wrapper_add_type(module, &spec, &state->transfer_type);
-}
+OWNGIL_DEFINE_TYPE(transfer, "owngil._core.Transfer", owngil_wrapper, Py_TPFLAGS_DISALLOW_INSTANTIATION, transfer_slots,
+                   transfer_type)

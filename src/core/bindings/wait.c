@@ -1,5 +1,7 @@
 #include "bindings/wait.h"
 
+#include "bindings/raise.h"
+#include "memory/lease.h"
 #include "sync/parking.h"
 
 void
@@ -46,4 +48,27 @@ int
 owngil_wait_end_to_undo(owngil_status code)
 {
     return wait_end(code, true);
+}
+
+int
+owngil_wait_for_message(owngil_queue *queue, uint64_t receiver, owngil_message **message, owngil_deadline deadline,
+                        PyObject *closed)
+{
+    /* What is there already is had without letting go of the GIL, for which others wait. */
+    owngil_status code = owngil_queue_get(queue, receiver, message, OWNGIL_DEADLINE_NOW);
+    int again = 0;
+    if (code == OWNGIL_TIMEOUT && deadline != OWNGIL_DEADLINE_NOW) {
+        do {
+            owngil_wait_begin();
+            Py_BEGIN_ALLOW_THREADS
+            code = owngil_queue_get(queue, receiver, message, deadline);
+            Py_END_ALLOW_THREADS
+            again = owngil_wait_end(code);
+        } while (again > 0);
+    }
+    owngil_lease_collect();
+    if (again == 0 && code != OWNGIL_OK) {
+        owngil_raise_status(code, closed);
+    }
+    return again == 0 && code == OWNGIL_OK ? 0 : -1;
 }

@@ -1,9 +1,8 @@
 /* Waiting with a GIL: how a wait lets go of it, and what ends a wait besides its deadline. */
-#ifndef OWNGIL_BINDINGS_WAIT_H
-#define OWNGIL_BINDINGS_WAIT_H
+#pragma once
 
 #include "base/compat.h"
-#include "sync/waiter.h"
+#include "messaging/queue.h"
 
 /* Around every round of a wait, in this order: begin (GIL held), the wait (GIL released), end (GIL held).
  *
@@ -14,4 +13,8 @@ void owngil_wait_begin(void);
 int owngil_wait_end(owngil_status code);
 int owngil_wait_end_to_undo(owngil_status code);
 
-#endif
+/* Waits for a message, the caller's then, in the calling interpreter, for the receiver of that number (0: it has none). Needs
+ * the GIL, and lets go of it if it must wait. Returns 0, or -1 with the exception set: `closed`, TimeoutError, or that of an
+ * interrupt. */
+int owngil_wait_for_message(owngil_queue *queue, uint64_t receiver, owngil_message **message, owngil_deadline deadline,
+                            PyObject *closed);

@@ -1,13 +1,7 @@
 /* owngil._core.Wakeup; see messaging/wakeup.h. */
-#include "bindings/wrapper.h"
 #include "messaging/wakeup.h"
+#include "bindings/wrapper.h"
 #include "sync/parking.h"
-
-static owngil_wakeup *
-wakeup_of(PyObject *self)
-{
-    return (owngil_wakeup *)((owngil_wrapper *)self)->shared;
-}
 
 static PyObject *
 wakeup_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -26,21 +20,19 @@ wakeup_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 static void
 wakeup_dealloc(PyObject *self)
 {
-    owngil_parking_forget(&wakeup_of(self)->base);
-    owngil_wakeup_close(wakeup_of(self));
+    owngil_parking_forget(&OWNGIL_UNWRAP(owngil_wakeup, self)->base);
+    owngil_wakeup_close(OWNGIL_UNWRAP(owngil_wakeup, self));
     owngil_wrapper_dealloc(self);
 }
 
 static PyObject *
 wakeup_fileno(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    return PyLong_FromLong(wakeup_of(self)->fd);
+    return PyLong_FromLong(OWNGIL_UNWRAP(owngil_wakeup, self)->fd);
 }
 
-PyDoc_STRVAR(take_doc,
-"take()\n--\n\n"
-"Return the keys of the transfers that are done since the last call, in that order; the descriptor is not ready any more.");
-
+/* take(): return the keys of the transfers that are done since the last call, in that order; the descriptor is not
+ * ready any more. */
 static PyObject *
 wakeup_take(PyObject *self, PyObject *Py_UNUSED(unused))
 {
@@ -48,7 +40,7 @@ wakeup_take(PyObject *self, PyObject *Py_UNUSED(unused))
     if (keys == NULL) {
         return NULL;
     }
-    owngil_wakeup_entry *next = owngil_wakeup_take(wakeup_of(self));
+    owngil_wakeup_entry *next = owngil_wakeup_take(OWNGIL_UNWRAP(owngil_wakeup, self));
     while (next != NULL) {
         owngil_wakeup_entry *entry = next;
         next = entry->next;
@@ -65,35 +57,23 @@ wakeup_take(PyObject *self, PyObject *Py_UNUSED(unused))
 static PyObject *
 wakeup_watch(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    owngil_parking_watch(&wakeup_of(self)->base, owngil_wakeup_wake_loop);
+    owngil_parking_watch(&OWNGIL_UNWRAP(owngil_wakeup, self)->base, owngil_wakeup_wake_loop);
     Py_RETURN_NONE;
 }
 
 static PyMethodDef wakeup_methods[] = {
-    {"fileno", wakeup_fileno, METH_NOARGS, "fileno()\n--\n\nThe descriptor to watch, which is ready when take() has something."},
-    {"take", wakeup_take, METH_NOARGS, take_doc},
-    {"watch", wakeup_watch, METH_NOARGS, "watch()\n--\n\nLet interrupts of this thread's task, if it is a worker's, wake the loop."},
+    {"fileno", wakeup_fileno, METH_NOARGS, NULL},
+    {"take", wakeup_take, METH_NOARGS, NULL},
+    {"watch", wakeup_watch, METH_NOARGS, NULL},
     {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot wakeup_slots[] = {
-    {Py_tp_doc, (void *)"Wakeup()\n--\n\nTells an event loop which transfers are done."},
     {Py_tp_new, wakeup_new},
     {Py_tp_dealloc, wakeup_dealloc},
     {Py_tp_methods, wakeup_methods},
     {0, NULL},
 };
 
-static PyType_Spec spec = {
-    .name = "owngil._core.Wakeup",
-    .basicsize = sizeof(owngil_wrapper),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = wakeup_slots,
-};
-
-int
-owngil_add_wakeup(PyObject *module, owngil_state *state)
-{
-    return owngil_wrapper_add_type(module, &spec, &state->wakeup_type);
-}
+OWNGIL_DEFINE_TYPE(wakeup, "owngil._core.Wakeup", owngil_wrapper, 0, wakeup_slots, wakeup_type)

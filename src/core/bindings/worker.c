@@ -8,12 +8,6 @@
 
 #include <string.h>
 
-static owngil_worker *
-worker_of(PyObject *self)
-{
-    return (owngil_worker *)((owngil_wrapper *)self)->shared;
-}
-
 owngil_worker *
 owngil_worker_require_current(void)
 {
@@ -31,15 +25,13 @@ owngil_worker_running_task(owngil_worker *worker)
     return task == OWNGIL_TASK_START ? 0 : task;
 }
 
-PyDoc_STRVAR(interrupt_doc,
-"interrupt(task=0, grace=0.0, /)\n--\n\n"
-"Raise KeyboardInterrupt in the task that the worker is running, if any, or in that one only; return before it arrives there.\n\n"
-"After `grace` seconds, if that is not 0, a STUCK tells if the task is still running.");
-
+/* interrupt(task=0, grace=0.0, /): raise KeyboardInterrupt in the task that the worker is running, if any, or in that
+ * one only; return before it arrives there. After `grace` seconds, if that is not 0, a STUCK tells if the task is
+ * still running. */
 static PyObject *
 worker_interrupt(PyObject *self, PyObject *args)
 {
-    owngil_worker *worker = worker_of(self);
+    owngil_worker *worker = OWNGIL_UNWRAP(owngil_worker, self);
     unsigned long long task = 0;
     double grace = 0.0;
     if (!PyArg_ParseTuple(args, "|Kd:interrupt", &task, &grace)) {
@@ -49,10 +41,8 @@ worker_interrupt(PyObject *self, PyObject *args)
     return owngil_raise_errno(task == 0 || task == current ? owngil_interrupts_interrupt(worker, current, grace) : 0);
 }
 
-PyDoc_STRVAR(stop_doc,
-"stop(grace=0.0, /)\n--\n\n"
-"Interrupt the task that the worker is running, or its start, and every one that it begins from now on; see interrupt().");
-
+/* stop(grace=0.0, /): interrupt the task that the worker is running, or its start, and every one that it begins from
+ * now on; see interrupt(). */
 static PyObject *
 worker_stop(PyObject *self, PyObject *args)
 {
@@ -60,19 +50,16 @@ worker_stop(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "|d:stop", &grace)) {
         return NULL;
     }
-    return owngil_raise_errno(owngil_interrupts_stop(worker_of(self), grace));
+    return owngil_raise_errno(owngil_interrupts_stop(OWNGIL_UNWRAP(owngil_worker, self), grace));
 }
 
-PyDoc_STRVAR(join_doc,
-"join()\n--\n\n"
-"Wait for the worker's thread, which is gone soon after its EXITED, and free the memory that its interpreter left.\n\n"
-"Return None. Or, if a thread that a private copy started still lives, keep that memory, which the thread may use, and return\n"
-"the path of the library that started it (bytes, b\"\" if it is not known).");
-
+/* join(): wait for the worker's thread, which is gone soon after its EXITED, and free the memory that its interpreter
+ * left. Return None. Or, if a thread that a private copy started still lives, keep that memory, which the thread may
+ * use, and return the path of the library that started it (bytes, b"" if it is not known). */
 static PyObject *
 worker_join(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    const char *library = owngil_life_join(worker_of(self));
+    const char *library = owngil_life_join(OWNGIL_UNWRAP(owngil_worker, self));
     if (library == NULL) {
         Py_RETURN_NONE;
     }
@@ -82,38 +69,32 @@ worker_join(PyObject *self, PyObject *Py_UNUSED(unused))
 static PyObject *
 worker_get_interpreter_id(PyObject *self, void *Py_UNUSED(closure))
 {
-    return PyLong_FromLongLong(atomic_load(&worker_of(self)->interpreter_id));
+    return PyLong_FromLongLong(atomic_load(&OWNGIL_UNWRAP(owngil_worker, self)->interpreter_id));
 }
 
 static PyObject *
 worker_get_task(PyObject *self, void *Py_UNUSED(closure))
 {
-    return PyLong_FromUnsignedLongLong(owngil_worker_running_task(worker_of(self)));
+    return PyLong_FromUnsignedLongLong(owngil_worker_running_task(OWNGIL_UNWRAP(owngil_worker, self)));
 }
 
-PyDoc_STRVAR(counters_doc,
-"counters()\n--\n\n"
-"Return (phase, spent, waited, tasks, calls, failed, bytes_in, bytes_out) up to this moment; `spent` are\n"
-"the nanoseconds of each phase: starting, idle, reading, running, writing, ending.");
-
+/* counters(): return (phase, spent, waited, tasks, calls, failed, bytes_in, bytes_out) up to this moment; `spent` are
+ * the nanoseconds of each phase: starting, idle, reading, running, writing, ending. */
 static PyObject *
 worker_counters(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    owngil_counters_snapshot copy = owngil_counters_read(&worker_of(self)->activity.counters);
+    owngil_counters_snapshot copy = owngil_counters_read(&OWNGIL_UNWRAP(owngil_worker, self)->activity.counters);
     const int64_t *spent = copy.spent;
     return Py_BuildValue("(i(LLLLLL)LLLLLL)", copy.phase, (long long)spent[0], (long long)spent[1], (long long)spent[2],
                          (long long)spent[3], (long long)spent[4], (long long)spent[5], (long long)copy.waited,
-                         (long long)copy.tasks, (long long)copy.calls, (long long)copy.failed,
-                         (long long)copy.bytes_in, (long long)copy.bytes_out);
+                         (long long)copy.tasks, (long long)copy.calls, (long long)copy.failed, (long long)copy.bytes_in,
+                         (long long)copy.bytes_out);
 }
 
 static PyMethodDef worker_methods[] = {
-    {"interrupt", worker_interrupt, METH_VARARGS, interrupt_doc},
-    {"stop", worker_stop, METH_VARARGS, stop_doc},
-    {"counters", worker_counters, METH_NOARGS, counters_doc},
-    {"join", worker_join, METH_NOARGS, join_doc},
-    {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
-    {NULL, NULL, 0, NULL},
+    {"interrupt", worker_interrupt, METH_VARARGS, NULL},      {"stop", worker_stop, METH_VARARGS, NULL},
+    {"counters", worker_counters, METH_NOARGS, NULL},         {"join", worker_join, METH_NOARGS, NULL},
+    {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef worker_getset[] = {
@@ -124,7 +105,6 @@ static PyGetSetDef worker_getset[] = {
 };
 
 static PyType_Slot worker_slots[] = {
-    {Py_tp_doc, (void *)"An OS thread with an interpreter and a GIL of its own."},
     {Py_tp_dealloc, owngil_wrapper_dealloc},
     {Py_tp_methods, worker_methods},
     {Py_tp_getset, worker_getset},
@@ -138,12 +118,10 @@ static PyType_Spec spec = {
     .slots = worker_slots,
 };
 
-PyDoc_STRVAR(start_worker_doc,
-"start_worker(name, number, bootstrap, setup, tasks, replies, workers)\n--\n\n"
-"Start a thread that makes an interpreter, runs the source `bootstrap` in it, and ends it.\n\n"
-"`setup` is a tuple of blocks and queues for the worker. What becomes of it is put into `replies` with the id\n"
-"`number`, last of all EXITED or KEPT. The dict `workers` has the Worker by its number before a signal's handler can run.");
-
+/* start_worker(name, number, bootstrap, setup, tasks, replies, workers): start a thread that makes an interpreter,
+ * runs the source `bootstrap` in it, and ends it. `setup` is a tuple of blocks and queues for the worker. What becomes
+ * of it is put into `replies` with the id `number`, last of all EXITED or KEPT. The dict `workers` has the Worker by
+ * its number before a signal's handler can run. */
 static PyObject *
 start_worker(PyObject *module, PyObject *args)
 {
@@ -151,15 +129,16 @@ start_worker(PyObject *module, PyObject *args)
     const char *name, *bootstrap;
     unsigned long long number;
     PyObject *parts, *tasks, *replies, *workers;
-    if (!PyArg_ParseTuple(args, "sKsOO!O!O!:start_worker", &name, &number, &bootstrap, &parts, state->queue_type, &tasks,
-                          state->queue_type, &replies, &PyDict_Type, &workers)) {
+    if (!PyArg_ParseTuple(args, "sKsOO!O!O!:start_worker", &name, &number, &bootstrap, &parts, state->queue_type,
+                          &tasks, state->queue_type, &replies, &PyDict_Type, &workers)) {
         return NULL;
     }
     if (owngil_compat_tracemalloc_hangs()) {
-        PyErr_Format(PyExc_RuntimeError,
-                     "worker '%s' cannot be started while tracemalloc is tracing: before Python 3.15, making an interpreter"
-                     " then waits for ever. Call tracemalloc.stop() first, or start tracing when the workers are there.",
-                     name);
+        PyErr_Format(
+            PyExc_RuntimeError,
+            "worker '%s' cannot be started while tracemalloc is tracing: before Python 3.15, making an interpreter"
+            " then waits for ever. Call tracemalloc.stop() first, or start tracing when the workers are there.",
+            name);
         return NULL;
     }
     owngil_message *setup = owngil_parts_to_message(state, 0, 0, parts);
@@ -168,8 +147,8 @@ start_worker(PyObject *module, PyObject *args)
     }
     int error = 0;
     owngil_worker *worker =
-        owngil_life_start(name, (uint64_t)number, bootstrap, setup, (owngil_queue *)((owngil_wrapper *)tasks)->shared,
-                            (owngil_queue *)((owngil_wrapper *)replies)->shared, &error);
+        owngil_life_start(name, (uint64_t)number, bootstrap, setup, OWNGIL_UNWRAP(owngil_queue, tasks),
+                          OWNGIL_UNWRAP(owngil_queue, replies), &error);
     owngil_refcount_release(&setup->base);
     if (worker == NULL) {
         PyErr_Format(PyExc_RuntimeError, "no thread can be started for worker '%s': %s", name, strerror(error));
@@ -183,12 +162,13 @@ start_worker(PyObject *module, PyObject *args)
 }
 
 static PyMethodDef functions[] = {
-    {"start_worker", start_worker, METH_VARARGS, start_worker_doc},
+    {"start_worker", start_worker, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 int
 owngil_add_worker(PyObject *module, owngil_state *state)
 {
-    return owngil_wrapper_add_type(module, &spec, &state->worker_type) < 0 ? -1 : PyModule_AddFunctions(module, functions);
+    return owngil_wrapper_add_type(module, &spec, &state->worker_type) < 0 ? -1
+                                                                           : PyModule_AddFunctions(module, functions);
 }

@@ -1,6 +1,5 @@
 /* Workers as wrappers. */
-#ifndef OWNGIL_BINDINGS_WORKER_H
-#define OWNGIL_BINDINGS_WORKER_H
+#pragma once
 
 #include "bindings/wrapper.h"
 #include "workers/worker.h"
@@ -10,5 +9,3 @@ owngil_worker *owngil_worker_require_current(void);
 
 /* The id of the task that the worker is running; 0: none, also while it starts. Needs no GIL. */
 uint64_t owngil_worker_running_task(owngil_worker *worker);
-
-#endif

@@ -1,6 +1,5 @@
 /* Wrappers: how one interpreter sees an object of the process. All needs the GIL. */
-#ifndef OWNGIL_BINDINGS_WRAPPER_H
-#define OWNGIL_BINDINGS_WRAPPER_H
+#pragma once
 
 #include "bindings/state.h"
 
@@ -10,7 +9,20 @@ typedef struct {
     owngil_refcounted *shared; /* owned; never NULL once the wrapper is made */
 } owngil_wrapper;
 
-/* Makes a type of the module, adds it, and stores it in *type. Returns 0, or -1 with an exception. */
+/* The wrapped object. */
+#define OWNGIL_UNWRAP(type, self) ((type *)((owngil_wrapper *)(self))->shared)
+
+/* Defines owngil_add_<which>(), which makes a type, adds it to the module, and keeps it in a field of the state. */
+#define OWNGIL_DEFINE_TYPE(which, full_name, object, more_flags, type_slots, field) \
+    int owngil_add_##which(PyObject *module, owngil_state *state) \
+    { \
+        static PyType_Spec spec = {.name = full_name, \
+                                   .basicsize = sizeof(object), \
+                                   .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | (more_flags), \
+                                   .slots = type_slots}; \
+        return owngil_wrapper_add_type(module, &spec, &state->field); \
+    }
+
 int owngil_wrapper_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type);
 
 /* Returns a new wrapper that takes over the reference to `shared`, even when it fails. */
@@ -25,5 +37,3 @@ PyObject *owngil_wrapper_reduce(PyObject *self, PyObject *unused);
 /* Two wrappers are equal if they wrap the same object: wrappers come and go, the object stays. */
 PyObject *owngil_wrapper_compare(PyObject *self, PyObject *other, int op);
 Py_hash_t owngil_wrapper_hash(PyObject *self);
-
-#endif

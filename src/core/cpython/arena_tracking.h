@@ -4,8 +4,7 @@
  * statics hold them. No code can reach these objects once the interpreter is gone and its private copies are unloaded. So
  * this notes which owner each arena was allocated for. An owner is a number of ids.h, and is never used again.
  */
-#ifndef OWNGIL_CPYTHON_ARENA_TRACKING_H
-#define OWNGIL_CPYTHON_ARENA_TRACKING_H
+#pragma once
 
 #include "base/atfork.h"
 
@@ -19,5 +18,3 @@ void owngil_arena_tracking_start(uint64_t (*owner_of_thread)(void));
 void owngil_arena_tracking_free(uint64_t owner);
 
 void owngil_arena_tracking_atfork(owngil_atfork_step step);
-
-#endif

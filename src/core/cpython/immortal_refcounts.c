@@ -50,8 +50,8 @@ int
 owngil_immortal_refcounts_protect(void)
 {
     enum { FIRST_INT = -5, LAST_INT = 256, CHARACTERS = 256 };
-    PyObject *const singletons[] = {Py_None, Py_True, Py_False, Py_Ellipsis, Py_NotImplemented,
-                                    (PyObject *)&PyType_Type};
+    PyObject *const singletons[] = {Py_None,     Py_True,           Py_False,
+                                    Py_Ellipsis, Py_NotImplemented, (PyObject *)&PyType_Type};
     for (size_t k = 0; k < sizeof(singletons) / sizeof(singletons[0]); k++) {
         protect(singletons[k]);
     }

@@ -6,10 +6,7 @@
  * of the count, and None is freed a moment later. With upper bits that are not zero, no such meeting brings the count
  * near zero. Source: PEP 683 ("Accidental De-Immortalizing"); gh-125174 changed the numbers for 3.14.
  */
-#ifndef OWNGIL_CPYTHON_IMMORTAL_REFCOUNTS_H
-#define OWNGIL_CPYTHON_IMMORTAL_REFCOUNTS_H
+#pragma once
 
 /* Once is enough. Needs the GIL of the main interpreter. Returns -1 with an exception. */
 int owngil_immortal_refcounts_protect(void);
-
-#endif

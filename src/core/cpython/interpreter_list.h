@@ -7,10 +7,7 @@
  * two pointers side by side, to the newest interpreter and to the main one, of which there must be just one pair. If there is
  * not, or CPython's own table for debuggers (3.13 and later) has another offset, the list stays as it is.
  */
-#ifndef OWNGIL_CPYTHON_INTERPRETER_LIST_H
-#define OWNGIL_CPYTHON_INTERPRETER_LIST_H
+#pragma once
 
 /* Lets CPython know of the main interpreter only. For the child of a fork, where no other thread runs. */
 void owngil_interpreter_list_forget(void);
-
-#endif

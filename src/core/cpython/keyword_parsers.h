@@ -6,11 +6,10 @@
  *    and the process's exit frees it again.
  *  - A private copy has structs of its own (_ctypes does), which must leave the list before the copy is unloaded.
  */
-#ifndef OWNGIL_CPYTHON_KEYWORD_PARSERS_H
-#define OWNGIL_CPYTHON_KEYWORD_PARSERS_H
+#pragma once
 
-#include "base/compat.h"
 #include "base/atfork.h"
+#include "base/compat.h"
 #include <stdbool.h>
 
 /* Replaces all tuples of the first kind by copies that belong to no interpreter. Needs the GIL, sets no exception. */
@@ -21,5 +20,3 @@ void owngil_keyword_parsers_release(void);
 bool owngil_keyword_parsers_forget(bool (*goes)(const void *context, const void *address), const void *context);
 
 void owngil_keyword_parsers_atfork(owngil_atfork_step step);
-
-#endif

@@ -293,8 +293,11 @@ owngil_large_objects_install(void)
     (void)madvise(start, RANGE + CHUNK, MADV_NOHUGEPAGE);
     range = (char *)(((uintptr_t)start + CHUNK - 1) & ~(uintptr_t)(CHUNK - 1));
     for (size_t k = 0; k < 2; k++) {
-        PyMemAllocatorEx hook = {.ctx = &original[k], .malloc = hook_malloc, .calloc = hook_calloc,
-                                 .realloc = hook_realloc, .free = hook_free};
+        PyMemAllocatorEx hook = {.ctx = &original[k],
+                                 .malloc = hook_malloc,
+                                 .calloc = hook_calloc,
+                                 .realloc = hook_realloc,
+                                 .free = hook_free};
         PyMem_SetAllocator(domains[k], &hook);
     }
 }

@@ -4,11 +4,10 @@
  * when an interpreter ends would be lost: 4 MB each time, with SciPy and pandas. So a worker's own thread gets blocks of
  * up to 512 KiB from chunks that belong to the worker. Blocks are told by their address: all chunks lie in one range.
  */
-#ifndef OWNGIL_CPYTHON_LARGE_OBJECTS_H
-#define OWNGIL_CPYTHON_LARGE_OBJECTS_H
+#pragma once
 
-#include "base/compat.h"
 #include "base/atfork.h"
+#include "base/compat.h"
 
 enum { OWNGIL_LARGE_OBJECTS_CLASSES = 80 }; /* sizes of blocks: eight for each doubling from 512 bytes to 512 KiB */
 
@@ -31,5 +30,3 @@ owngil_large_objects *owngil_large_objects_use(owngil_large_objects *self);
 void owngil_large_objects_clear(owngil_large_objects *self);
 
 void owngil_large_objects_atfork(owngil_atfork_step step);
-
-#endif

@@ -12,8 +12,7 @@
  * end, at which CPython only reads it. In all versions: once it has ended, immutable types get versions of their
  * interpreter's own counter, here.
  */
-#ifndef OWNGIL_CPYTHON_TYPE_VERSIONS_H
-#define OWNGIL_CPYTHON_TYPE_VERSIONS_H
+#pragma once
 
 #include "base/compat.h"
 
@@ -29,5 +28,3 @@ void owngil_type_versions_give(PyObject *module);
 /* To all, also those that are in no module, or that a module changed when they had one: if CPython gives none any more,
  * and the number of modules is not `known`, which becomes it. Returns -1 with an exception. */
 int owngil_type_versions_complete(Py_ssize_t *known);
-
-#endif

@@ -211,8 +211,7 @@ owngil_copies_load(owngil_copies *self, owngil_copy *copy, char *why, size_t why
 #define REDIRECTION(name) {#name, dlsym(self->shim.handle, "owngil_shim_" #name), NULL},
     owngil_redirection redirections[] = {
         {OWNGIL_START_THREAD, dlsym(self->shim.handle, "owngil_shim_start_thread"), NULL},
-        OWNGIL_SHIM_FUNCTIONS(REDIRECTION)
-    };
+        OWNGIL_SHIM_FUNCTIONS(REDIRECTION)};
 #undef REDIRECTION
     if (owngil_load_open(&copy->loaded, redirections, sizeof(redirections) / sizeof(redirections[0]), why, why_size)
         < 0) {

@@ -3,8 +3,7 @@
  * Unloading waits until the worker's thread is gone. A copy is pinned, that is, loaded for ever with its memory, when
  * something outside of the worker may still call it: a thread that it started, a signal handler, an audit hook.
  */
-#ifndef OWNGIL_LOADER_COPIES_H
-#define OWNGIL_LOADER_COPIES_H
+#pragma once
 
 #include "loader/elf/load.h"
 #include "loader/shim/interface.h"
@@ -74,5 +73,3 @@ bool owngil_copies_unload(owngil_copies *self);
 
 /* Pins the copy that `address` belongs to, and returns the path of its original; NULL if it belongs to none. Needs no GIL. */
 const char *owngil_copies_pin(owngil_copies *self, const void *address);
-
-#endif

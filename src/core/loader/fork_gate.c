@@ -50,8 +50,8 @@ await_announced(void)
     int64_t until = owngil_clock_now() + PATIENCE;
     size_t round = the_gate.round;
     while (the_gate.announced > 0 && the_gate.forking == 0 && the_gate.loading == 0 && the_gate.round == round) {
-        if (owngil_clock_wait(&the_gate.changed, &the_gate.lock, until) == ETIMEDOUT
-            && the_gate.loading == 0 && the_gate.round == round) {
+        if (owngil_clock_wait(&the_gate.changed, &the_gate.lock, until) == ETIMEDOUT && the_gate.loading == 0
+            && the_gate.round == round) {
             the_gate.announced = 0;
             the_gate.round++;
         }

@@ -12,8 +12,7 @@
  * registers a handler when it is loaded, as OpenBLAS does to end its threads, would else be loaded between those of its
  * handlers that are called and the fork. Forks of C code wait in our own handler.
  */
-#ifndef OWNGIL_LOADER_FORK_GATE_H
-#define OWNGIL_LOADER_FORK_GATE_H
+#pragma once
 
 #include "base/atfork.h"
 
@@ -40,5 +39,3 @@ void owngil_fork_gate_withdraw(void);
 
 void owngil_fork_gate_init(void); /* once, before all else */
 void owngil_fork_gate_atfork(owngil_atfork_step step);
-
-#endif

@@ -3,8 +3,7 @@
  * Such a thread may read and write the memory of the worker's interpreter as long as it lives, whatever it waits for. So the
  * memory of a worker goes back to the system only if all these threads have ended.
  */
-#ifndef OWNGIL_LOADER_THREADS_H
-#define OWNGIL_LOADER_THREADS_H
+#pragma once
 
 #include "base/refcount.h"
 
@@ -53,5 +52,3 @@ void owngil_threads_add(owngil_threads *self, pthread_t thread, const char *libr
 /* Returns NULL if all have ended. Else the path of a library of which a thread lives, "" if it is not known. Waits some
  * milliseconds for threads that are about to end. Needs no GIL. */
 const char *owngil_threads_living(owngil_threads *self);
-
-#endif

@@ -1,6 +1,5 @@
 /* A block of memory that any interpreter may read, and that stays as long as somebody refers to it. */
-#ifndef OWNGIL_MEMORY_BLOCK_H
-#define OWNGIL_MEMORY_BLOCK_H
+#pragma once
 
 #include "base/refcount.h"
 
@@ -34,5 +33,3 @@ void owngil_block_advise(void *data, size_t size);
 
 /* Reads NUMPY_MADVISE_HUGEPAGE, which forbids it if it is 0. For the main interpreter, before there are blocks. */
 void owngil_block_configure(void);
-
-#endif

@@ -4,12 +4,11 @@
  * interpreter only, so it is put into a list: whoever runs there and comes by gives back what is in it, and if nobody
  * does within a millisecond, a thread of the process's own does.
  */
-#ifndef OWNGIL_MEMORY_LEASE_H
-#define OWNGIL_MEMORY_LEASE_H
+#pragma once
 
-#include "memory/block.h"
-#include "base/compat.h"
 #include "base/atfork.h"
+#include "base/compat.h"
+#include "memory/block.h"
 
 /* Returns a block of the object's contiguous buffer, which the object keeps as it is until the last reference is gone; or
  * NULL with an exception. Needs the GIL of the main interpreter. */
@@ -24,5 +23,3 @@ void owngil_lease_end(void);
 
 /* See fork.h: the child has no thread, and starts one when it lends. */
 void owngil_lease_atfork(owngil_atfork_step step);
-
-#endif

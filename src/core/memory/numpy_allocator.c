@@ -6,7 +6,8 @@
 /* Comes before an array's memory. Changed with the GIL of the array's interpreter only. */
 typedef struct {
     size_t size;         /* bytes behind it */
-    owngil_block *block; /* of all of it: the array refers to it, and whoever it was handed to. NULL: the array's alone */
+    owngil_block
+        *block; /* of all of it: the array refers to it, and whoever it was handed to. NULL: the array's alone */
 } header;
 
 enum { ROOM = 16 }; /* malloc()'s alignment, which NumPy's own memory has too */

@@ -3,8 +3,7 @@
  * This is the one place that numbers them: the module _core has each as a constant of that name. protocol.py says what each
  * is for; the core itself deals with the first ones only.
  */
-#ifndef OWNGIL_MESSAGING_KINDS_H
-#define OWNGIL_MESSAGING_KINDS_H
+#pragma once
 
 #define OWNGIL_MESSAGE_KINDS(X) \
     X(EXITED)      /* the last word of a worker: its interpreter has ended */ \
@@ -14,8 +13,9 @@
     X(STUCK)       /* one Block: the stack of a task that does not notice its interrupt, see workers/interrupts.h */ \
     X(STUCK_START) /* as STUCK, of what comes before the first task */ \
     X(END)         /* among a worker's tasks: no task, but the end of the worker */ \
-    X(CALL) X(ERROR) X(READY) X(STDOUT) X(STDERR) X(WAKE) X(LOG) X(WARNING) \
-    X(JOIN) X(LEAVE) X(NEED) X(BLOCKED) X(UNBLOCKED) X(INTERRUPT) X(BROKEN) X(CANCEL) X(ENDED)
+    X(CALL) \
+    X(ERROR) X(READY) X(STDOUT) X(STDERR) X(WAKE) X(LOG) X(WARNING) X(JOIN) X(LEAVE) X(NEED) X(BLOCKED) X(UNBLOCKED) \
+        X(INTERRUPT) X(BROKEN) X(CANCEL) X(ENDED)
 
 typedef enum {
     OWNGIL_MESSAGE_NONE, /* 0: the setup of a worker */
@@ -23,5 +23,3 @@ typedef enum {
     OWNGIL_MESSAGE_KINDS(KIND)
 #undef KIND
 } owngil_message_kind;
-
-#endif

@@ -4,8 +4,7 @@
  * happens in the end, decided by one compare-and-swap, so that whoever cancels knows. Whoever it was has the parts for himself, and
  * lets go of them: others may hold the message for long, to ask what became of it.
  */
-#ifndef OWNGIL_MESSAGING_MESSAGE_H
-#define OWNGIL_MESSAGING_MESSAGE_H
+#pragma once
 
 #include "base/refcount.h"
 #include <stdbool.h>
@@ -17,16 +16,17 @@ typedef struct owngil_message {
     uint64_t place;              /* in the order in which messages came to the queue; likewise */
     atomic_int state;
     atomic_bool unwanted;        /* a task: it is to fail as it begins */
-    struct owngil_waiter *waiter;/* of a task: who waits for its answer; guarded by the mutex of the answers' queue ... */
+    struct owngil_waiter
+        *waiter;/* of a task: who waits for its answer; guarded by the mutex of the answers' queue ... */
     bool answered;               /* ... as are: whether the answer is there, */
     bool abandoned;              /* and whether no thread is to wait for it here any more */
-    uint64_t receiver;           /* of the one receiver that may have it, 0: any may; guarded by the mutex of its queue */
-    int kind;                    /* what it is for: sender and receiver agree on the numbers */
-    uint64_t id;                 /* what it belongs to */
-    int64_t sent_at;             /* of a task: when it was put, by owngil_clock_now(); 0: that is not known */
-    uint64_t sent_to;            /* likewise the number of its queue */
-    size_t count;                /* of parts; 0 once they are gone */
-    owngil_refcounted *parts[];      /* owned */
+    uint64_t receiver; /* of the one receiver that may have it, 0: any may; guarded by the mutex of its queue */
+    int kind; /* what it is for: sender and receiver agree on the numbers */
+    uint64_t id; /* what it belongs to */
+    int64_t sent_at; /* of a task: when it was put, by owngil_clock_now(); 0: that is not known */
+    uint64_t sent_to; /* likewise the number of its queue */
+    size_t count; /* of parts; 0 once they are gone */
+    owngil_refcounted *parts[]; /* owned */
 } owngil_message;
 
 /* Returns a message with room for `count` parts, all NULL, or NULL without memory. Needs no GIL. */
@@ -46,5 +46,3 @@ int64_t owngil_message_bytes(const owngil_message *self);
 
 /* Lets go of the parts. For the one who has taken the message, or cancelled it. */
 void owngil_message_clear(owngil_message *self);
-
-#endif

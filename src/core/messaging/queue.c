@@ -40,6 +40,17 @@ owngil_queue_new(size_t maxsize, bool last_first)
     return self;
 }
 
+/* Returns false, and locks nothing, if the queue was made before this process was forked. */
+static bool
+lock_queue(owngil_queue *self)
+{
+    if (owngil_refcount_is_inherited(&self->base)) {
+        return false;
+    }
+    pthread_mutex_lock(&self->lock);
+    return true;
+}
+
 /* The lock is held in all of these. */
 
 /* Takes over the reference to `message`. `before` and `after` are neighbours, NULL at the ends. */
@@ -192,11 +203,10 @@ deliver(owngil_queue *self, owngil_message *message)
 owngil_status
 owngil_queue_put(owngil_queue *self, owngil_message *message, owngil_deadline deadline)
 {
-    if (owngil_refcount_is_inherited(&self->base)) {
+    owngil_status code;
+    if (!lock_queue(self)) {
         return OWNGIL_INHERITED;
     }
-    owngil_status code;
-    pthread_mutex_lock(&self->lock);
     bool done = put_now(self, message, &code);
     if (!done && deadline != OWNGIL_DEADLINE_NOW) {
         owngil_waiter waiter;
@@ -210,10 +220,9 @@ owngil_queue_put(owngil_queue *self, owngil_message *message, owngil_deadline de
 owngil_status
 owngil_queue_put_for(owngil_queue *self, uint64_t receiver, owngil_message *message)
 {
-    if (owngil_refcount_is_inherited(&self->base)) {
+    if (!lock_queue(self)) {
         return OWNGIL_INHERITED;
     }
-    pthread_mutex_lock(&self->lock);
     owngil_status code = self->closed ? OWNGIL_CLOSED : OWNGIL_OK;
     if (code == OWNGIL_OK) {
         message->receiver = receiver;
@@ -227,10 +236,9 @@ owngil_queue_put_for(owngil_queue *self, uint64_t receiver, owngil_message *mess
 void
 owngil_queue_readdress(owngil_queue *self, uint64_t from, uint64_t to)
 {
-    if (owngil_refcount_is_inherited(&self->base)) {
+    if (!lock_queue(self)) {
         return;
     }
-    pthread_mutex_lock(&self->lock);
     owngil_message *list = self->addressed;
     self->addressed = NULL;
     while (list != NULL) {
@@ -274,12 +282,11 @@ owngil_queue_get(owngil_queue *self, uint64_t receiver, owngil_message **result,
 void
 owngil_queue_begin_put(owngil_queue *self, owngil_waiter *waiter)
 {
-    if (owngil_refcount_is_inherited(&self->base)) {
+    if (!lock_queue(self)) {
         waiter->done = true;
         waiter->code = OWNGIL_INHERITED;
         return;
     }
-    pthread_mutex_lock(&self->lock);
     waiter->done = put_now(self, waiter->item, &waiter->code);
     if (!waiter->done) {
         owngil_waiters_add(&self->senders, waiter);
@@ -290,13 +297,12 @@ owngil_queue_begin_put(owngil_queue *self, owngil_waiter *waiter)
 void
 owngil_queue_begin_get(owngil_queue *self, owngil_waiter *waiter)
 {
-    if (owngil_refcount_is_inherited(&self->base)) {
+    owngil_message *message = NULL, *cancelled = NULL;
+    if (!lock_queue(self)) {
         waiter->done = true;
         waiter->code = OWNGIL_INHERITED;
         return;
     }
-    owngil_message *message = NULL, *cancelled = NULL;
-    pthread_mutex_lock(&self->lock);
     waiter->done = get_now(self, &message, &cancelled, &waiter->code);
     waiter->item = message;
     if (!waiter->done) {
@@ -309,11 +315,10 @@ owngil_queue_begin_get(owngil_queue *self, owngil_waiter *waiter)
 bool
 owngil_queue_is_served(owngil_queue *self, owngil_waiter *waiter, owngil_status *code)
 {
-    if (owngil_refcount_is_inherited(&self->base)) {
+    if (!lock_queue(self)) {
         *code = OWNGIL_INHERITED;
         return true;
     }
-    pthread_mutex_lock(&self->lock);
     bool done = waiter->done;
     *code = waiter->code;
     pthread_mutex_unlock(&self->lock);
@@ -323,12 +328,11 @@ owngil_queue_is_served(owngil_queue *self, owngil_waiter *waiter, owngil_status 
 bool
 owngil_queue_withdraw(owngil_queue *self, owngil_waiter *waiter, bool sends)
 {
-    if (owngil_refcount_is_inherited(&self->base)) {
+    if (!lock_queue(self)) {
         waiter->done = true;
         waiter->code = OWNGIL_INHERITED;
         return true;
     }
-    pthread_mutex_lock(&self->lock);
     bool waits = !waiter->done;
     if (waits) {
         owngil_waiters_remove(sends ? &self->senders : &self->receivers, waiter);
@@ -342,11 +346,10 @@ owngil_queue_withdraw(owngil_queue *self, owngil_waiter *waiter, bool sends)
 void
 owngil_queue_put_back(owngil_queue *self, owngil_message *message)
 {
-    if (owngil_refcount_is_inherited(&self->base)) {
+    if (!lock_queue(self)) {
         owngil_refcount_release(&message->base);
         return;
     }
-    pthread_mutex_lock(&self->lock);
     if (message->receiver != 0) {
         owngil_message_untake(message);
         message->next = self->addressed;
@@ -398,11 +401,10 @@ owngil_queue_take_back(owngil_queue *self, owngil_message *message)
 owngil_status
 owngil_queue_answer(owngil_queue *self, owngil_message *task, owngil_message *answer)
 {
-    if (owngil_refcount_is_inherited(&self->base)) {
+    owngil_status code = OWNGIL_OK;
+    if (!lock_queue(self)) {
         return OWNGIL_INHERITED;
     }
-    owngil_status code = OWNGIL_OK;
-    pthread_mutex_lock(&self->lock);
     if (task->waiter != NULL && self->receivers.length > 0) {
         owngil_refcount_acquire(&answer->base);
         task->waiter->item = answer;
@@ -436,9 +438,9 @@ owngil_queue_await(owngil_queue *self, owngil_message *task, owngil_message **an
     pthread_mutex_unlock(&self->lock);
     if (waits) {
         owngil_spin spin = spins ? owngil_waiter_spin(&waiter) : OWNGIL_SPIN_SKIPPED;
-        code = spin == OWNGIL_SPIN_SKIPPED    ? owngil_parking_block(&waiter, deadline)
+        code = spin == OWNGIL_SPIN_SKIPPED  ? owngil_parking_block(&waiter, deadline)
                : spin == OWNGIL_SPIN_SERVED ? OWNGIL_OK
-                                           : OWNGIL_INTERRUPTED;
+                                            : OWNGIL_INTERRUPTED;
         if (code != OWNGIL_OK) {
             pthread_mutex_lock(&self->lock);
             if (!waiter.done) {
@@ -456,10 +458,9 @@ owngil_queue_await(owngil_queue *self, owngil_message *task, owngil_message **an
 void
 owngil_queue_stop_waiting(owngil_queue *self, owngil_message *task)
 {
-    if (owngil_refcount_is_inherited(&self->base)) {
+    if (!lock_queue(self)) {
         return;
     }
-    pthread_mutex_lock(&self->lock);
     task->abandoned = true;
     if (task->waiter != NULL) {
         owngil_waiter_serve(task->waiter, OWNGIL_OK);
@@ -471,10 +472,9 @@ owngil_queue_stop_waiting(owngil_queue *self, owngil_message *task)
 bool
 owngil_queue_has_answered(owngil_queue *self, const owngil_message *task)
 {
-    if (owngil_refcount_is_inherited(&self->base)) {
+    if (!lock_queue(self)) {
         return false;
     }
-    pthread_mutex_lock(&self->lock);
     bool answered = task->answered;
     pthread_mutex_unlock(&self->lock);
     return answered;
@@ -483,10 +483,9 @@ owngil_queue_has_answered(owngil_queue *self, const owngil_message *task)
 void
 owngil_queue_close(owngil_queue *self)
 {
-    if (owngil_refcount_is_inherited(&self->base)) {
+    if (!lock_queue(self)) {
         return;
     }
-    pthread_mutex_lock(&self->lock);
     self->closed = true;
     owngil_waiters_serve_all(&self->receivers, OWNGIL_CLOSED);
     owngil_waiters_serve_all(&self->senders, OWNGIL_CLOSED);
@@ -496,10 +495,9 @@ owngil_queue_close(owngil_queue *self)
 bool
 owngil_queue_is_closed(owngil_queue *self)
 {
-    if (owngil_refcount_is_inherited(&self->base)) {
+    if (!lock_queue(self)) {
         return true;
     }
-    pthread_mutex_lock(&self->lock);
     bool closed = self->closed;
     pthread_mutex_unlock(&self->lock);
     return closed;
@@ -508,10 +506,9 @@ owngil_queue_is_closed(owngil_queue *self)
 size_t
 owngil_queue_length(owngil_queue *self)
 {
-    if (owngil_refcount_is_inherited(&self->base)) {
+    if (!lock_queue(self)) {
         return 0;
     }
-    pthread_mutex_lock(&self->lock);
     size_t length = self->length;
     pthread_mutex_unlock(&self->lock);
     return length;

@@ -4,8 +4,7 @@
  * queue takes no more messages and hands out those it has. Nothing here needs a GIL or touches a Python object; every function
  * locks the queue.
  */
-#ifndef OWNGIL_MESSAGING_QUEUE_H
-#define OWNGIL_MESSAGING_QUEUE_H
+#pragma once
 
 #include "messaging/message.h"
 #include "sync/parking.h"
@@ -44,7 +43,7 @@ owngil_status owngil_queue_put(owngil_queue *self, owngil_message *message, owng
 /* Takes the first message for the receiver of that number (0: it has none) that was not cancelled, or else the first for
  * any receiver. The caller owns the reference. Returns OK, CLOSED (and empty), TIMEOUT or INTERRUPTED. */
 owngil_status owngil_queue_get(owngil_queue *self, uint64_t receiver, owngil_message **message,
-                                 owngil_deadline deadline);
+                               owngil_deadline deadline);
 
 /* Puts the message for one receiver, however many are in the queue. OK or CLOSED. */
 owngil_status owngil_queue_put_for(owngil_queue *self, uint64_t receiver, owngil_message *message);
@@ -66,7 +65,7 @@ owngil_status owngil_queue_answer(owngil_queue *self, owngil_message *task, owng
  * waits for it already or owngil_queue_stop_waiting() was called; TIMEOUT or INTERRUPTED. With `spins`, it may spin for a while
  * instead of blocking, and is INTERRUPTED if that was in vain. */
 owngil_status owngil_queue_await(owngil_queue *self, owngil_message *task, owngil_message **answer,
-                               owngil_deadline deadline, bool spins);
+                                 owngil_deadline deadline, bool spins);
 
 /* Ends the wait for the answer to `task`, of which there will be none here. */
 void owngil_queue_stop_waiting(owngil_queue *self, owngil_message *task);
@@ -97,5 +96,3 @@ bool owngil_queue_is_closed(owngil_queue *self);
 
 /* Messages that are in the queue now, cancelled ones included. */
 size_t owngil_queue_length(owngil_queue *self);
-
-#endif

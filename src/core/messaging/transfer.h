@@ -8,8 +8,7 @@
  * Its owner is the interpreter that made it; all functions are for threads with that one's GIL. The owner confirms,
  * withdraws or undoes it before giving its reference back.
  */
-#ifndef OWNGIL_MESSAGING_TRANSFER_H
-#define OWNGIL_MESSAGING_TRANSFER_H
+#pragma once
 
 #include "messaging/queue.h"
 #include "messaging/wakeup.h"
@@ -17,11 +16,12 @@
 typedef struct {
     owngil_refcounted base;
     owngil_waiter waiter;      /* in the queue until `done`; guarded by the queue */
-    owngil_wakeup *wakeup;     /* of the loop that waits for this, owned; NULL: no loop waits (any more); guarded by the queue */
+    owngil_wakeup
+        *wakeup; /* of the loop that waits for this, owned; NULL: no loop waits (any more); guarded by the queue */
     owngil_wakeup_entry entry; /* in the wakeup's list once this is done */
     owngil_queue *queue;
-    owngil_message *message;   /* that is sent; NULL: this transfer receives */
-    bool decided;              /* confirmed, withdrawn or undone */
+    owngil_message *message; /* that is sent; NULL: this transfer receives */
+    bool decided; /* confirmed, withdrawn or undone */
 } owngil_transfer;
 
 /* Each returns a new transfer with one reference, or NULL without memory. None needs a GIL; all but the first lock the
@@ -34,7 +34,8 @@ owngil_transfer *owngil_transfer_received(owngil_queue *queue, owngil_message *m
 owngil_transfer *owngil_transfer_receive(owngil_queue *queue, owngil_wakeup *wakeup, uint64_t key);
 
 /* Sends; waits in the queue if there is no room. Takes a reference of its own to the message. */
-owngil_transfer *owngil_transfer_send(owngil_queue *queue, owngil_message *message, owngil_wakeup *wakeup, uint64_t key);
+owngil_transfer *owngil_transfer_send(owngil_queue *queue, owngil_message *message, owngil_wakeup *wakeup,
+                                      uint64_t key);
 
 /* Whether it is done, and then what became of it. Locks the queue. */
 bool owngil_transfer_is_done(owngil_transfer *self, owngil_status *code);
@@ -51,5 +52,3 @@ bool owngil_transfer_withdraw(owngil_transfer *self);
 /* Undoes it, unless it is decided. True if it is as if it had never been: false when a message that was sent is with its
  * receiver already. Locks the queue. */
 bool owngil_transfer_undo(owngil_transfer *self);
-
-#endif

@@ -4,8 +4,7 @@
  * transfer pushes it onto the list, and rings the descriptor if the list was empty: many that are done at once cost one
  * system call.
  */
-#ifndef OWNGIL_MESSAGING_WAKEUP_H
-#define OWNGIL_MESSAGING_WAKEUP_H
+#pragma once
 
 #include "base/refcount.h"
 
@@ -40,5 +39,3 @@ owngil_wakeup_entry *owngil_wakeup_take(owngil_wakeup *self);
 
 /* The loop is gone: drops the list, and each entry that is pushed later. Needs no GIL. */
 void owngil_wakeup_close(owngil_wakeup *self);
-
-#endif

@@ -1,6 +1,5 @@
 /* Files without a name. */
-#ifndef OWNGIL_PLATFORM_MEMFILE_H
-#define OWNGIL_PLATFORM_MEMFILE_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -9,5 +8,3 @@ int owngil_memfile_open(const char *directory, const char *label);
 
 /* Gives the memory of a part of the file back to the system. It reads as zeros then. */
 void owngil_memfile_drop(int fd, off_t start, off_t size);
-
-#endif

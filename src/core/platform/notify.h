@@ -1,6 +1,5 @@
 /* A file descriptor that an event loop watches, and that any thread can make ready. */
-#ifndef OWNGIL_PLATFORM_NOTIFY_H
-#define OWNGIL_PLATFORM_NOTIFY_H
+#pragma once
 
 /* Returns a descriptor, or -1 with errno. close() ends it. */
 int owngil_notify_open(void);
@@ -10,5 +9,3 @@ void owngil_notify_ring(int fd);
 
 /* It is not ready any more, until it is rung again. Never blocks. */
 void owngil_notify_silence(int fd);
-
-#endif

@@ -1,6 +1,5 @@
 /* Threads of the operating system: what POSIX leaves open. */
-#ifndef OWNGIL_PLATFORM_THREAD_H
-#define OWNGIL_PLATFORM_THREAD_H
+#pragma once
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -38,5 +37,3 @@ void owngil_thread_set_name(pthread_t thread, const char *name);
 
 /* Waits for the semaphore until a moment of owngil_clock_now(). Returns 0, or -1 with errno EINTR or ETIMEDOUT. */
 int owngil_thread_wait_semaphore(sem_t *semaphore, int64_t until);
-
-#endif

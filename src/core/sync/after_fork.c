@@ -27,7 +27,8 @@ owngil_after_fork_has_thread(uint64_t thread)
 }
 
 void
-owngil_after_fork_lock(owngil_refcounted *self, pthread_mutex_t *lock, owngil_waiters *waiters, void (*restore)(owngil_refcounted *))
+owngil_after_fork_lock(owngil_refcounted *self, pthread_mutex_t *lock, owngil_waiters *waiters,
+                       void (*restore)(owngil_refcounted *))
 {
     if (owngil_refcount_is_inherited(self)) {
         pthread_mutex_lock(&renewing);

@@ -1,6 +1,5 @@
 /* What becomes of locks and their kin in a forked child, which has none of the other threads. */
-#ifndef OWNGIL_SYNC_AFTER_FORK_H
-#define OWNGIL_SYNC_AFTER_FORK_H
+#pragma once
 
 #include "base/atfork.h"
 #include "base/refcount.h"
@@ -20,5 +19,3 @@ uint64_t owngil_after_fork_this_thread(void);
 bool owngil_after_fork_has_thread(uint64_t thread);
 
 void owngil_after_fork_atfork(owngil_atfork_step step);
-
-#endif

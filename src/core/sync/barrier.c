@@ -92,8 +92,7 @@ break_barrier(owngil_barrier *self)
 }
 
 owngil_status
-owngil_barrier_join(owngil_barrier *self, owngil_meeting **meeting, bool *last, bool waits,
-                    owngil_deadline deadline)
+owngil_barrier_join(owngil_barrier *self, owngil_meeting **meeting, bool *last, bool waits, owngil_deadline deadline)
 {
     owngil_status code = OWNGIL_OK;
     lock_it(self);

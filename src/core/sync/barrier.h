@@ -1,6 +1,5 @@
 /* A process-wide barrier, with an action that the last one to arrive runs. Nothing here needs a GIL, see event.h. */
-#ifndef OWNGIL_SYNC_BARRIER_H
-#define OWNGIL_SYNC_BARRIER_H
+#pragma once
 
 #include "base/refcount.h"
 #include "sync/waiter.h"
@@ -54,5 +53,3 @@ void owngil_barrier_reset(owngil_barrier *self);
 
 size_t owngil_barrier_waiting(owngil_barrier *self);
 bool owngil_barrier_is_broken(owngil_barrier *self);
-
-#endif

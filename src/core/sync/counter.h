@@ -1,6 +1,5 @@
 /* A process-wide number that threads of any interpreters change; see event.h. */
-#ifndef OWNGIL_SYNC_COUNTER_H
-#define OWNGIL_SYNC_COUNTER_H
+#pragma once
 
 #include "base/refcount.h"
 
@@ -16,5 +15,3 @@ owngil_counter *owngil_counter_new(int64_t value);
 
 /* Adds `n`, and stores the sum in *value. Returns false, and changes nothing, when it does not fit. */
 bool owngil_counter_add(owngil_counter *self, int64_t n, int64_t *value);
-
-#endif

@@ -1,6 +1,5 @@
 /* Until when a thread waits: a moment of owngil_clock_now(). */
-#ifndef OWNGIL_SYNC_DEADLINE_H
-#define OWNGIL_SYNC_DEADLINE_H
+#pragma once
 
 #include "base/clock.h"
 
@@ -11,5 +10,3 @@ typedef int64_t owngil_deadline;
 /* As long as it takes; and not at all: then a wait only looks whether it need not wait. */
 #define OWNGIL_DEADLINE_NEVER INT64_MAX
 #define OWNGIL_DEADLINE_NOW INT64_C(0)
-
-#endif

@@ -4,8 +4,7 @@
  * interpreter that made or holds them. No function needs a GIL or touches a Python object. Those that do not wait may be
  * called with a GIL held, because no lock is held longer than a moment.
  */
-#ifndef OWNGIL_SYNC_EVENT_H
-#define OWNGIL_SYNC_EVENT_H
+#pragma once
 
 #include "base/refcount.h"
 #include "sync/waiter.h"
@@ -32,5 +31,3 @@ void owngil_event_clear(owngil_event *self);
 owngil_status owngil_event_wait(owngil_event *self, uint64_t times_set, owngil_deadline deadline);
 
 size_t owngil_event_waiting(owngil_event *self);
-
-#endif

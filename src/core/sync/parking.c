@@ -48,7 +48,8 @@ owngil_parking_block(owngil_waiter *waiter, owngil_deadline deadline)
 }
 
 owngil_status
-owngil_parking_wait_in_line(owngil_waiters *list, owngil_waiter *waiter, pthread_mutex_t *lock, owngil_deadline deadline)
+owngil_parking_wait_in_line(owngil_waiters *list, owngil_waiter *waiter, pthread_mutex_t *lock,
+                            owngil_deadline deadline)
 {
     owngil_waiters_add(list, waiter);
     pthread_mutex_unlock(lock);

@@ -2,8 +2,7 @@
  *
  * Only a worker's own thread has one. In other threads Ctrl-C arrives as a signal.
  */
-#ifndef OWNGIL_SYNC_PARKING_H
-#define OWNGIL_SYNC_PARKING_H
+#pragma once
 
 #include "base/refcount.h"
 #include "sync/waiter.h"
@@ -50,5 +49,3 @@ void owngil_parking_forget(const owngil_refcounted *loop);
 /* Returns true if the thread is in a wait, which now ends with INTERRUPTED. If not, this wakes its event loop, which would
  * block on with an exception that is to be raised at the next bytecode. */
 bool owngil_parking_interrupt(owngil_parking *self);
-
-#endif

@@ -161,8 +161,7 @@ release_to_waiters(owngil_semaphore *self, int64_t count, bool *fits)
     *fits = count <= self->limit - atomic_load(&self->state) / PERMIT;
     if (waiters && *fits) {
         int64_t now = owngil_clock_now();
-        while (count > 0 && self->waiters.head != NULL
-               && now - self->waiters.head->since >= FAIR_AFTER_NS) {
+        while (count > 0 && self->waiters.head != NULL && now - self->waiters.head->since >= FAIR_AFTER_NS) {
             owngil_waiter_serve(owngil_waiters_pop(&self->waiters), OWNGIL_OK);
             count--;
         }

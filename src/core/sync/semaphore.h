@@ -5,8 +5,7 @@
  * still, but then each pass costs a thread's wake-up, during which nobody has the lock: many times what it protects.
  * CPython's PyMutex, parking_lot and Go's sync.Mutex do the same.
  */
-#ifndef OWNGIL_SYNC_SEMAPHORE_H
-#define OWNGIL_SYNC_SEMAPHORE_H
+#pragma once
 
 #include "base/refcount.h"
 #include "sync/waiter.h"
@@ -42,5 +41,3 @@ bool owngil_semaphore_is_lost(owngil_semaphore *self);
 
 int64_t owngil_semaphore_value(owngil_semaphore *self);
 size_t owngil_semaphore_waiting(owngil_semaphore *self);
-
-#endif

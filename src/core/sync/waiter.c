@@ -72,8 +72,8 @@ owngil_waiter_spin(owngil_waiter *self)
 static owngil_status
 block_until(owngil_waiter *self, owngil_deadline deadline)
 {
-    int failed = deadline == OWNGIL_DEADLINE_NEVER ? sem_wait(&self->sem)
-                                                   : owngil_thread_wait_semaphore(&self->sem, deadline);
+    int failed =
+        deadline == OWNGIL_DEADLINE_NEVER ? sem_wait(&self->sem) : owngil_thread_wait_semaphore(&self->sem, deadline);
     return !failed ? OWNGIL_OK : errno == ETIMEDOUT ? OWNGIL_TIMEOUT : OWNGIL_INTERRUPTED;
 }
 

@@ -6,8 +6,7 @@
  * not), and a waker says which waiter it means. Coroutines stand in the same lists without blocking a thread: their
  * waiters have a `wake` of their own (messaging/transfer.h).
  */
-#ifndef OWNGIL_SYNC_WAITER_H
-#define OWNGIL_SYNC_WAITER_H
+#pragma once
 
 #include "base/status.h"
 #include "sync/deadline.h"
@@ -67,5 +66,3 @@ void owngil_waiters_add(owngil_waiters *list, owngil_waiter *waiter);
 owngil_waiter *owngil_waiters_pop(owngil_waiters *list); /* NULL when empty */
 void owngil_waiters_remove(owngil_waiters *list, owngil_waiter *waiter);
 void owngil_waiters_serve_all(owngil_waiters *list, owngil_status code);
-
-#endif

@@ -3,8 +3,7 @@
  * The worker's own thread writes; any thread reads, without a GIL. Nobody waits for anybody: the reader looks again if the
  * worker was at it (a version that is odd meanwhile). Costs the worker one look at the clock for each change of phase.
  */
-#ifndef OWNGIL_TRACING_COUNTERS_H
-#define OWNGIL_TRACING_COUNTERS_H
+#pragma once
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -48,5 +47,3 @@ int64_t owngil_counters_take(owngil_counters *self, int64_t sent_at, int64_t byt
 int64_t owngil_counters_answer(owngil_counters *self, int64_t calls, int64_t failed, int64_t bytes);
 
 owngil_counters_snapshot owngil_counters_read(owngil_counters *self);
-
-#endif

@@ -2,8 +2,7 @@
  *
  * Each function needs the GIL of the calling thread, unless it says otherwise.
  */
-#ifndef OWNGIL_TRACING_EVENTS_H
-#define OWNGIL_TRACING_EVENTS_H
+#pragma once
 
 #include "messaging/queue.h"
 #include "tracing/counters.h"
@@ -48,5 +47,3 @@ void owngil_events_end(owngil_activity *self, int64_t since);
 
 /* Records the task that the worker is doing now, unfinished. Needs no GIL. */
 void owngil_events_unfinished(owngil_activity *self);
-
-#endif

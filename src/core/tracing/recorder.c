@@ -16,7 +16,8 @@ typedef struct entry {
 
 atomic_uint owngil_recorder_session;
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf, and the one that may be locked with that of interp.c */
+static pthread_mutex_t lock =
+    PTHREAD_MUTEX_INITIALIZER; /* a leaf, and the one that may be locked with that of interp.c */
 static unsigned sessions;                                /* guarded by `lock`, as all below */
 static owngil_recorder_data data;
 static size_t row_room, name_room;

@@ -3,8 +3,7 @@
  * Events belong to the process, so they outlive their worker. Each is in a row: a worker's, or another thread's. Nothing here
  * needs a GIL or touches a Python object. While no recording is on, that costs one look at `owngil_recorder_session`.
  */
-#ifndef OWNGIL_TRACING_RECORDER_H
-#define OWNGIL_TRACING_RECORDER_H
+#pragma once
 
 #include "base/atfork.h"
 
@@ -83,12 +82,11 @@ bool owngil_recorder_get(owngil_recorder_slot *slot, uint32_t *number);
 
 /* Gives `slot` the number of a new row, if it has none yet, and returns as owngil_recorder_get() does: false if no recording is
  * on, or there is no memory. */
-bool owngil_recorder_add_row(owngil_recorder_slot *slot, const char *name, bool is_worker, uint64_t number, uint32_t *row);
+bool owngil_recorder_add_row(owngil_recorder_slot *slot, const char *name, bool is_worker, uint64_t number,
+                             uint32_t *row);
 
 /* Likewise the number of a name, the same for equal names. */
 bool owngil_recorder_add_name(owngil_recorder_slot *slot, const char *name, uint32_t *number);
 
 /* Takes a copy of the event, if the recording is on still that was before the event's row and name were asked for. */
 void owngil_recorder_add(const owngil_event_record *event, unsigned session);
-
-#endif

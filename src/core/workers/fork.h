@@ -11,11 +11,8 @@
  *   (owngil_semaphore_is_lost).
  * - A queue whose other end is a worker: queues from before the fork refuse to be used (owngil_refcount_is_inherited).
  */
-#ifndef OWNGIL_WORKERS_FORK_H
-#define OWNGIL_WORKERS_FORK_H
+#pragma once
 
 /* Watches the forks of this process from now on; may be called again. Returns 0, or -1 with an exception set. Needs the GIL
  * of the main interpreter. */
 int owngil_fork_watch(void);
-
-#endif

@@ -62,8 +62,8 @@ ensure(owngil_refcounted *owner)
     PyInterpreterState *interp = self != NULL ? owngil_worker_hold(worker) : NULL;
     PyThreadState *tstate = interp != NULL ? PyThreadState_New(interp) : NULL;
     if (tstate != NULL) {
-        *self = (guest){.outer = innermost, .worker = worker, .tstate = tstate, .depth = 1,
-                        .entry = {.tstate = tstate}};
+        *self =
+            (guest){.outer = innermost, .worker = worker, .tstate = tstate, .depth = 1, .entry = {.tstate = tstate}};
         owngil_worker_add_guest(worker, &self->entry);
     }
     if (interp != NULL) {

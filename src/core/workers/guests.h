@@ -5,12 +5,9 @@
  * that wants to enter never returns: CPython does the same at its own end. While a thread unloads copies, their destructors
  * find no interpreter, and do not wait for one.
  */
-#ifndef OWNGIL_WORKERS_GUESTS_H
-#define OWNGIL_WORKERS_GUESTS_H
+#pragma once
 
 #include "workers/worker.h"
 
 /* The owner that they take is an owngil_worker. */
 extern const owngil_guest_functions owngil_guests_functions;
-
-#endif

@@ -219,8 +219,12 @@ interrupt(owngil_worker *worker, uint64_t task, uint64_t limit, double grace)
     if (grace > 0) {
         bool unsent = error != 0;
         pthread_mutex_lock(&worker->lock);
-        worker->doubt = (owngil_doubt){.task = task, .limit = limit, .grace = grace, .unsent = unsent,
-                                       .since = owngil_clock_now(), .serial = worker->doubt.serial + 1};
+        worker->doubt = (owngil_doubt){.task = task,
+                                       .limit = limit,
+                                       .grace = grace,
+                                       .unsent = unsent,
+                                       .since = owngil_clock_now(),
+                                       .serial = worker->doubt.serial + 1};
         error = owngil_timer_set(&worker->grace_timer, unsent ? AGAIN : grace, task);
         pthread_mutex_unlock(&worker->lock);
     }

@@ -4,8 +4,7 @@
  * the GIL held, so the visitor hits the task that was meant or none; likewise a call with a limit. While one waits for the GIL,
  * it stands for all interrupts of the same task or call.
  */
-#ifndef OWNGIL_WORKERS_INTERRUPTS_H
-#define OWNGIL_WORKERS_INTERRUPTS_H
+#pragma once
 
 #include "workers/worker.h"
 
@@ -23,5 +22,3 @@ int owngil_interrupts_stop(owngil_worker *worker, double grace);
 /* What the timers of a worker do when they expire. */
 void owngil_interrupts_limit_expired(owngil_timer *timer, uint64_t limit);
 void owngil_interrupts_grace_expired(owngil_timer *timer, uint64_t task);
-
-#endif

@@ -122,8 +122,7 @@ owngil_worker *
 owngil_life_start(const char *name, uint64_t number, const char *bootstrap, owngil_message *setup, owngil_queue *tasks,
                   owngil_queue *replies, int *error)
 {
-    owngil_worker *self =
-        owngil_worker_new(name, number, bootstrap, setup, tasks, replies, &owngil_guests_functions);
+    owngil_worker *self = owngil_worker_new(name, number, bootstrap, setup, tasks, replies, &owngil_guests_functions);
     if (self == NULL) {
         *error = ENOMEM;
         return NULL;

@@ -3,8 +3,7 @@
  * The interpreter is made, used and ended on one and the same thread, and with one and the same thread state: on 3.12
  * threading's shutdown hangs otherwise.
  */
-#ifndef OWNGIL_WORKERS_LIFE_H
-#define OWNGIL_WORKERS_LIFE_H
+#pragma once
 
 #include "workers/worker.h"
 
@@ -18,5 +17,3 @@ owngil_worker *owngil_life_start(const char *name, uint64_t number, const char *
  * the path of the library that started that thread, "" if it is not known. Needs a GIL, of any interpreter but the worker's,
  * and lets go of it meanwhile. */
 const char *owngil_life_join(owngil_worker *self);
-
-#endif

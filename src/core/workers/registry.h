@@ -1,6 +1,5 @@
 /* The workers that have an interpreter, for threads that are not the workers' own. */
-#ifndef OWNGIL_WORKERS_REGISTRY_H
-#define OWNGIL_WORKERS_REGISTRY_H
+#pragma once
 
 #include "workers/worker.h"
 
@@ -18,5 +17,3 @@ size_t owngil_registry_count(void);
 
 /* The child has no workers. */
 void owngil_registry_atfork(owngil_atfork_step step);
-
-#endif

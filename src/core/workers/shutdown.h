@@ -1,6 +1,5 @@
 /* The end of a worker's interpreter, as far as other threads are in its way; and workers that cannot end before the process. */
-#ifndef OWNGIL_WORKERS_SHUTDOWN_H
-#define OWNGIL_WORKERS_SHUTDOWN_H
+#pragma once
 
 #include "workers/worker.h"
 
@@ -13,5 +12,3 @@ void owngil_shutdown_exit(void);
 
 /* The child has no such workers. */
 void owngil_shutdown_atfork(owngil_atfork_step step);
-
-#endif

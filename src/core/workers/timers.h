@@ -1,8 +1,7 @@
 /* Timers: a function is called at a moment, unless the timer is unset before. One thread of the process, the timers' thread,
  * waits for all of them, blocked until the earliest. It starts with the first timer, and touches no Python object.
  */
-#ifndef OWNGIL_WORKERS_TIMERS_H
-#define OWNGIL_WORKERS_TIMERS_H
+#pragma once
 
 #include "base/atfork.h"
 #include "base/refcount.h"
@@ -11,12 +10,14 @@
 
 typedef struct owngil_timer {
     /* Constant. */
-    owngil_refcounted *owner; /* the object that the timer is a part of: lives while the timer is set, and while it expires */
-    void (*expire)(struct owngil_timer *self, uint64_t number); /* in the timers' thread: must be quick; may set it anew */
+    owngil_refcounted
+        *owner; /* the object that the timer is a part of: lives while the timer is set, and while it expires */
+    void (*expire)(struct owngil_timer *self,
+                   uint64_t number); /* in the timers' thread: must be quick; may set it anew */
     /* Guarded by the lock of all timers. */
     struct owngil_timer *next, *previous; /* among those that are set */
     bool set;
-    int64_t at;      /* by owngil_clock_now() */
+    int64_t at; /* by owngil_clock_now() */
     uint64_t number; /* that it was set for */
 } owngil_timer;
 
@@ -34,5 +35,3 @@ bool owngil_timer_unset(owngil_timer *self);
 
 /* The child has no thread and no timers. */
 void owngil_timers_atfork(owngil_atfork_step step);
-
-#endif

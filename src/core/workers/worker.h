@@ -1,6 +1,5 @@
 /* A worker: an OS thread with an interpreter and a GIL of its own. Its life is in life.h. */
-#ifndef OWNGIL_WORKERS_WORKER_H
-#define OWNGIL_WORKERS_WORKER_H
+#pragma once
 
 #include "cpython/large_objects.h"
 #include "loader/copies.h"
@@ -99,5 +98,3 @@ bool owngil_worker_has_guest(owngil_worker *self, const PyThreadState *tstate);
 /* Puts a message into `replies`, with the worker's number as id. `text` is a Block of so many bytes, or NULL: none. A report
  * that finds no memory is lost. Needs no GIL. */
 void owngil_worker_report(owngil_worker *self, owngil_message_kind kind, const char *text, size_t size);
-
-#endif

@@ -41,7 +41,7 @@ at_address(const owngil_image *self, ElfW(Addr) address, size_t size, size_t ali
 
 /* The value of the dynamic entry `tag`. Returns whether there is one. */
 static bool
-dynamic_value(const owngil_image *self, ElfW(Sxword) tag, ElfW(Xword) *value)
+dynamic_value(const owngil_image *self, ElfW(Sxword) tag, ElfW(Xword) * value)
 {
     for (size_t k = 0; k < self->dynamic_count && self->dynamic[k].d_tag != DT_NULL; k++) {
         if (self->dynamic[k].d_tag == tag) {
@@ -53,7 +53,7 @@ dynamic_value(const owngil_image *self, ElfW(Sxword) tag, ElfW(Xword) *value)
 }
 
 static const char *
-read_segments(owngil_image *self, const ElfW(Ehdr) *header)
+read_segments(owngil_image *self, const ElfW(Ehdr) * header)
 {
     if (header->e_phentsize != sizeof(ElfW(Phdr)) || header->e_phoff % _Alignof(ElfW(Phdr)) != 0
         || !inside(self, header->e_phoff, (size_t)header->e_phnum * sizeof(ElfW(Phdr)))) {
@@ -197,7 +197,7 @@ read_relocations(owngil_image *self)
 
 /* How many functions the table has that the entry `tag` points at. */
 static size_t
-count_functions(const owngil_image *self, ElfW(Sxword) tag, ElfW(Sxword) size_tag, ElfW(Addr) *address)
+count_functions(const owngil_image *self, ElfW(Sxword) tag, ElfW(Sxword) size_tag, ElfW(Addr) * address)
 {
     ElfW(Xword) size;
     if (!dynamic_value(self, tag, address) || !dynamic_value(self, size_tag, &size) || *address >= self->memory_end
@@ -255,13 +255,12 @@ owngil_image_string(const owngil_image *self, ElfW(Sxword) tag, size_t k)
 }
 
 const char *
-owngil_image_name(const owngil_image *self, const ElfW(Sym) *symbol)
+owngil_image_name(const owngil_image *self, const ElfW(Sym) * symbol)
 {
     return symbol->st_name < self->strings_size ? self->strings + symbol->st_name : "";
 }
 
-const ElfW(Verneed) *
-owngil_image_version_need(const owngil_image *self, const ElfW(Verneed) *need)
+const ElfW(Verneed) * owngil_image_version_need(const owngil_image *self, const ElfW(Verneed) * need)
 {
     if (need == NULL) {
         ElfW(Xword) address;

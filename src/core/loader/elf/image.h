@@ -4,8 +4,7 @@
  * Sources: System V gABI, chapters 4 and 5; the GNU hash table as glibc's elf/dl-lookup.c reads it. Every offset is
  * checked against the size of the image: a cut-off or hostile file is refused, never followed.
  */
-#ifndef OWNGIL_LOADER_ELF_IMAGE_H
-#define OWNGIL_LOADER_ELF_IMAGE_H
+#pragma once
 
 #include "base/compat.h"
 #include <link.h>
@@ -14,19 +13,19 @@
 typedef struct {
     const char *image;        /* borrowed */
     size_t size;
-    const ElfW(Phdr) *segments;
+    const ElfW(Phdr) * segments;
     size_t segment_count;
     size_t load_end;          /* offset of the first byte that no PT_LOAD segment covers or precedes */
     ElfW(Addr) memory_end;    /* the first address behind all PT_LOAD segments */
     ElfW(Addr) relro, relro_end; /* addresses of what is read-only once relocated; 0, 0: nothing */
-    const ElfW(Dyn) *dynamic; /* NULL: none */
+    const ElfW(Dyn) * dynamic; /* NULL: none */
     size_t dynamic_count;
     const char *strings;      /* ends in a NUL byte; NULL: none */
     size_t strings_size;
     ElfW(Addr) strings_address;
-    const ElfW(Sym) *symbols; /* NULL: none */
+    const ElfW(Sym) * symbols; /* NULL: none */
     size_t symbol_count;
-    const ElfW(Rela) *relocations[2]; /* DT_RELA's and DT_JMPREL's; NULL: none */
+    const ElfW(Rela) * relocations[2]; /* DT_RELA's and DT_JMPREL's; NULL: none */
     size_t relocation_count[2];
     ElfW(Addr) init, fini;    /* addresses of the functions that begin and end it; 0: none */
     ElfW(Addr) init_array, fini_array; /* addresses of tables of more of them */
@@ -42,10 +41,10 @@ const char *owngil_image_read(owngil_image *self, const void *image, size_t size
 const char *owngil_image_string(const owngil_image *self, ElfW(Sxword) tag, size_t k);
 
 /* The name of a symbol, "" when it has none. */
-const char *owngil_image_name(const owngil_image *self, const ElfW(Sym) *symbol);
+const char *owngil_image_name(const owngil_image *self, const ElfW(Sym) * symbol);
 
 /* The first need of symbol versions, and the one after `need`; NULL: no more. */
-const ElfW(Verneed) *owngil_image_version_need(const owngil_image *self, const ElfW(Verneed) *need);
+const ElfW(Verneed) * owngil_image_version_need(const owngil_image *self, const ElfW(Verneed) * need);
 
 /* Whether it takes a symbol from elsewhere whose name begins like this. */
 bool owngil_image_uses(const owngil_image *self, const char *prefix);
@@ -55,5 +54,3 @@ bool owngil_image_uses_python(const owngil_image *self);
 
 /* Bytes of variables: what is writable once it is relocated. */
 size_t owngil_image_state_size(const owngil_image *self);
-
-#endif

@@ -1,7 +1,7 @@
 #include "loader/elf/load.h"
 
-#include "loader/fork_gate.h"
 #include "base/ids.h"
+#include "loader/fork_gate.h"
 #include "platform/memfile.h"
 
 #include <dlfcn.h>
@@ -84,7 +84,8 @@ share_pages(const owngil_patch *edit, const struct link_map *map, int source, in
             }
             uintptr_t start = map->l_addr + segment->p_vaddr + (first * page - segment->p_offset);
             if (mmap((void *)start, (last - first) * page, protection, MAP_PRIVATE | MAP_FIXED, source,
-                     (off_t)(first * page)) == MAP_FAILED) {
+                     (off_t)(first * page))
+                == MAP_FAILED) {
                 return;
             }
             /* The copy's pages are of no more use, except those that the file shares with a neighbouring segment. */
@@ -301,7 +302,7 @@ begin(const owngil_loaded *self)
 
 int
 owngil_load_open(owngil_loaded *self, owngil_redirection *redirections, size_t redirection_count, char *why,
-                size_t why_size)
+                 size_t why_size)
 {
     void *handle = owngil_fork_gate_open(self->name, RTLD_NOW | RTLD_LOCAL);
     if (handle == NULL || dlinfo(handle, RTLD_DI_LINKMAP, &self->map) != 0) {

@@ -6,8 +6,7 @@
  * Once it is loaded, its read-only segments are mapped again from the original: copies share their text with each
  * other and with other processes.
  */
-#ifndef OWNGIL_LOADER_ELF_LOAD_H
-#define OWNGIL_LOADER_ELF_LOAD_H
+#pragma once
 
 #include "loader/elf/patch.h"
 
@@ -40,14 +39,14 @@ typedef struct {
  * `directories` (ends in NULL) that has the room and lets libraries be loaded from there. Returns 0, or -1 with `why` (a
  * sentence) filled in. owngil_load_clear() is due in both cases. */
 int owngil_load_reserve(owngil_loaded *self, const char *path, const char *const *directories, char *why,
-                       size_t why_size);
+                        size_t why_size);
 
 /* Writes the copy. It can be needed from now on by those that are loaded. Returns as above. */
 int owngil_load_write(owngil_loaded *self, const owngil_rename *renames, size_t count, char *why, size_t why_size);
 
 /* Loads it, which runs its constructors. Returns as above. Needs no GIL. */
 int owngil_load_open(owngil_loaded *self, owngil_redirection *redirections, size_t redirection_count, char *why,
-                    size_t why_size);
+                     size_t why_size);
 
 /* Runs its destructors. dlclose() would run them and unmap the library at once; but as at the exit of a process, the
  * destructors of one library may call functions of another that has been through this before. */
@@ -55,5 +54,3 @@ void owngil_load_finish(const owngil_loaded *self);
 
 /* Unloads it, if it is loaded, after owngil_load_finish(), and frees all that belongs to it. */
 void owngil_load_clear(owngil_loaded *self);
-
-#endif

@@ -149,8 +149,14 @@ rename_needed(owngil_patch *self, const owngil_rename *renames, size_t count)
         }
     }
     table[self->elf.segment_count] = (ElfW(Phdr)){
-        .p_type = PT_LOAD, .p_flags = PF_R, .p_offset = self->tail_offset, .p_vaddr = address, .p_paddr = address,
-        .p_filesz = self->tail_size, .p_memsz = self->tail_size, .p_align = unit,
+        .p_type = PT_LOAD,
+        .p_flags = PF_R,
+        .p_offset = self->tail_offset,
+        .p_vaddr = address,
+        .p_paddr = address,
+        .p_filesz = self->tail_size,
+        .p_memsz = self->tail_size,
+        .p_align = unit,
     };
 
     size_t used = headers;

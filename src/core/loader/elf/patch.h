@@ -4,8 +4,7 @@
  * What does not fit in place goes into a segment of its own behind all others, together with a new table of program
  * headers. Only the pages with changes differ from the original.
  */
-#ifndef OWNGIL_LOADER_ELF_PATCH_H
-#define OWNGIL_LOADER_ELF_PATCH_H
+#pragma once
 
 #include "loader/elf/image.h"
 
@@ -34,5 +33,3 @@ bool owngil_patch_apply(owngil_patch *self, const owngil_rename *renames, size_t
 
 /* Writes the copy to `fd`. Returns 0 or an errno. */
 int owngil_patch_write(const owngil_patch *self, int fd);
-
-#endif

@@ -1,6 +1,5 @@
 /* Between the core and shim.c: what the functions of a worker's shim call. */
-#ifndef OWNGIL_LOADER_SHIM_INTERFACE_H
-#define OWNGIL_LOADER_SHIM_INTERFACE_H
+#pragma once
 
 #include "loader/threads.h"
 
@@ -8,8 +7,7 @@ struct owngil_copies;
 
 /* std::thread::_M_start_thread(std::unique_ptr<std::thread::_State>, void (*)()) of libstdc++, as C sees it: the second
  * argument points at a pointer to an object, whose first word points at its class's table of virtual functions. */
-#define OWNGIL_START_THREAD \
-    "_ZNSt6thread15_M_start_threadESt10unique_ptrINS_6_StateESt14default_deleteIS1_EEPFvvE"
+#define OWNGIL_START_THREAD "_ZNSt6thread15_M_start_threadESt10unique_ptrINS_6_StateESt14default_deleteIS1_EEPFvvE"
 typedef void (*owngil_start_thread)(void *thread, void ***state, void (*depend)(void));
 
 /* What copies call instead of PyGILState_Ensure(), _Release() and _Check(); `owner` is the copies' owner. */
@@ -43,11 +41,9 @@ typedef struct {
 /* The names of the functions that copies call instead of those of Python, libc and libstdc++; the shim has each under
  * the same name with the prefix "owngil_shim_". */
 #define OWNGIL_SHIM_FUNCTIONS(X) \
-    X(PyGILState_Ensure) X(PyGILState_Release) X(PyGILState_Check) X(Py_AtExit) X(PySys_AddAuditHook) \
-    X(Py_IsInitialized) X(Py_IsFinalizing) X(_Py_IsFinalizing) \
-    X(PyThread_tss_create) X(PyThread_tss_delete) X(PyThread_tss_free) \
-    X(PyThread_start_new_thread) X(PyMem_SetAllocator) X(PyObject_SetArenaAllocator) \
-    X(timer_create) X(mq_notify) X(on_exit) \
-    X(dlsym) X(thrd_create) X(tss_create) X(tss_delete) X(pthread_create) X(pthread_key_create) X(pthread_key_delete)
-
-#endif
+    X(PyGILState_Ensure) \
+    X(PyGILState_Release) X(PyGILState_Check) X(Py_AtExit) X(PySys_AddAuditHook) X(Py_IsInitialized) \
+        X(Py_IsFinalizing) X(_Py_IsFinalizing) X(PyThread_tss_create) X(PyThread_tss_delete) X(PyThread_tss_free) \
+            X(PyThread_start_new_thread) X(PyMem_SetAllocator) X(PyObject_SetArenaAllocator) X(timer_create) \
+                X(mq_notify) X(on_exit) X(dlsym) X(thrd_create) X(tss_create) X(tss_delete) X(pthread_create) \
+                    X(pthread_key_create) X(pthread_key_delete)

@@ -167,7 +167,8 @@ new_thread(const void *start, owngil_thread thread)
 EXPORT unsigned long
 owngil_shim_PyThread_start_new_thread(void (*start)(void *), void *argument)
 {
-    owngil_thread *thread = new_thread((const void *)start, (owngil_thread){.start_python = start, .argument = argument});
+    owngil_thread *thread =
+        new_thread((const void *)start, (owngil_thread){.start_python = start, .argument = argument});
     if (thread == NULL) {
         return PYTHREAD_INVALID_THREAD_ID;
     }
