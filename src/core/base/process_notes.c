@@ -27,8 +27,9 @@ owngil_process_notes_set(const char *name, uint64_t value)
     while (entry != NULL && strcmp(entry->name, name) != 0) {
         entry = entry->next;
     }
-    if (entry == NULL && (entry = malloc(sizeof(*entry) + strlen(name) + 1)) != NULL) {
-        strcpy(entry->name, name);
+    size_t size = strlen(name) + 1;
+    if (entry == NULL && (entry = malloc(sizeof(*entry) + size)) != NULL) {
+        memcpy(entry->name, name, size);
         entry->next = notes;
         notes = entry;
     }

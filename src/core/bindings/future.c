@@ -27,9 +27,9 @@ make_names(void)
 }
 
 int
-owngil_future_set_quietly(owngil_state *owner, PyObject *future, PyObject *result)
+owngil_future_set_quietly(owngil_state *module_state, PyObject *future, PyObject *result)
 {
-    PyObject *names = owner->future_names;
+    PyObject *names = module_state->future_names;
     int quiet = -1;
     PyObject *state = PyObject_GetAttr(future, PyTuple_GET_ITEM(names, STATE));
     PyObject *condition = PyObject_GetAttr(future, PyTuple_GET_ITEM(names, CONDITION));

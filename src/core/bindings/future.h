@@ -9,7 +9,7 @@ int owngil_future_set_message(owngil_state *state, PyObject *future, PyObject *m
 /* Does what Future.set_result() does, if no thread is to be told of it: none has asked for the future's condition, which
  * waiting and callbacks need. No other thread comes in between, and no handler of a signal: nothing in here lets go of the
  * GIL. Returns 1; 0 if a thread is to be told, or the future is resolved; -1 with an exception. */
-int owngil_future_set_quietly(owngil_state *state, PyObject *future, PyObject *result);
+int owngil_future_set_quietly(owngil_state *module_state, PyObject *future, PyObject *result);
 
 /* Calls future.take_answer(kind, parts). Returns 0 or -1. */
 int owngil_future_take_answer(owngil_state *state, PyObject *future, int kind, PyObject *parts);

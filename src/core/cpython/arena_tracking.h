@@ -10,9 +10,9 @@
 
 #include <stdint.h>
 
-/* Watches CPython's arena allocator from now on; once is enough. `owner_of_thread` returns the owner whose interpreter the
+/* Watches CPython's arena allocator from now on; once is enough. `owner_function` returns the owner whose interpreter the
  * calling thread is in; 0: none. Needs the GIL of the main interpreter. */
-void owngil_arena_tracking_start(uint64_t (*owner_of_thread)(void));
+void owngil_arena_tracking_start(uint64_t (*owner_function)(void));
 
 /* Frees the arenas that the interpreter of `owner` has left. Needs no GIL. */
 void owngil_arena_tracking_free(uint64_t owner);

@@ -39,12 +39,12 @@ void owngil_threads_clear(owngil_threads *self);
 
 /* Returns an argument for one of the three functions below, or NULL without memory. Drop it if no thread starts after all. */
 owngil_thread *owngil_threads_new(owngil_thread thread);
-void owngil_threads_drop(owngil_thread *thread);
+void owngil_threads_drop(owngil_thread *self);
 
 /* What a new thread calls: it records itself, and does what it is for. */
-void *owngil_threads_run(void *thread);
-int owngil_threads_run_c11(void *thread);
-void owngil_threads_run_python(void *thread);
+void *owngil_threads_run(void *self);
+int owngil_threads_run_c11(void *self);
+void owngil_threads_run_python(void *self);
 
 /* Records a thread that started in another way, and is neither joined nor detached yet. */
 void owngil_threads_add(owngil_threads *self, pthread_t thread, const char *library);

@@ -14,7 +14,8 @@
     X(STUCK_START) /* as STUCK, of what comes before the first task */ \
     X(END)         /* among a worker's tasks: no task, but the end of the worker */ \
     X(CALL) \
-    X(ERROR) X(READY) X(STDOUT) X(STDERR) X(WAKE) X(LOG) X(WARNING) X(JOIN) X(LEAVE) X(NEED) X(BLOCKED) X(UNBLOCKED) \
+    X(ERROR) \
+    X(READY) X(STDOUT) X(STDERR) X(WAKE) X(LOG) X(WARNING) X(JOIN) X(LEAVE) X(NEED) X(BLOCKED) X(UNBLOCKED) \
         X(INTERRUPT) X(BROKEN) X(CANCEL) X(ENDED)
 
 typedef enum {

@@ -42,7 +42,7 @@ owngil_status owngil_queue_put(owngil_queue *self, owngil_message *message, owng
 
 /* Takes the first message for the receiver of that number (0: it has none) that was not cancelled, or else the first for
  * any receiver. The caller owns the reference. Returns OK, CLOSED (and empty), TIMEOUT or INTERRUPTED. */
-owngil_status owngil_queue_get(owngil_queue *self, uint64_t receiver, owngil_message **message,
+owngil_status owngil_queue_get(owngil_queue *self, uint64_t receiver, owngil_message **result,
                                owngil_deadline deadline);
 
 /* Puts the message for one receiver, however many are in the queue. OK or CLOSED. */

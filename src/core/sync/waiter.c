@@ -26,9 +26,9 @@ owngil_wait_rounds_end(void)
 }
 
 void
-owngil_wait_rounds_go_on(owngil_wait_rounds former)
+owngil_wait_rounds_go_on(owngil_wait_rounds ended)
 {
-    rounds = former;
+    rounds = ended;
 }
 
 void

@@ -54,7 +54,7 @@ typedef struct {
 } owngil_wait_rounds;
 void owngil_wait_rounds_begin(void);
 owngil_wait_rounds owngil_wait_rounds_end(void);
-void owngil_wait_rounds_go_on(owngil_wait_rounds rounds);
+void owngil_wait_rounds_go_on(owngil_wait_rounds ended);
 
 /* A line of waiters: first come, first served, by `since`. All functions need the mutex that guards the list. */
 typedef struct {

@@ -66,7 +66,7 @@ bool owngil_recorder_start(void);
 
 /* Ends the recording, and moves it to `data`. False if none is on. */
 bool owngil_recorder_stop(owngil_recorder_data *data);
-void owngil_recorder_free(owngil_recorder_data *data);
+void owngil_recorder_free(owngil_recorder_data *self);
 
 /* Around a fork, as the data must be whole in the child; when that of the list of living workers is done. */
 void owngil_recorder_atfork(owngil_atfork_step step);

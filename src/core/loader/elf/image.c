@@ -80,6 +80,8 @@ read_segments(owngil_image *self, const ElfW(Ehdr) * header)
             ElfW(Addr) memory_end = segment->p_vaddr + segment->p_memsz;
             self->memory_end = memory_end > self->memory_end ? memory_end : self->memory_end;
             break;
+        default:
+            break;
         }
         case PT_DYNAMIC:
             if (segment->p_offset % _Alignof(ElfW(Dyn)) == 0) {

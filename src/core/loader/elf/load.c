@@ -46,7 +46,7 @@ spell_anew(const char *path)
 {
     enum { DIGITS = 64, LONGEST = 3 };
     const char *slash = strrchr(path, '/');
-    size_t head = (size_t)(slash + 1 - path), size = strlen(path) + DIGITS * LONGEST + 1;
+    size_t head = (size_t)(slash + 1 - path), size = strlen(path) + (size_t)DIGITS * LONGEST + 1;
     char *name = malloc(size);
     if (name == NULL) {
         return NULL;
