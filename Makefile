@@ -36,7 +36,7 @@ soak: ## a million tasks with failures, interrupts and all ends of pools: tests/
 
 bench: ## measure all executors and the picture: benchmarks/results, docs/bench.png and the README's tables; 20 minutes
 	@tools/make-venv $(VENV) bench
-	$(VENV)/bin/owngil bench --repeat 3 --largest 1000 --plot docs/bench.png \
+	$(VENV)/bin/python benchmarks/bench.py --repeat 3 --largest 1000 --plot docs/bench.png \
 		--json benchmarks/results/bench-$$($(VENV)/bin/python -c 'import platform; print(platform.python_version())').json
 	$(VENV)/bin/python benchmarks/picture.py
 	$(VENV)/bin/python benchmarks/steps.py

@@ -10,9 +10,9 @@ import platform
 import statistics
 from pathlib import Path
 
-from owngil.cli._backends import BACKENDS
-from owngil.cli._fractal import View
-from owngil.cli.mandelbrot import compute
+from owngil.cli.mandelbrot.backends import BACKENDS
+from owngil.cli.mandelbrot.command import compute
+from owngil.cli.mandelbrot.fractal import View
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import owngil
 from owngil import _core, _wire
-from owngil._future import TaskFuture
+from owngil._tasks.future import TaskFuture
 
 RESULTS = Path(__file__).parent / "results"
 ROUNDS = 20_000
@@ -31,13 +31,14 @@ def steps_of_worker():
     """Measure a worker's steps; runs in one."""
     from os.path import basename
 
-    from owngil import _core, _output, _wire
+    from owngil import _core, _wire
+    from owngil._worker import stdio
 
     call = _wire.dumps_call(basename, ("a",), {})
     return {
         "worker: rebuild the call": step(_wire.loads_call, call),
         "worker: write the result": step(_wire.dumps_result, 1, basename),
-        "worker: flush stdout and stderr": step(_output.flush),
+        "worker: flush stdout and stderr": step(stdio.flush),
         "worker: note the task's number": step(_core.run_task, 1, int),
         "worker: call the function": step(_core.call, int, (), {}, repr),
     }

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from owngil.cli import _drawing, main
+from owngil.cli import main
+from owngil.cli.mandelbrot import drawing
 
 BACKENDS = ("serial", "threads", "processes", "interpreters")
 KERNELS = ("python", "numpy")
@@ -320,9 +321,9 @@ def fail_half_way(*arguments):
 @pytest.mark.parametrize("name", ["draw_picture", "draw_chart", "join_frames"])
 def test_a_failure_leaves_no_partial_file(here, monkeypatch, name):
     more = {"draw_picture": [], "draw_chart": ["--compare"], "join_frames": ["--frames", 2]}[name]
-    monkeypatch.setattr(_drawing, name, fail_half_way)
+    monkeypatch.setattr(drawing, name, fail_half_way)
     if more == ["--compare"]:  # the drawing is what fails here, not the other backends
-        monkeypatch.setattr("owngil.cli.mandelbrot._BACKENDS", ("threads", "serial"))
+        monkeypatch.setattr("owngil.cli.mandelbrot.command._BACKENDS", ("threads", "serial"))
     with contextlib.suppress(OSError):
         assert exit_code("mandelbrot", "--backend", "serial", "--width", 9, "--height", 9, *more) == 1
     assert list(here.iterdir()) == []
@@ -330,7 +331,7 @@ def test_a_failure_leaves_no_partial_file(here, monkeypatch, name):
 
 def test_a_failure_leaves_the_former_output_as_it_was(here, monkeypatch):
     Path("a.png").write_bytes(b"former")
-    monkeypatch.setattr(_drawing, "draw_picture", fail_half_way)
+    monkeypatch.setattr(drawing, "draw_picture", fail_half_way)
     with contextlib.suppress(OSError):
         assert exit_code("mandelbrot", "--backend", "serial", "--width", 9, "--height", 9, "-o", "a.png") == 1
     assert [(path.name, path.read_bytes()) for path in here.iterdir()] == [("a.png", b"former")]

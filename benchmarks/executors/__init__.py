@@ -1,1 +1,1 @@
-"""What ``owngil bench`` is made of: executors, what is measured in them, and how that is shown."""
+"""What ``bench.py`` is made of: executors, what is measured in them, and how that is shown."""

@@ -1,4 +1,4 @@
-"""What ``owngil bench`` measures in one executor; runs in a process of its own, which tells by lines of JSON.
+"""What ``bench.py`` measures in one executor; runs in a process of its own, which tells by lines of JSON.
 
 Nothing is told twice, and each measure is announced before it begins: the parent knows where a process crashed.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from owngil.cli._bench.executors import Executor
+    from executors.pools import Executor
 
 __all__ = ["LENGTHS", "MEASURES", "main"]
 
@@ -161,7 +161,7 @@ def _transfer(executor: "Executor", settings: dict[str, Any]) -> Figures:
 
 def _channel(executor: "Executor", settings: dict[str, Any]) -> Figures:
     if executor.workers < 2:
-        from owngil.cli._bench.executors import NoSuchThing
+        from executors.pools import NoSuchThing
 
         raise NoSuchThing("it takes two workers")
     seconds = executor.ping_pong(1000)
@@ -171,7 +171,7 @@ def _channel(executor: "Executor", settings: dict[str, Any]) -> Figures:
 def _picture(executor: "Executor", settings: dict[str, Any]) -> Figures:
     import owngil_bench_tasks as tasks
 
-    from owngil.cli._fractal import View, assemble, bands, compute_band
+    from owngil.cli.mandelbrot.fractal import View, assemble, bands, compute_band
 
     executor.on_all(tasks.load_kernel)
     view = View(600, 600, (-2.0, 2.0), (-2.0, 2.0), 100)
@@ -258,7 +258,7 @@ def main(request: dict[str, Any]) -> None:
     """Measure what the parent asks for: ``executor``, ``workers``, ``measures``, ``settings``, ``report``."""
     import numpy  # noqa: F401 - here it is there before, in all executors
 
-    from owngil.cli._bench.executors import EXECUTORS, NoSuchThing
+    from executors.pools import EXECUTORS, NoSuchThing
 
     fd: int = request["report"]
     os.set_inheritable(fd, False)  # worker processes must not keep the pipe open

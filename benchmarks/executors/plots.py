@@ -1,12 +1,12 @@
-"""What ``owngil bench`` found, as a picture."""
+"""What ``bench.py`` found, as a picture."""
 
 from typing import IO, Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from owngil.cli._bench.measures import LENGTHS
-from owngil.cli._bench.report import short
+from executors.measures import LENGTHS
+from executors.report import short
 
 __all__ = ["draw"]
 

@@ -1,4 +1,4 @@
-"""The executors that ``owngil bench`` compares, under one face.
+"""The executors that ``bench.py`` compares, under one face.
 
 Each runs with its own defaults, but for the number of workers.
 """

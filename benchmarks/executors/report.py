@@ -1,12 +1,12 @@
-"""What ``owngil bench`` found, as JSON and as text."""
+"""What ``bench.py`` found, as JSON and as text."""
 
 import statistics
 import textwrap
 from collections.abc import Iterable
 from typing import Any
 
-from owngil.cli._bench.measures import LENGTHS
-from owngil.cli._bench.runs import Run
+from executors.measures import LENGTHS
+from executors.runs import Run
 
 __all__ = ["pays_off", "short", "summarize", "table"]
 

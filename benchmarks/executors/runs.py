@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from owngil.cli._bench.measures import MEASURES
-from owngil.cli._ctrl_c import DeferredCtrlC
+from executors.measures import MEASURES
+from owngil.cli.ctrl_c import DeferredCtrlC
 
 __all__ = ["ALONE", "Run", "measure"]
 
 _START = "import json, sys; request = json.load(sys.stdin); sys.path[:] = request['path'];\
- from owngil.cli._bench.measures import main; main(request)"
+ from executors.measures import main; main(request)"
 
 
 @dataclass

@@ -41,7 +41,7 @@ def import_numpy(folder: str, k: int, count: int) -> int:
 
 def load_kernel(folder: str, k: int, count: int) -> int:
     """Import what the picture needs in each of `count` workers."""
-    import owngil.cli._fractal  # noqa: F401 - so that it is there
+    import owngil.cli.mandelbrot.fractal  # noqa: F401 - so that it is there
 
     return meet(folder, k, count)
 

@@ -178,11 +178,13 @@ class Channel:
         1
         2
         """
-        from owngil import _asyncio
+        from owngil._wire import asyncio_bridge
 
         parts = _wire.dumps(obj, _CANNOT_BE_SENT)
         try:
-            sent = await _asyncio.transfer(lambda wakeup, key: self._queue.begin_send(wakeup, key, parts), timeout)
+            sent = await asyncio_bridge.transfer(
+                lambda wakeup, key: self._queue.begin_send(wakeup, key, parts), timeout
+            )
         except _core.QueueClosed:
             raise ChannelClosed(_NOTHING_CAN_BE_SENT) from None
         except TimeoutError:
@@ -220,10 +222,10 @@ class Channel:
         >>> asyncio.run(channel.arecv())
         9
         """
-        from owngil import _asyncio
+        from owngil._wire import asyncio_bridge
 
         try:
-            received = await _asyncio.transfer(self._queue.begin_receive, timeout)
+            received = await asyncio_bridge.transfer(self._queue.begin_receive, timeout)
         except _core.QueueClosed:
             raise ChannelClosed(_NOTHING_LEFT) from None
         except TimeoutError:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
-from owngil._pool import Pool
+from owngil._api.pool import Pool
 
 __all__ = ["map", "run", "to_interpreter"]
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from owngil._dispatch import BrokenPoolError
-from owngil._pool import Pool
+from owngil._api.pool import Pool
+from owngil._tasks.dispatcher import BrokenPoolError
 
 __all__ = ["BrokenInterpreterPool", "InterpreterPoolExecutor"]
 

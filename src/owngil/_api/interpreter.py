@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from owngil import _wire
-from owngil._owner import OwnerDispatcher
-from owngil._stats import Stats
-from owngil._worker import execute_code
+from owngil._tasks.owner import OwnerDispatcher
+from owngil._tasks.stats import Stats
+from owngil._worker.calls import execute_code
 
 __all__ = ["Interpreter"]
 

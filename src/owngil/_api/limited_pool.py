@@ -1,59 +1,38 @@
-"""What `Pool.with_timeout` gives: the pool seen as an executor whose calls have a limit of time.
-
-The limit is set and called off in the worker, around each call, by the core (`limits.c`); one thread of the process
-waits for all limits. Tasks without one have nothing to do with this.
-"""
+"""The pool that `Pool.with_timeout` returns: the pool as an executor whose calls have a limit of time."""
 
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Executor, Future
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
-from owngil import _core, _wire
-from owngil._future import TaskFuture
-from owngil._stopping import GRACE
+from owngil._tasks.future import TaskFuture
+from owngil._worker.limits import Limited
 
-if TYPE_CHECKING:
-    from owngil._pool import Pool
-
-__all__ = ["Limited", "LimitedPool"]
+__all__ = ["LimitedPool"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Limited:
-    """`fn`, interrupted in the worker where it is called after so many seconds."""
+class _Limitable(Protocol):
+    """What a view needs of its pool."""
 
-    def __init__(self, fn: Callable[..., Any], seconds: float) -> None:
-        self._fn = fn
-        self._seconds = seconds
-        # For messages, as are the others, which __getattr__ finds.
-        self.__module__ = getattr(fn, "__module__", None)  # type: ignore[assignment]
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]: ...
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._fn, name)
+    @property
+    def map(self) -> Callable[..., Iterator[Any]]: ...
 
-    def __reduce__(self) -> Any:
-        return Limited, (self._fn, self._seconds)
+    def with_timeout(self, seconds: float) -> "LimitedPool": ...
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return _core.run_limited(self._seconds, GRACE, self._timed_out, self._fn, args, kwargs)
-
-    def _timed_out(self) -> TimeoutError:
-        worker = threading.current_thread().name
-        return TimeoutError(
-            f"{_wire.describe_callable(self._fn)} was interrupted in worker '{worker}' after {self._seconds:g} s,"
-            f" the limit that with_timeout() set"
-        )
+    def interrupt(self) -> None: ...
 
 
 class LimitedPool(Executor):
     """A pool as `Pool.with_timeout` shows it; see there."""
 
-    def __init__(self, pool: "Pool", seconds: float) -> None:
+    def __init__(self, pool: _Limitable, seconds: float) -> None:
         self._pool = pool
         self._seconds = seconds
         self._lock = threading.RLock()

@@ -1,5 +1,6 @@
 """A group of workers behind the interface of concurrent.futures."""
 
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -7,15 +8,16 @@ from concurrent.futures import Executor, Future
 from itertools import count
 from operator import index
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
-from owngil import _wire
-from owngil._broadcast import results_of_each
-from owngil._map import MapCalls
-from owngil._owner import OwnerDispatcher
-from owngil._stats import Stats
-from owngil._timeouts import LimitedPool
-from owngil.isolation import usable_cores
+from owngil import _core, _wire
+from owngil._api.limited_pool import LimitedPool
+from owngil._isolation.cores import usable_cores
+from owngil._tasks.broadcast import results_of_each
+from owngil._tasks.dispatcher import Dispatcher
+from owngil._tasks.map import MapCalls
+from owngil._tasks.owner import OwnerDispatcher
+from owngil._tasks.stats import Stats
 
 __all__ = ["Pool"]
 
@@ -109,7 +111,7 @@ class Pool(Executor):
             raise TypeError(f"preload must be a sequence of module names, such as ['numpy'], not {preload!r}")
         stem = (thread_name_prefix or f"pool-{next(_names)}") + self._separator
         self._max_workers = max_workers
-        self._dispatcher = OwnerDispatcher(
+        dispatcher = OwnerDispatcher(
             max_workers,
             lambda number: f"{stem}{number}",
             initializer=initializer,
@@ -118,11 +120,12 @@ class Pool(Executor):
             preload=names,
             prefix=prefix,
         )
+        self._dispatcher: Dispatcher = dispatcher
         # A pool that nobody refers to any more ends when its tasks are done.
-        self._finalizer = weakref.finalize(self, self._dispatcher.close)
+        self._finalizer = weakref.finalize(self, dispatcher.close)
         self._finalizer.atexit = False  # the dispatcher sees to that itself
         if names:
-            self._dispatcher.start_all()
+            dispatcher.start_all()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Queue the call ``fn(*args, **kwargs)`` and return its future.
@@ -204,6 +207,15 @@ class Pool(Executor):
         calls = MapCalls(self._dispatcher, self._max_workers, fn, iterables, chunksize, buffersize, ordered, progress)
         return calls.results(deadline)
 
+    def _own(self, what: str) -> OwnerDispatcher:
+        """Return the dispatcher; raise RuntimeError where the pool was handed to, for which `what` is not."""
+        if isinstance(self._dispatcher, OwnerDispatcher):
+            return self._dispatcher
+        where = threading.current_thread().name
+        raise RuntimeError(
+            f"{what} is for the interpreter that made the pool, which was handed to '{where}'; do it there"
+        )
+
     def broadcast(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> list[T]:
         """Call ``fn(*args, **kwargs)`` once in every worker, wait for all, and return their results.
 
@@ -238,7 +250,8 @@ class Pool(Executor):
         ...     pool.broadcast(pow, 2, 10)
         [1024, 1024]
         """
-        return results_of_each(self._dispatcher.submit_to_each(_wire.dumps_call(fn, args, kwargs)))
+        dispatcher = self._own("Pool.broadcast()")
+        return results_of_each(dispatcher.submit_to_each(_wire.dumps_call(fn, args, kwargs)))
 
     def stats(self) -> Stats:
         """Return what each worker has done so far, those that have ended included: tasks, and where its time went.
@@ -250,7 +263,7 @@ class Pool(Executor):
         ...     pool.stats().total.calls
         1000
         """
-        return self._dispatcher.stats()
+        return self._own("Pool.stats()").stats()
 
     def with_timeout(self, seconds: float) -> LimitedPool:
         """Return an executor that runs calls on this pool's workers, and interrupts each that runs for too long.
@@ -294,6 +307,7 @@ class Pool(Executor):
         ...         print(error)
         time.sleep() was interrupted in worker 'worker-0' after 0.05 s, the limit that with_timeout() set
         """
+        self._own("Pool.with_timeout()")
         if isinstance(seconds, str) or not hasattr(type(seconds), "__float__"):
             raise TypeError(f"the limit must be a number of seconds, more than 0, not {seconds!r}")
         if not seconds > 0:
@@ -314,12 +328,39 @@ class Pool(Executor):
         cancel_futures : bool, optional
             Whether to cancel the tasks that have not started.
         """
-        self._dispatcher.shutdown(wait=wait, cancel_futures=cancel_futures)
+        self._own("Pool.shutdown()").shutdown(wait=wait, cancel_futures=cancel_futures)
+
+    def __enter__(self) -> Self:
+        self._own("a with block")
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._dispatcher.leave(error)
+        self._own("a with block").leave(error)
+
+    @classmethod
+    def _attach(cls, dispatcher: Dispatcher, max_workers: int) -> "Pool":
+        """Return a pool whose tasks `dispatcher` submits."""
+        self = cls.__new__(cls)
+        self._dispatcher = dispatcher
+        self._max_workers = max_workers
+        return self
 
     def __reduce__(self) -> Any:
-        from owngil._handed import reduce_pool
+        lent = self._dispatcher.lend()
+        if isinstance(self._dispatcher, OwnerDispatcher):
+            _owned[lent[0]] = self
+        return _arrive, (*lent, self._max_workers)
 
-        return reduce_pool(self)
+
+# By the queue of tasks, of which all wrappers are equal.
+_owned: "weakref.WeakValueDictionary[_core.Queue, Pool]" = weakref.WeakValueDictionary()
+
+
+def _arrive(tasks: _core.Queue, replies: _core.Queue, numbers: _core.Counter, max_workers: int) -> Pool:
+    """Return the pool here, where it was handed to: the same one where it was made."""
+    owned = _owned.get(tasks)
+    if owned is not None:
+        return owned
+    from owngil._tasks.handover import dispatcher_of  # few interpreters get a pool
+
+    return Pool._attach(dispatcher_of(tasks, replies, numbers, max_workers), max_workers)

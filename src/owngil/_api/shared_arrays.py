@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
-from owngil._arrays import is_shared
 from owngil._core import Block
+from owngil._wire.arrays import is_shared
 
 __all__ = ["empty", "full", "share", "zeros"]
 

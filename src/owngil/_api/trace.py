@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from owngil import _core
-from owngil._ending import at_end
+from owngil._tasks.exit import at_end
 
 __all__ = ["trace"]
 
@@ -75,7 +75,7 @@ class trace:
         recorded = _core.trace_stop()
         if recorded is None:  # this process is a fork
             return
-        from owngil._trace_format import format_recording
+        from owngil._api.trace_format import format_recording
 
         events, rows, names, dropped = recorded
         about = {

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from owngil._version import __version__
+
 __all__ = ["format_recording"]
 
 # owngil_event and its kinds, of trace.h.
@@ -202,8 +204,6 @@ def format_recording(
     about : dict
         What else is to be known; ``program`` is its title.
     """
-    from owngil import __version__
-
     about = {"owngil": __version__, "python": platform.python_version(), **about}
     yield '{"displayTimeUnit": "ms", "otherData": ' + json.dumps(about) + ', "traceEvents": [\n'
     separator = ""

@@ -12,7 +12,6 @@ import os
 from typing import Any
 
 from owngil import _core
-from owngil.isolation._cores import cores_of_affinity, usable_cores
 
 __all__ = ["limit", "restore", "set_pool_size"]
 
@@ -39,6 +38,8 @@ def set_pool_size(size: int) -> None:
 
 def limit(paths: list[str]) -> None:
     """Give this worker its share of the threads of those libraries that are BLAS or OpenMP."""
+    from owngil._isolation.cores import cores_of_affinity, usable_cores  # many workers load no such library
+
     new = {path for path in paths if os.path.basename(path).startswith(_PREFIXES)} - _seen
     share = max(1, usable_cores() // max(_pool_size, _core.count_workers()))
     if not new or share >= cores_of_affinity():
@@ -73,6 +74,8 @@ def _set(library: Any, path: str, share: int) -> None:
     if library.internal_api == "openmp":
         _set_number(library, share)
         return
+    from owngil._isolation.cores import cores_of_affinity
+
     key = os.fsencode(path)
     note = _core.get_note(key)  # what it was, and in the lower 16 bits what we set
     if current == (note & 0xFFFF if note else cores_of_affinity()):

@@ -3,7 +3,7 @@
 A copy lies nowhere, so the dynamic loader cannot find what it needs through the original's search path; and what the
 original needs may have to be a private copy too. Hence each needed library is looked up here, before the copy is
 loaded: a private one is loaded under a name of its own, which the copy then needs instead; a shared one is loaded from
-its path. `_policy.library_rule` says which is which.
+its path. `policy.library_rule` says which is which.
 """
 
 import contextlib
@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from owngil import _core
-from owngil.isolation import _policy, _threads
+from owngil._isolation import blas_threads, policy
 
-__all__ = ["Copy", "Library", "LoadError", "copies", "find_private", "libraries", "load"]
+__all__ = ["Copy", "Library", "LoadError", "find_private", "libraries", "load"]
 
 
 class LoadError(Exception):
@@ -44,7 +44,7 @@ class Library(NamedTuple):
 
 
 # All of this interpreter's, by the device and inode of the original.
-copies: dict[tuple[int, int], Copy] = {}
+_copies: dict[tuple[int, int], Copy] = {}
 libraries: dict[tuple[int, int], Library] = {}
 # By the name that others need it under.
 _private_names: dict[bytes, Copy] = {}
@@ -242,10 +242,10 @@ class _Loading:
         for copy in (self.copy, *self.circle):
             if not copy.handle:
                 _core.discard_copy(copy.number)
-                copies.pop(_identity(os.fsencode(copy.path)), None)
+                _copies.pop(_identity(os.fsencode(copy.path)), None)
 
 
-_SYSTEM = tuple(os.fsencode(name) for name in _policy.SYSTEM_LIBRARIES)
+_SYSTEM = tuple(os.fsencode(name) for name in policy.SYSTEM_LIBRARIES)
 _under_way: dict[tuple[int, int], _Loading] = {}
 # Threads of the worker load one after the other. Constructors may come back in. Nothing is imported under it.
 _lock = RLock()
@@ -259,7 +259,7 @@ def _is_private(path: bytes, image: _Image, beside: bool, inherited: tuple[bytes
     known = libraries.get(identity)
     if known is not None:
         return known.private
-    private, reason = _policy.library_rule(
+    private, reason = policy.library_rule(
         os.fsdecode(os.path.basename(path)),
         beside=beside,
         uses_python=image.uses_python,
@@ -267,7 +267,7 @@ def _is_private(path: bytes, image: _Image, beside: bool, inherited: tuple[bytes
         stays=image.stays,
     )
     libraries[identity] = Library(os.fsdecode(path), private, reason)
-    if not private and beside and not _policy.is_always_shared(os.fsdecode(os.path.basename(path))):
+    if not private and beside and not policy.is_always_shared(os.fsdecode(os.path.basename(path))):
         for name in image.needed:
             found = None if name.startswith(_SYSTEM) else _find(name, image, inherited)
             if found is None:
@@ -289,7 +289,7 @@ def _load(path: str, inherited: tuple[bytes, ...]) -> tuple[Copy, _Loading | Non
         identity = _identity(raw)
     except OSError as error:
         raise LoadError(f"it cannot be read: {error.strerror}") from None
-    known = copies.get(identity)
+    known = _copies.get(identity)
     if known is not None:
         return known, None
     image = _read(raw)
@@ -299,7 +299,7 @@ def _load(path: str, inherited: tuple[bytes, ...]) -> tuple[Copy, _Loading | Non
     try:
         loading.gather(image, inherited)
         loading.write()
-        copies[identity] = loading.copy
+        _copies[identity] = loading.copy
         if loading.lowest < loading.depth:
             finished = True
             return loading.copy, loading
@@ -340,7 +340,7 @@ def load(path: str) -> Copy:
             _unlimited.clear()
     # This may import modules, and whoever imports one of those may be waiting for the lock with that module's own lock.
     if new:
-        _threads.limit(new)
+        blas_threads.limit(new)
     return copy
 
 
@@ -361,7 +361,7 @@ def find_private(name: str) -> Copy | None:
         if image.soname is not None and image.soname.startswith(_SYSTEM):
             return None
         with _lock:
-            private = _is_private(raw, image, _policy.is_beside(path), image.rpath)
+            private = _is_private(raw, image, policy.is_beside(path), image.rpath)
     except (LoadError, OSError):
         return None  # the one who opens it hears the reason from the dynamic loader
     return load(path) if private else None

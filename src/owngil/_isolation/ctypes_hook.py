@@ -10,7 +10,7 @@ from typing import Any
 
 from owngil import _core
 from owngil._errors import IsolationError
-from owngil.isolation import _libraries
+from owngil._isolation import copies
 
 __all__ = ["install"]
 
@@ -27,8 +27,8 @@ def install(module: ModuleType) -> None:
         if name:
             path = os.fsdecode(name)
             try:
-                copy = _libraries.find_private(path)
-            except _libraries.LoadError as error:
+                copy = copies.find_private(path)
+            except copies.LoadError as error:
                 # An OSError, as ctypes raises, cannot be an IsolationError: packages look for the former.
                 raise OSError(
                     f"{path} cannot be loaded in a worker: no private copy can be made, because {error}"

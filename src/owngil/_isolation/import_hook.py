@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from owngil import _core
 from owngil._errors import IsolationError
-from owngil.isolation import _ctypes_hook, _libraries, _policy
+from owngil._isolation import copies, policy
 
 __all__ = ["LoadedModule", "install", "loaded_modules", "uninstall"]
 
@@ -103,8 +103,8 @@ def _create_private(spec: ModuleSpec, path: str, real: str) -> tuple[ModuleType,
     if earlier is not None:
         return earlier.again(spec.name), False
     try:
-        copy = _libraries.load(real)
-    except _libraries.LoadError as error:
+        copy = copies.load(real)
+    except copies.LoadError as error:
         raise _failure(spec.name, path, str(error)) from None
     begun = _begun.setdefault((spec.name, real), [])
     made = (begun[0], False) if begun else _core.create_module(copy.handle, _symbol(spec.name), spec, begun)
@@ -122,11 +122,11 @@ def _create_private(spec: ModuleSpec, path: str, real: str) -> tuple[ModuleType,
 def _create(self: ExtensionFileLoader, spec: ModuleSpec) -> ModuleType:
     path = spec.origin if spec.origin is not None else self.path
     real = os.path.realpath(path)
-    if _policy.is_private(spec.name, real):
+    if policy.is_private(spec.name, real):
         module, self._owngil_unfinished = _create_private(spec, path, real)  # type: ignore[attr-defined]
         return module
-    if spec.name in _policy.STDLIB_REFUSED:
-        raise _unsupported(spec.name, path, _policy.STDLIB_REFUSED[spec.name])
+    if spec.name in policy.STDLIB_REFUSED:
+        raise _unsupported(spec.name, path, policy.STDLIB_REFUSED[spec.name])
     # CPython would load it too, but a fork does not wait for CPython. If this fails, CPython says why.
     _core.open_library(os.fsencode(path if os.sep in path else real), sys.getdlopenflags())
     return _checked(_imp.create_dynamic, spec, path)
@@ -140,26 +140,32 @@ def _exec(self: ExtensionFileLoader, module: ModuleType) -> None:
         _core.exec_module(module)
     _core.give_type_versions(module)
     if module.__name__ == "_ctypes":
-        _ctypes_hook.install(module)
+        _hook_ctypes(module)
     elif unfinished and module.__name__ in _NUMPY:
         _core.use_array_memory(module._ARRAY_API)
 
 
+def _hook_ctypes(module: ModuleType) -> None:
+    from owngil._isolation import ctypes_hook  # many workers do without ctypes
+
+    ctypes_hook.install(module)
+
+
 def _create_builtin_checked(spec: ModuleSpec) -> ModuleType | None:
-    if spec.name in _policy.HARMLESS_BUILTINS:
+    if spec.name in policy.HARMLESS_BUILTINS:
         return _create_builtin(spec)
-    if spec.name in _policy.STDLIB_REFUSED:
-        raise _unsupported(spec.name, None, _policy.STDLIB_REFUSED[spec.name])
+    if spec.name in policy.STDLIB_REFUSED:
+        raise _unsupported(spec.name, None, policy.STDLIB_REFUSED[spec.name])
     return _checked(_imp.create_builtin, spec, None)
 
 
 def _exec_builtin_checked(module: ModuleType) -> None:
     _exec_builtin(module)
     _core.give_type_versions(module)
-    if module.__name__ in _policy.HARMLESS_BUILTINS:
-        _policy.HARMLESS_BUILTINS[module.__name__](module)
+    if module.__name__ in policy.HARMLESS_BUILTINS:
+        policy.HARMLESS_BUILTINS[module.__name__](module)
     if module.__name__ == "_ctypes":
-        _ctypes_hook.install(module)
+        _hook_ctypes(module)
 
 
 def _unsupported(name: str, path: str | None, reason: str) -> IsolationError:
@@ -190,7 +196,7 @@ class _Refusals:
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
-        reason = _policy.refusal(name)
+        reason = policy.refusal(name)
         if reason is not None and PathFinder.find_spec(name, path) is not None:
             raise IsolationError(f"{name} cannot be imported in a worker: {reason}", name=name)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from typing import Any
 
-from owngil._future import TaskFuture
+from owngil._tasks.future import TaskFuture
 
 __all__ = ["results_of_each"]
 

@@ -1,4 +1,4 @@
-"""A pool that was handed to workers: its owner's side. The others' is `_handed`.
+"""The clients of a pool: interpreters that it was handed to. The clients' own side is `handover`.
 
 Clients, one for each interpreter that the pool was handed to, put their tasks into the queue of the pool's own, and
 tell its collector what they need. Answers come like all others, unless a client's thread takes them directly; the
@@ -10,23 +10,42 @@ is blocked any more.
 """
 
 import contextlib
-from typing import TYPE_CHECKING
+import threading
+from typing import Protocol
 
 from owngil import _core, _wire
-from owngil._protocol import BROKEN, END, ENDED, INTERRUPT, JOIN, LEAVE, UNBLOCKED
-
-if TYPE_CHECKING:
-    from owngil._owner import OwnerDispatcher
+from owngil._tasks.workers import Workers
+from owngil._wire.protocol import BROKEN, END, ENDED, INTERRUPT, JOIN, LEAVE, UNBLOCKED
 
 __all__ = ["CLIENT_BITS", "Lender"]
 
 CLIENT_BITS = 40  # a client's tasks have its number above these, the owner's none
 
 
+class Owner(Protocol):
+    """What a lender needs of the dispatcher whose workers these are."""
+
+    tasks: _core.Queue
+    replies: _core.Queue
+    lock: threading.RLock
+    broken: str | None
+    workers: Workers
+
+    def start_worker(self) -> int:
+        """Start one worker and return its number; with the lock held."""
+        raise NotImplementedError
+
+    def break_pool(self, reason: str) -> None:
+        """Fail what waits for a worker, as none can be had."""
+
+    def handle(self, kind: int, number: int, parts: _wire.Parts) -> None:
+        """Do what a reply says."""
+
+
 class Lender:
     """What a dispatcher knows of its clients. All but `tell_all` is for its collector."""
 
-    def __init__(self, dispatcher: "OwnerDispatcher") -> None:
+    def __init__(self, dispatcher: Owner) -> None:
         self._dispatcher = dispatcher
         self.numbers = _core.Counter()  # of the clients
         self._clients: dict[int, _core.Queue] = {}

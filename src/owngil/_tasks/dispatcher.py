@@ -23,12 +23,13 @@ from itertools import count
 from typing import Protocol
 
 from owngil import _core, _wire
-from owngil._arrivals import keep_contexts
-from owngil._ending import known, live
-from owngil._failure import load_error
-from owngil._future import TaskFuture, about_to_wait, collectors, seconds_left
-from owngil._notebooks import Collector
-from owngil._protocol import CALL, ERROR
+from owngil._caller.deadline import seconds_left
+from owngil._caller.errors import load_error
+from owngil._caller.notebooks import Collector
+from owngil._caller.settings import keep_contexts
+from owngil._tasks.exit import known, live
+from owngil._tasks.future import TaskFuture, about_to_wait, collectors
+from owngil._wire.protocol import CALL, ERROR
 
 __all__ = ["CLOSED", "BrokenPoolError", "Dispatcher", "Source"]
 
@@ -117,6 +118,10 @@ class Dispatcher(ABC):
         `on_done` is called with the future when it is resolved, in whatever thread does that; it must be quick. A
         source of this dispatcher's may submit until it has ended, even when the dispatcher is about to close.
         """
+
+    @abstractmethod
+    def lend(self) -> tuple[_core.Queue, _core.Queue, _core.Counter]:
+        """Let another interpreter submit, with what this returns; see `handover`."""
 
     @abstractmethod
     def interrupt(self) -> None:

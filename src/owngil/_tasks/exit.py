@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NoReturn, Protocol
 
 from owngil import _core
-from owngil._notebooks import is_kernel
+from owngil._caller.notebooks import is_kernel
 
 __all__ = ["Endable", "at_end", "known", "live"]
 

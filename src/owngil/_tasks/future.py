@@ -6,26 +6,42 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import Context
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from owngil import _core, _wire
+from owngil._caller.deadline import seconds_left
 
-if TYPE_CHECKING:
-    from owngil._dispatch import Dispatcher
-
-__all__ = ["TaskFuture", "about_to_wait", "collectors", "seconds_left"]
+__all__ = ["Submitter", "TaskFuture", "about_to_wait", "collectors"]
 
 
-def seconds_left(deadline: float | None) -> float | None:
-    """Return the seconds until a moment of time.monotonic(), at least 0; None: for ever."""
-    return None if deadline is None else max(0.0, deadline - monotonic())
+class Submitter(Protocol):
+    """What a future needs of the dispatcher that has submitted its task."""
+
+    replies: _core.Queue
+    abandoned: bool
+
+    def resolve(self, kind: int, task: int, parts: _wire.Parts) -> None:
+        """Give a task's future what its worker has answered."""
+
+    def forget(self, task: int) -> None:
+        """Drop a task that is cancelled, or has its result."""
+
+    def interrupt_task(self, future: "TaskFuture") -> None:
+        """Raise KeyboardInterrupt in this task, which a worker has taken, and in no other."""
+
+    def forked_error(self) -> Exception:
+        """Return what is raised instead of results when the workers are abandoned."""
+        raise NotImplementedError
+
+    def hand_over(self, done: Callable[[], bool] | None = None, deadline: float | None = None) -> None:
+        """Let another thread collect if it is the collector that calls this, in a callback that is about to wait."""
 
 
-collectors: "dict[int, Dispatcher]" = {}  # of the threads that collect, what they do that for
+collectors: dict[int, Submitter] = {}  # of the threads that collect, what they do that for
 
 
 def about_to_wait(
-    dispatcher: "Dispatcher | None" = None, done: Callable[[], bool] | None = None, deadline: float | None = None
+    dispatcher: Submitter | None = None, done: Callable[[], bool] | None = None, deadline: float | None = None
 ) -> None:
     """See to it that somebody else collects answers, if this thread does: it waits next.
 
@@ -66,9 +82,7 @@ class TaskFuture(Future[Any]):
     context: Context | None = None  # in which it was submitted, if that matters
     _on_done: "Callable[[TaskFuture], None] | None" = None
 
-    def __init__(
-        self, dispatcher: "Dispatcher", task: int, on_done: "Callable[[TaskFuture], None] | None" = None
-    ) -> None:
+    def __init__(self, dispatcher: Submitter, task: int, on_done: "Callable[[TaskFuture], None] | None" = None) -> None:
         self._dispatcher = dispatcher
         self._task = task
         if on_done is not None:

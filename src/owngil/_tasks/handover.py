@@ -1,4 +1,4 @@
-"""A pool that was handed to another interpreter: that one's side. The owner's is `_lending`.
+"""A pool that was handed to another interpreter: that one's side. The owner's is `clients`.
 
 Who waits for a task in `result`, on a worker's own thread, runs it in place if no worker has taken it: the queue
 decides that. So waits go from a task to those that it has submitted, and no circle can come of them. All other waits
@@ -10,15 +10,14 @@ import threading
 import weakref
 from collections.abc import Callable
 from itertools import count
-from typing import Any, NoReturn
+from typing import Any
 
-from owngil import _core, _globals, _reports, _wire
-from owngil._dispatch import CLOSED, Dispatcher, Source
-from owngil._failure import describe_error
-from owngil._future import TaskFuture
-from owngil._lending import CLIENT_BITS
-from owngil._pool import Pool
-from owngil._protocol import (
+from owngil import _core, _wire
+from owngil._tasks.clients import CLIENT_BITS
+from owngil._tasks.dispatcher import CLOSED, Dispatcher, Source
+from owngil._tasks.future import TaskFuture
+from owngil._wire.globals import keep_assigned, publish_assigned
+from owngil._wire.protocol import (
     BLOCKED,
     BROKEN,
     CALL,
@@ -33,8 +32,10 @@ from owngil._protocol import (
     UNBLOCKED,
     WAKE,
 )
+from owngil._worker import reports
+from owngil._worker.errors import describe_error
 
-__all__ = ["HandedPool", "attach", "reduce_pool"]
+__all__ = ["HandedDispatcher", "HandedFuture", "dispatcher_of"]
 
 _DEEPEST = 32  # tasks that a worker runs in place, one in another, as each takes some of the stack
 _depth = 0
@@ -53,7 +54,7 @@ class _Blocked:
             return
         with self._lock:
             if not self._futures:
-                _reports.send(BLOCKED, ())
+                reports.send(BLOCKED, ())
             self._futures.add(future)
         if future._state != "PENDING":  # who resolves it sees it here, or else is seen
             self.discard(future)
@@ -65,7 +66,7 @@ class _Blocked:
             if future in self._futures:
                 self._futures.discard(future)
                 if not self._futures:
-                    _reports.send(UNBLOCKED, ())
+                    reports.send(UNBLOCKED, ())
 
 
 _blocked = _Blocked()
@@ -80,7 +81,7 @@ def _as_received(parts: _wire.Parts, *, writable: bool) -> _wire.Parts:
 
 def _run(parts: _wire.Parts) -> tuple[int, _wire.Parts]:
     """Run a task here; return the answer that a worker would send."""
-    outer = _globals.publish_assigned()
+    outer = publish_assigned()
     try:
         fn, args, kwargs = _wire.loads_call(_as_received(parts, writable=False))
         return RESULT, _wire.dumps_result(fn(*args, **kwargs), fn)
@@ -88,7 +89,7 @@ def _run(parts: _wire.Parts) -> tuple[int, _wire.Parts]:
         failure = describe_error(error, threading.current_thread().name)
         return ERROR, _wire.dumps(failure, "an exception cannot be sent back")
     finally:
-        _globals.keep_assigned(outer)
+        keep_assigned(outer)
 
 
 class HandedFuture(TaskFuture):
@@ -176,7 +177,7 @@ class HandedDispatcher(Dispatcher):
 
     def in_own_worker(self) -> bool:
         """Whether this thread is the own one of a worker of the pool."""
-        return _core.in_worker() and _reports.go_to(self.replies)
+        return _core.in_worker() and reports.go_to(self.replies)
 
     def _tell_owner(self, kind: int, number: int, parts: _wire.Parts = ()) -> None:
         with contextlib.suppress(_core.QueueClosed):  # then the inbox says so
@@ -269,58 +270,15 @@ class HandedDispatcher(Dispatcher):
         self._fail(waiting, self.broken or reason)
 
 
-class HandedPool(Pool):
-    """A `Pool` of another interpreter's, which runs calls on the same workers; see there."""
-
-    def __init__(self, dispatcher: HandedDispatcher) -> None:
-        self._dispatcher: HandedDispatcher = dispatcher  # type: ignore[assignment]
-        self._max_workers = dispatcher.max_workers
-
-    def _refuse(self, what: str) -> NoReturn:
-        where = threading.current_thread().name
-        raise RuntimeError(
-            f"{what} is for the interpreter that made the pool, which was handed to '{where}'; do it there"
-        )
-
-    def broadcast(self, *_: Any, **__: Any) -> NoReturn:  # type: ignore[override]
-        """Raise RuntimeError: this worker would wait for itself."""
-        self._refuse("Pool.broadcast()")
-
-    def stats(self) -> NoReturn:
-        """Raise RuntimeError."""
-        self._refuse("Pool.stats()")
-
-    def with_timeout(self, _: float) -> NoReturn:
-        """Raise RuntimeError."""
-        self._refuse("Pool.with_timeout()")
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> NoReturn:
-        """Raise RuntimeError."""
-        self._refuse("Pool.shutdown()")
-
-    def __enter__(self) -> NoReturn:
-        self._refuse("a with block")
-
-
-# Both by the queue of tasks, of which all wrappers are equal.
-_owned: "weakref.WeakValueDictionary[_core.Queue, Pool]" = weakref.WeakValueDictionary()
+# By the queue of tasks, of which all wrappers are equal.
 _dispatchers: "weakref.WeakValueDictionary[_core.Queue, HandedDispatcher]" = weakref.WeakValueDictionary()
 
 
-def attach(tasks: _core.Queue, replies: _core.Queue, numbers: _core.Counter, max_workers: int) -> Pool:
-    """Return the pool here, where it was handed to: the same one where it was made."""
-    owned = _owned.get(tasks)
-    if owned is not None:
-        return owned
+def dispatcher_of(
+    tasks: _core.Queue, replies: _core.Queue, numbers: _core.Counter, max_workers: int
+) -> HandedDispatcher:
+    """Return this interpreter's dispatcher of a pool that was handed to it."""
     dispatcher = _dispatchers.get(tasks)
     if dispatcher is None:  # of two threads here, each may make one
         dispatcher = _dispatchers[tasks] = HandedDispatcher(tasks, replies, numbers, max_workers)
-    return HandedPool(dispatcher)
-
-
-def reduce_pool(pool: Pool) -> tuple[Callable[..., Pool], tuple[Any, ...]]:
-    """Return how `pool` is pickled."""
-    lent = pool._dispatcher.lend()
-    if not isinstance(pool, HandedPool):
-        _owned[lent[0]] = pool
-    return attach, (*lent, pool._max_workers)
+    return dispatcher

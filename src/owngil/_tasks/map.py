@@ -17,12 +17,13 @@ from time import monotonic
 from typing import Any
 
 from owngil import _core, _wire
-from owngil._dispatch import Dispatcher
+from owngil._caller.deadline import seconds_left
+from owngil._caller.errors import load_error
+from owngil._caller.progress import Progress, make_progress
 from owngil._errors import RemoteTraceback
-from owngil._failure import load_error
-from owngil._future import TaskFuture, seconds_left
-from owngil._progress import Progress, make_progress
-from owngil._worker import call_chunk
+from owngil._tasks.dispatcher import Dispatcher
+from owngil._tasks.future import TaskFuture
+from owngil._worker.calls import call_chunk
 
 __all__ = ["MapCalls", "size_after"]
 

@@ -9,13 +9,16 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING
 
 from owngil import _core, _wire
-from owngil._arrivals import REPORTS, deliver
-from owngil._dispatch import CLOSED, Dispatcher, Source
-from owngil._future import TaskFuture
-from owngil._protocol import (
+from owngil._caller.arrivals import REPORTS, deliver
+from owngil._tasks.clients import Lender
+from owngil._tasks.dispatcher import CLOSED, Dispatcher, Source
+from owngil._tasks.future import TaskFuture
+from owngil._tasks.stats import Stats
+from owngil._tasks.stuck import describe_stuck, say
+from owngil._tasks.workers import Workers
+from owngil._wire.protocol import (
     BLOCKED,
     BROKEN,
     CALL,
@@ -31,12 +34,6 @@ from owngil._protocol import (
     UNBLOCKED,
     WAKE,
 )
-from owngil._stats import Stats
-from owngil._stopping import describe_stuck, say
-from owngil._workers import Workers
-
-if TYPE_CHECKING:
-    from owngil._lending import Lender
 
 __all__ = ["OwnerDispatcher"]
 
@@ -60,7 +57,7 @@ class OwnerDispatcher(Dispatcher):
         Whether the worker's name stands before each line that it prints.
     """
 
-    _lender: "Lender | None" = None  # when the pool was handed over
+    _lender: Lender | None = None  # when the pool was handed over
 
     def __init__(
         self,
@@ -276,9 +273,7 @@ class OwnerDispatcher(Dispatcher):
     # Workers
 
     def lend(self) -> tuple[_core.Queue, _core.Queue, _core.Counter]:
-        """Let other interpreters submit, with what this returns; see `_lending`."""
-        from owngil._lending import Lender  # few need it
-
+        """Let other interpreters submit, with what this returns; see `clients`."""
         with self.lock:
             if self.abandoned:
                 raise self.forked_error()

@@ -12,12 +12,11 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["GRACE", "describe_stuck", "say"]
+from owngil._wire.protocol import GRACE
 
-#: Seconds after the interrupt of a task, or of a worker's start, until it is said on stderr that it is still running.
-GRACE = 2.5
+__all__ = ["describe_stuck", "say"]
 
-_OWN = os.path.dirname(__file__) + os.sep
+_OWN = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 
 def _is_own(file: str) -> bool:

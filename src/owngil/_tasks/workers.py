@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable
 from itertools import count
 
-from owngil import _core, _wire, isolation
-from owngil._arrivals import settings_of_caller as settings_of_reports
-from owngil._stats import History, WorkerStats, worker_stats
-from owngil._stopping import GRACE
-from owngil._worker import settings_of_caller
+from owngil import _core, _wire
+from owngil._caller.settings import settings_of_caller
+from owngil._isolation import blas_threads, policy
+from owngil._tasks.stats import History, WorkerStats, worker_stats
+from owngil._wire.protocol import GRACE
 
 __all__ = ["Workers"]
 
@@ -60,16 +60,15 @@ class Workers:
 
     def start(self) -> int:
         """Start a worker and return its number."""
-        isolation.prepare_main()
+        policy.prepare_main()
         number = next(self._numbers)
-        settings = settings_of_caller() | settings_of_reports()
         setup = _wire.dumps(
-            (settings, self.limit, self._max_tasks, self._preload, self._initializer),
+            (settings_of_caller(), self.limit, self._max_tasks, self._preload, self._initializer),
             "the initializer cannot be sent to a worker",
         )
         # Only the path is needed before the import hook is there; repr() of a str is plain source.
         path = ascii([entry for entry in sys.path if isinstance(entry, str)])  # as importlib, which skips others
-        bootstrap = f"import sys; sys.path[:] = {path}; from owngil._worker import main; main()"
+        bootstrap = f"import sys; sys.path[:] = {path}; from owngil._worker.main import main; main()"
         name = self.name(number)
         _core.start_worker(name, number, bootstrap, setup, self._tasks, self._replies, self.alive)
         return number
@@ -80,7 +79,7 @@ class Workers:
         if worker is not None:
             worker.join()  # unloads its copies
             if _core.in_main_interpreter() and _core.count_workers() == 0:
-                isolation.restore_threads()
+                blas_threads.restore()
 
     def remove(self, number: int) -> None:
         """Account for a worker that has ended."""

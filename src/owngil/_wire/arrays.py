@@ -11,8 +11,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from owngil._chunks import LARGE
 from owngil._core import Block, in_main_interpreter
+from owngil._wire.chunks import LARGE
 
 __all__ = ["block_of", "is_shared", "reduce_array", "reduce_buffer"]
 

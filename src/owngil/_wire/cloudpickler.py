@@ -7,9 +7,9 @@ from typing import Any
 
 import cloudpickle
 
-from owngil._chunks import Chunks
-from owngil._globals import with_versions
-from owngil._pickler import Handle, reduce_beside
+from owngil._wire.chunks import Chunks
+from owngil._wire.global_versions import with_versions
+from owngil._wire.pickler import Handle, reduce_beside
 
 __all__ = ["Pickler", "Tracer"]
 

@@ -14,12 +14,13 @@ from importlib import import_module
 from time import monotonic_ns
 from typing import Any
 
-from owngil._arrays import block_of
-from owngil._chunks import Chunks
 from owngil._core import Block, Queue, dumps_plain, dumps_plain_call, note_writing
-from owngil._pickler import Handle, Pickler, loading
+from owngil._wire.arrays import block_of
+from owngil._wire.chunks import Chunks
+from owngil._wire.naming import describe_callable, type_name
+from owngil._wire.pickler import Handle, Pickler, loading
 
-__all__ = ["Parts", "SavedCall", "describe_callable", "dumps", "dumps_call", "dumps_result", "loads", "loads_call"]
+__all__ = ["Failure", "Parts", "SavedCall", "dumps", "dumps_call", "dumps_result", "loads", "loads_call"]
 
 type Parts = tuple[Block | Handle | bytes, ...]
 # An exception of a worker: its type's name, its text, its traceback as text; pickled, or None and why that cannot be.
@@ -28,27 +29,13 @@ type Failure = tuple[str, str, str, bytes | None, str]
 
 def _cloudpickler() -> Any:
     """Return the module with the picklers, which imports cloudpickle and with it much else."""
-    from owngil import _cloudpickler
+    from owngil._wire import cloudpickler
 
-    return _cloudpickler
+    return cloudpickler
 
 
 # The first byte of each pickle, and of nothing that marshal writes.
 _PICKLE_MARK = 0x80
-
-
-def _type_name(obj: object) -> str:
-    kind = type(obj)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def describe_callable(fn: object) -> str:
-    """Return a short name of `fn` for messages, such as ``math.sqrt()``."""
-    name = getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None)
-    if not isinstance(name, str):
-        return f"a callable of type {_type_name(fn)}"
-    module = getattr(fn, "__module__", None)
-    return f"{module}.{name}()" if module not in (None, "__main__", "builtins") else f"{name}()"
 
 
 def _explain(error: Exception, obj: object, what: str) -> Exception:
@@ -57,7 +44,7 @@ def _explain(error: Exception, obj: object, what: str) -> Exception:
     try:
         tracer.dump(obj)
     except Exception:
-        culprit = f"an object of type '{_type_name(tracer.last)}'"
+        culprit = f"an object of type '{type_name(type(tracer.last))}'"
     else:  # pickling failed only the first time
         culprit = "an object"
     kind = TypeError if type(error) is TypeError else pickle.PicklingError

@@ -9,9 +9,9 @@ import threading
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, TypeVar
 
-from owngil._arrays import reduce_array, reduce_buffer
-from owngil._chunks import Chunks
 from owngil._core import Barrier, BoundedSemaphore, Counter, Event, Lock, Queue, Semaphore, is_importable
+from owngil._wire.arrays import reduce_array, reduce_buffer
+from owngil._wire.chunks import Chunks
 
 __all__ = [
     "Handle",

@@ -24,6 +24,7 @@ __all__ = [
     "ERROR",
     "EXITED",
     "FAILED",
+    "GRACE",
     "INTERRUPT",
     "JOIN",
     "KEPT",
@@ -58,3 +59,6 @@ INTERRUPT = 31
 BROKEN = 32
 CANCEL = 33
 ENDED = 34
+
+#: Seconds after the interrupt of a task, or of a worker's start, until it is said on stderr that it is still running.
+GRACE = 2.5

@@ -1,17 +1,15 @@
-"""How an exception gets from a worker to the caller: taken apart there, rebuilt here."""
+"""Takes a task's exception apart, so that the caller can rebuild it."""
 
 import os
-import pickle
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 from owngil import _wire
-from owngil._errors import RemoteError, RemoteTraceback
 
-__all__ = ["describe_error", "load_error"]
+__all__ = ["describe_error"]
 
-_OWN_FILES = {os.path.join(os.path.dirname(__file__), name) for name in ("_worker.py", "_timeouts.py")}
+_OWN_FILES = {os.path.join(os.path.dirname(__file__), name) for name in ("main.py", "calls.py", "limits.py")}
 
 
 def _split(error: BaseException) -> tuple[dict[str, Any], TracebackType | None]:
@@ -26,7 +24,7 @@ def _split(error: BaseException) -> tuple[dict[str, Any], TracebackType | None]:
 
 def _call(error: BaseException) -> str:
     """Return what was called with which arguments; empty if it did not come to that."""
-    from owngil._calls import show_call
+    from owngil._worker.shown_calls import show_call
 
     variables, _ = _split(error)
     fn = variables.get("fn")
@@ -59,7 +57,6 @@ def _text(make: Callable[[], str]) -> str:
 def describe_error(error: BaseException, worker: str) -> _wire.Failure:
     """Take an exception apart so that something sensible arrives whatever it is made of."""
     kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     message = _text(lambda: str(error))
     text = f"In worker '{worker}'{_text(lambda: _call(error))}:\n{_text(lambda: _show(error))}"
     pickled: bytes | None
@@ -70,21 +67,4 @@ def describe_error(error: BaseException, worker: str) -> _wire.Failure:
     except BaseException as problem:
         failure = problem
         pickled, reason = None, _text(lambda: str(failure))
-    return name, message, text, pickled, reason
-
-
-def load_error(failure: _wire.Failure) -> BaseException:
-    """Rebuild an exception of a worker's, or stand in for it."""
-    type_name, message, text, pickled, reason = failure
-    error: BaseException | None = None
-    if pickled is not None:
-        try:
-            error = pickle.loads(pickled)
-        except Exception as problem:
-            reason = f"{type(problem).__name__}: {problem}"
-    if not isinstance(error, BaseException):
-        error = RemoteError(type_name, message, reason)
-    from owngil._sources import fill_in  # a worker has no use for it
-
-    error.__cause__ = RemoteTraceback(fill_in(text))
-    return error
+    return _wire.type_name(kind), message, text, pickled, reason

@@ -3,39 +3,63 @@
 The dispatcher starts `main` through the core, as the whole life of a new interpreter.
 """
 
+import atexit
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Sequence
-from time import perf_counter
+from types import ModuleType
 from typing import Any
 
-from owngil import _core, _globals, _output, _reports, _wire, isolation
-from owngil._failure import describe_error
-from owngil._output import flush
-from owngil._protocol import ERROR, READY, RESULT
+from owngil import _core, _wire
+from owngil._isolation import blas_threads
+from owngil._wire.globals import keep_assigned, opened
+from owngil._wire.protocol import ERROR, READY, RESULT
+from owngil._worker import reports, stdio
+from owngil._worker.calls import call_chunk, execute_code
+from owngil._worker.errors import describe_error
+from owngil._worker.startup import after_import
+from owngil._worker.stdio import flush
 
-__all__ = ["call_chunk", "execute_code", "main", "settings_of_caller"]
+__all__ = ["main"]
 
 
-def settings_of_caller() -> dict[str, Any]:
-    """Return what a worker takes over from the interpreter that starts it, so that code behaves there as here."""
-    return {
-        "path": [entry for entry in sys.path if isinstance(entry, str)],
-        "argv": list(sys.argv),
-        "recursion_limit": sys.getrecursionlimit(),
-        "int_max_str_digits": sys.get_int_max_str_digits(),
-        "dont_write_bytecode": sys.dont_write_bytecode,
-        "pycache_prefix": sys.pycache_prefix,
-    }
+def _show_warning(*args: Any) -> None:
+    """Stand in for warnings.showwarning."""
+    from owngil._worker.warnings import forward  # few tasks warn
+
+    forward(*args)
+
+
+def _forward_logging(_: ModuleType) -> None:
+    from owngil._worker import logging
+
+    logging.install()
+
+
+def _restore_filters(filters: list[Any]) -> None:
+    warnings.filters[:] = filters  # type: ignore[index]
+
+
+def _forward_reports() -> None:
+    """Let warnings go to the caller, and log records as soon as logging is imported."""
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    # What warns after the last Python function, when modules are torn down, is shown by C, and not sent.
+    atexit.register(_restore_filters, list(warnings.filters))
+    after_import("logging", _forward_logging)
 
 
 def _apply(settings: dict[str, Any]) -> None:
+    """Take over what `settings_of_caller` found at the caller."""
     sys.path[:] = settings["path"]
     sys.argv[:] = settings["argv"]
     sys.setrecursionlimit(settings["recursion_limit"])
     sys.set_int_max_str_digits(settings["int_max_str_digits"])
     sys.dont_write_bytecode = settings["dont_write_bytecode"]
     sys.pycache_prefix = settings["pycache_prefix"]
+    reports.callers_level = settings["level"]  # until now, all records were sent
+    # Behind the filter of owngil's own.
+    warnings.filters[1:] = settings["filters"] or [("always", None, Warning, None, 0)]  # type: ignore[index]
 
 
 def _describe(fn: Callable[..., object], args: tuple[Any, ...]) -> str:
@@ -64,8 +88,8 @@ def _serve(name: str, max_tasks: int | None) -> None:
             answer = _wire.dumps(describe_error(error, name), "an exception cannot be sent back")
             kind = ERROR
         del parts  # the task's memory goes with the task
-        if _globals.opened:
-            _globals.keep_assigned()
+        if opened:
+            keep_assigned()
         flush()
         _core.answer(kind, answer)
         del answer
@@ -86,15 +110,14 @@ def _import_all(modules: Sequence[str], worker: str) -> None:
 def _prepare(name: str, setup: _wire.Parts) -> int | None:
     """Do what comes before the first task; return how many tasks the worker is for."""
     settings, pool_size, max_tasks, preload, initializer = _wire.loads(setup)
-    isolation.set_pool_size(pool_size)
+    blas_threads.set_pool_size(pool_size)
     _apply(settings)
-    _reports.apply(settings)
     if preload:
         _import_all(preload, name)
     if initializer is not None:
         fn, args = initializer
         fn(*args)
-        _globals.keep_assigned()
+        keep_assigned()
         flush()
     return max_tasks  # type: ignore[no-any-return]
 
@@ -103,49 +126,12 @@ def main() -> None:
     """Live as a worker: start up, serve, flush."""
     name, number, setup, _, replies = _core.worker_setup()
     threading.current_thread().name = name
-    _reports.install(name, replies, number)
-    _output.install()
+    reports.begin(name, replies, number)
+    _forward_reports()
+    stdio.install()
     # The user's code comes in with the setup: from here on the start can be stopped.
     max_tasks = _core.run_task(_core.START, _prepare, name, setup)
     del setup
     replies.put(READY, number, ())
     _serve(name, max_tasks)
     flush()
-
-
-_code_count = 0
-
-
-def execute_code(code: str, names: dict[str, object]) -> None:
-    """Run source text in the worker's ``__main__``, with `names` bound there."""
-    import linecache  # as above
-    import textwrap
-
-    global _code_count
-    _code_count += 1
-    source = textwrap.dedent(code)
-    filename = f"<owngil.exec {_code_count}>"
-    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    namespace = sys.modules["__main__"].__dict__
-    namespace.update(names)
-    exec(compile(source, filename, "exec"), namespace)
-
-
-def call_chunk(
-    fn: Callable[..., object], columns: tuple[Sequence[Any], ...]
-) -> tuple[float, int, list[object], _wire.Failure | None]:
-    """Call `fn` with an item of each column at a time, until one raises: a chunk of a map.
-
-    Returns the seconds, the number of calls, what they returned, and what the last one raised.
-    """
-    values: list[object] = []
-    failure = None
-    start = perf_counter()
-    try:
-        values.extend(map(fn, *columns))
-        if len(values) < len(columns[0]):  # to extend() it looks like the end
-            raise StopIteration("raised by the function that is mapped")
-    except BaseException as error:
-        failure = describe_error(error, threading.current_thread().name)
-    _core.count_calls(len(values) + (failure is not None), failure is not None)
-    return perf_counter() - start, len(columns[0]), values, failure

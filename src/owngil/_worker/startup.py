@@ -10,51 +10,11 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
-from owngil import _core, isolation
-from owngil._processes import end_helpers, refuse_fork_and_exec
+from owngil import _core
+from owngil._isolation import import_hook
+from owngil._worker.processes import end_helpers, refuse_fork_and_exec
 
-__all__ = ["after_import", "import_public", "prepare_worker"]
-
-# Where the public names are, for workers; owngil/__init__.py imports all but one from there in the main interpreter.
-_PLACES = {
-    "Barrier": "_sync",
-    "BoundedSemaphore": "_sync",
-    "BrokenPoolError": "_dispatch",
-    "Channel": "_channel",
-    "ChannelClosed": "_errors",
-    "Counter": "_sync",
-    "Event": "_sync",
-    "Interpreter": "_interpreter",
-    "InterpreterPoolExecutor": "_executor",
-    "IsolationError": "_errors",
-    "Lock": "_sync",
-    "Pool": "_pool",
-    "RemoteError": "_errors",
-    "RemoteTraceback": "_errors",
-    "Semaphore": "_sync",
-    "Stats": "_stats",
-    "WorkerStats": "_stats",
-    "empty": "_shared_arrays",
-    "full": "_shared_arrays",
-    "map": "_default",
-    "run": "_default",
-    "share": "_shared_arrays",
-    "to_interpreter": "_default",
-    "trace": "_trace",
-    "track": "_progress",
-    "worker_local": "_local",
-    "zeros": "_shared_arrays",
-}
-
-
-def import_public(name: str) -> Any:
-    """Return the public name `name`, and bind it in the package."""
-    place = _PLACES.get(name)
-    if place is None:
-        raise AttributeError(f"module 'owngil' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"owngil.{place}"), name)
-    setattr(sys.modules["owngil"], name, value)
-    return value
+__all__ = ["after_import", "prepare_worker"]
 
 
 class _Watcher:
@@ -110,7 +70,7 @@ def _watch_loops(base_events: Any) -> None:
 
     def _check_running(self: Any) -> None:
         check_running(self)
-        from owngil._asyncio import watch  # which imports asyncio
+        from owngil._wire.asyncio_bridge import watch  # which imports asyncio
 
         watch(self)
 
@@ -148,7 +108,7 @@ def _hide_signal_handlers() -> None:
 def prepare_worker() -> None:
     """Install the import hook, and what must be the last to run at the interpreter's end."""
     # On 3.12 pickle's own extension module is one that needs a private copy, so the hook comes before what imports it.
-    isolation.install()
+    import_hook.install()
     # If no private copy can be had at all, this is where it is said: pickle would go on without its accelerator.
     importlib.import_module("_pickle")
     _hide_signal_handlers()
@@ -157,7 +117,7 @@ def prepare_worker() -> None:
     # NumPy changes its types while it is imported, by which they lose their versions.
     after_import("numpy", lambda _: _core.complete_type_versions())
     # The first to be registered are the last to run: when packages, and owngil's own nested pools, have ended.
-    atexit.register(isolation.uninstall)
+    atexit.register(import_hook.uninstall)
     atexit.register(_core.before_end)
     atexit.register(_forget_own_thread)
     atexit.register(end_helpers)  # when multiprocessing has joined its processes

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from owngil.cli._errors import InputError
+from owngil.cli.errors import InputError
 
 __all__ = ["check_writable", "write_file"]
 

@@ -13,9 +13,9 @@ from dataclasses import asdict
 from typing import Any
 
 import owngil
-from owngil.cli._errors import InputError
-from owngil.cli._examine import Result, examine
-from owngil.cli._packages import Package, find_package, installed_packages, scientific_packages
+from owngil.cli.doctor.examine import Result, examine
+from owngil.cli.doctor.packages import Package, find_package, installed_packages, scientific_packages
+from owngil.cli.errors import InputError
 
 __all__ = ["add_parser"]
 

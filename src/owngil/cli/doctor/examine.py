@@ -1,4 +1,4 @@
-"""Finds out whether a package works in several workers, by child processes that import it; see `_probe`.
+"""Finds out whether a package works in several workers, by child processes that import it; see `probe`.
 
 The first child imports it in two workers at once, then in a further one, for the memory. Only if that fails, a second
 one imports it in the main interpreter: what fails there too is not owngil's doing. After a crash, a third tells whether
@@ -20,14 +20,14 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from owngil.cli._ctrl_c import DeferredCtrlC
-from owngil.cli._packages import Package
-from owngil.cli._probe import HUNG
+from owngil.cli.ctrl_c import DeferredCtrlC
+from owngil.cli.doctor.packages import Package
+from owngil.cli.doctor.probe import HUNG
 
 __all__ = ["Result", "examine"]
 
 _START = "import json, sys; request = json.load(sys.stdin); sys.path[:] = request['path'];\
- from owngil.cli._probe import main; main(request)"
+ from owngil.cli.doctor.probe import main; main(request)"
 _GRACE = 5.0  # seconds after its time is up in which a child shows its stacks
 _ELSEWHERE = "Use it in the main interpreter, or in a process of its own."
 _STEPS = {

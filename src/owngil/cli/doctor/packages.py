@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from inspect import getmodulename
 from pathlib import PurePath
 
-from owngil.cli._errors import InputError
+from owngil.cli.errors import InputError
 
 __all__ = ["Package", "find_package", "installed_packages", "scientific_packages"]
 

@@ -21,7 +21,8 @@ from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from typing import Any
 
 import owngil
-from owngil import isolation
+from owngil._isolation import report
+from owngil._wire import type_name
 
 __all__ = ["HUNG", "main"]
 
@@ -97,11 +98,9 @@ def _import(fd: int, worker: int, modules: list[str], failed: list[str]) -> list
             with _step(fd, worker, module):
                 importlib.import_module(module)
         except BaseException as error:
-            kind = type(error)
-            name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
             failures.append(
-                {"module": module, "error": name, "message": _message(error), "refused": _refusal(error),
-                 "traceback": _without_own_frames(error)}
+                {"module": module, "error": type_name(type(error)), "message": _message(error),
+                 "refused": _refusal(error), "traceback": _without_own_frames(error)}
             )  # fmt: skip
     return failures
 
@@ -112,7 +111,7 @@ def _shared_modules(private: set[str]) -> Iterator[dict[str, Any]]:
         spec = getattr(module, "__spec__", None)
         if isinstance(spec, ModuleSpec) and isinstance(spec.loader, ExtensionFileLoader):
             path = os.path.realpath(spec.loader.path)
-            if path not in private and isolation.gets_private_copy(name, path):
+            if path not in private and report.gets_private_copy(name, path):
                 yield {"name": name, "path": path, "phase": None, "loaded": "shared"}
 
 
@@ -125,7 +124,7 @@ def _import_all(fd: int, worker: int, imports: list[str], extensions: list[str])
     seconds = time.perf_counter() - began
     private = [
         {"name": module.name, "path": module.path, "phase": module.phase, "loaded": "private"}
-        for module in isolation.loaded_modules()
+        for module in report.loaded_modules()
     ]
     return {
         "failures": failures,
@@ -133,7 +132,7 @@ def _import_all(fd: int, worker: int, imports: list[str], extensions: list[str])
         "extension_modules": [*private, *_shared_modules({module["path"] for module in private})],
         "libraries": [
             {"path": library.path, "private": library.private, "reason": library.reason}
-            for library in isolation.loaded_libraries()
+            for library in report.loaded_libraries()
         ],
     }  # fmt: skip
 
@@ -203,7 +202,7 @@ def _in_workers(fd: int, count: int, timeout: float, imports: list[str], extensi
 
 
 def main(request: dict[str, Any]) -> None:
-    """Do what the parent asks: see `_examine.Child`."""
+    """Do what the parent asks: see `examine`."""
     fd, stacks, timeout = request["report"], request["stacks"], request["timeout"]
     for descriptor in (fd, stacks):
         os.set_inheritable(descriptor, False)  # what packages start must not keep the pipe open

@@ -136,7 +136,7 @@ BACKENDS: dict[str, Callable[[int, Sequence[str]], AbstractContextManager[Run]]]
 
 
 def open_backend(
-    name: str, workers: int, modules: Sequence[str] = ("owngil.cli._fractal",)
+    name: str, workers: int, modules: Sequence[str] = ("owngil.cli.mandelbrot.fractal",)
 ) -> AbstractContextManager[Run]:
     """Return the context manager of a backend, one of `BACKENDS`, with so many workers (serial has one).
 

@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from owngil.cli._errors import InputError
-from owngil.cli._files import check_writable, write_file
-from owngil.isolation import usable_cores
+from owngil._isolation.cores import usable_cores
+from owngil.cli.errors import InputError
+from owngil.cli.files import check_writable, write_file
 
 if TYPE_CHECKING:
-    from owngil.cli._fractal import Kernel, Values, View
+    from owngil.cli.mandelbrot.fractal import Kernel, Values, View
 
 __all__ = ["Timing", "add_parser", "compute"]
 
@@ -68,16 +68,16 @@ class Timing:
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        from owngil.cli import _drawing, _fractal
+        from owngil.cli.mandelbrot import drawing, fractal
     except ImportError as error:
         raise InputError(f"{error.name} is missing: pip install 'owngil[cli]'") from None
     frames: int | None = getattr(options, "frames", None)
     output: Path = getattr(options, "output", Path("mandelbrot.png" if frames is None else "mandelbrot.gif"))
     array: Path | None = getattr(options, "save_array", None)
     _check(options, frames, output, array)
-    if not _drawing.known_cmap(options.cmap):
+    if not drawing.known_cmap(options.cmap):
         raise InputError(f"--cmap: Matplotlib has no colour map {options.cmap!r}")
-    view = _fractal.View(options.width, options.height, tuple(options.xlim), tuple(options.ylim), options.max_iter)
+    view = fractal.View(options.width, options.height, tuple(options.xlim), tuple(options.ylim), options.max_iter)
     say = (lambda text: None) if options.quiet else print
 
     if frames is not None:
@@ -89,7 +89,7 @@ def _run(options: argparse.Namespace) -> int:
         say(_table(timings))
         title = f"{view.width} x {view.height} points, {options.kernel} kernel, {options.workers} workers"
         chart = _chart_path(output)
-        write_file(chart, lambda file: _drawing.draw_chart(timings, title, file))
+        write_file(chart, lambda file: drawing.draw_chart(timings, title, file))
         written = f"{output} and {chart}"
     else:
         values, timing = compute(view, options.kernel, options.backend, options.workers, _progress_for(options))
@@ -98,7 +98,7 @@ def _run(options: argparse.Namespace) -> int:
         import numpy as np
 
         write_file(array, lambda file: np.save(file, values))
-    write_file(output, lambda file: _drawing.draw_picture(view, values, options.cmap, file))
+    write_file(output, lambda file: drawing.draw_picture(view, values, options.cmap, file))
     say(written)
     return 0
 
@@ -160,8 +160,8 @@ def compute(
     view: "View", kernel: "Kernel", backend: str, workers: int, progress: Progress = _no_progress
 ) -> tuple["Values", Timing]:
     """Compute a view, cut into bands, by a backend; return its values and how long it took."""
-    from owngil.cli._backends import open_backend
-    from owngil.cli._fractal import assemble, bands, compute_band
+    from owngil.cli.mandelbrot.backends import open_backend
+    from owngil.cli.mandelbrot.fractal import assemble, bands, compute_band
 
     tasks = bands(view)
     began = time.perf_counter()
@@ -200,12 +200,12 @@ def _table(timings: list[Timing]) -> str:
 
 
 def _animate(view: "View", frames: int, output: Path, options: argparse.Namespace) -> None:
-    from owngil.cli._backends import open_backend
-    from owngil.cli._drawing import draw_frame, join_frames
-    from owngil.cli._fractal import zoom
+    from owngil.cli.mandelbrot.backends import open_backend
+    from owngil.cli.mandelbrot.drawing import draw_frame, join_frames
+    from owngil.cli.mandelbrot.fractal import zoom
 
     tasks = list(enumerate(zoom(view, frames)))
-    with open_backend(options.backend, options.workers, ("owngil.cli._drawing",)) as run:
+    with open_backend(options.backend, options.workers, ("owngil.cli.mandelbrot.drawing",)) as run:
         drawn = run(partial(_draw_numbered, draw_frame, kernel=options.kernel, cmap=options.cmap), tasks)
         pictures = dict(_progress_for(options)(drawn, frames, "frames"))
     ordered = [pictures[k] for k in range(frames)]

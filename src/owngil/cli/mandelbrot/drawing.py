@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from owngil.cli._fractal import Band, Kernel, View, compute_band
+from owngil.cli.mandelbrot.fractal import Band, Kernel, View, compute_band
 
 __all__ = ["draw_chart", "draw_frame", "draw_picture", "join_frames", "known_cmap"]
 

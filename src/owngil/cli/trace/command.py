@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from owngil.cli._errors import InputError
-from owngil.cli._files import check_writable, write_file
-from owngil.cli._timeline import Timeline, read_timeline
+from owngil.cli.errors import InputError
+from owngil.cli.files import check_writable, write_file
+from owngil.cli.trace.timeline import Timeline, read_timeline
 
 __all__ = ["add_parser"]
 
@@ -43,10 +43,10 @@ def _run(options: argparse.Namespace) -> int:
         write_file(output, lambda file: file.write(page.encode()))
     else:
         try:
-            from owngil.cli import _trace_drawing
+            from owngil.cli.trace import drawing
         except ImportError as error:
             raise InputError(f"{error.name} is missing: pip install 'owngil[cli]'; .html needs nothing") from None
-        write_file(output, lambda file: _trace_drawing.draw_timeline(timeline, form, file))
+        write_file(output, lambda file: drawing.draw_timeline(timeline, form, file))
     tasks = sum(span.kind == "task" for row in timeline.rows for span in row.spans)
     rows = _count(len(timeline.rows), "row")
     print(f"{output}: {_count(tasks, 'task')} in {rows}, {timeline.end - timeline.start:.3f} s")
@@ -85,4 +85,4 @@ def _page(timeline: Timeline) -> str:
     }
     # "<" in a text could end the script.
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    return Path(__file__).with_name("_trace_page.html").read_text(encoding="utf-8").replace("/*DATA*/null", text)
+    return Path(__file__).with_name("page.html").read_text(encoding="utf-8").replace("/*DATA*/null", text)

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from owngil.cli._timeline import Row, Span, Timeline
+from owngil.cli.trace.timeline import Row, Span, Timeline
 
 __all__ = ["draw_timeline"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from owngil.cli._errors import InputError
+from owngil.cli.errors import InputError
 
 __all__ = ["Row", "Span", "Timeline", "read_timeline"]
 

@@ -1,4 +1,4 @@
-"""``owngil bench``: measures all executors that are installed on the same work, in one run."""
+"""Measures all executors that are installed on the same work, in one run: python benchmarks/bench.py --help."""
 
 import argparse
 import json
@@ -6,19 +6,21 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import owngil
-from owngil.cli._bench.measures import MEASURES
-from owngil.cli._bench.report import summarize, table
-from owngil.cli._bench.runs import ALONE, Run, measure
-from owngil.cli._errors import InputError
-from owngil.cli._files import check_writable, write_file
-from owngil.isolation import usable_cores
+from executors.measures import MEASURES
+from executors.report import summarize, table
+from executors.runs import ALONE, Run, measure
 
-__all__ = ["add_parser"]
+import owngil
+from owngil._isolation.cores import usable_cores
+from owngil.cli.entry import Parser, run
+from owngil.cli.errors import InputError
+from owngil.cli.files import check_writable, write_file
+
+__all__ = ["main"]
 
 _SCHEMA = 1  # of the JSON output; a new number when a key changes its meaning or goes
 _SIZES = (1, 10, 100, 1000)  # MB
@@ -28,11 +30,10 @@ _EXECUTORS = (
 )  # fmt: skip
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command's options to ``owngil``'s parser."""
-    parser = commands.add_parser(
-        "bench",
-        help="compare executors: latency, throughput, arrays, memory",
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run with `arguments` (default: the process's), and return the exit code, as of ``owngil``'s commands."""
+    parser = Parser(
+        prog="bench.py",
         description="Measure every executor that is installed on the same work: start-up, memory, latency, throughput,"
         " arrays in and out, channels, and the speed-up by length of task and number of workers. Each repetition of an"
         " executor is a process of its own, and executors take turns. Compare within one run, on an idle machine.",
@@ -49,7 +50,8 @@ def add_parser(commands: Any) -> None:
     add("--json", type=Path, metavar="FILE", help="write all figures")
     add("--plot", type=Path, metavar="FILE", help="draw them, .png")
     add("--quiet", action="store_true", help="print no progress and no table")
-    parser.set_defaults(run=_run, command="bench")
+    parser.set_defaults(run=_run)
+    return run(parser, arguments)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -58,8 +60,7 @@ def _run(options: argparse.Namespace) -> int:
     measures = _chosen("--measures", options.measures, MEASURES)
     try:
         import numpy  # noqa: F401 - the arrays that are passed
-
-        from owngil.cli._bench import plots
+        from executors import plots
     except ImportError as error:
         raise InputError(f"{error.name} is missing: pip install 'owngil[cli]'") from None
     report = _measure(executors, measures, options)
@@ -119,7 +120,7 @@ def _scaling(cores: int) -> list[int]:
 def _measure(names: list[str], measures: list[str], options: argparse.Namespace) -> dict[str, Any]:
     sys.path.insert(0, ALONE)
     try:
-        from owngil.cli._bench.executors import EXECUTORS
+        from executors.pools import EXECUTORS
     finally:
         del sys.path[0]
     settings = {"sizes": _sizes(options.largest), "scaling": _scaling(usable_cores())}
@@ -156,7 +157,7 @@ def _hopeless(runs: list[Run]) -> set[str]:
 
 
 def _command(options: argparse.Namespace) -> str:
-    words = ["owngil bench", f"--workers {options.workers}", f"--repeat {options.repeat}"]
+    words = ["benchmarks/bench.py", f"--workers {options.workers}", f"--repeat {options.repeat}"]
     words += [f"--largest {options.largest}"]
     words += [f"--{name} {text}" for name in ("executors", "measures") if (text := getattr(options, name))]
     return " ".join(words)
@@ -173,3 +174,7 @@ def _progress(items: list[tuple[int, str]], options: argparse.Namespace) -> Iter
             bar.set_description(name)
             yield repetition, name
             bar.update()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
