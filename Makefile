@@ -45,11 +45,12 @@ bench: ## measure all executors and the picture: benchmarks/results, docs/bench.
 ecosystem: ## run the packages' checks and own test suites in workers; writes docs/compatibility.md; hours
 	@tools/ecosystem
 
-lint: ## check style and types
+lint: ## check style, types and layers
 	@tools/make-venv $(VENV) test,dev
 	$(VENV)/bin/ruff check src tests examples benchmarks
 	$(VENV)/bin/ruff format --check src tests examples benchmarks
 	$(VENV)/bin/mypy
+	$(VENV)/bin/python tools/lint-layers
 
 format: ## format the Python code
 	@tools/make-venv $(VENV) test,dev
