@@ -26,6 +26,16 @@ def _is_intact(received: _core.Transfer) -> bool:
     return True
 
 
+def _rebuild(received: _core.Transfer) -> Any:
+    """Return the object. A message that no other receiver could rebuild is confirmed, so that it does not go back."""
+    try:
+        return _wire.loads(received.parts)
+    except Exception:
+        if not _is_intact(received):
+            received.confirmed = True
+        raise
+
+
 class Channel:
     """A first-in, first-out queue with any number of senders and receivers, in any interpreter of this process.
 
@@ -121,15 +131,12 @@ class Channel:
             raise ChannelClosed(_NOTHING_LEFT) from None
         except TimeoutError:
             raise TimeoutError(f"nothing was received for {timeout} s") from None
-        # Until it is confirmed, the message goes back into the queue whatever comes in. Not in another function,
-        # where the traceback of a signal's handler that comes in on the way would keep it.
+        # Until it is confirmed, a message can go back into the queue. The `try` is in this frame: an exception of a
+        # signal's handler may come at the call of _rebuild(), and its traceback would keep the message there.
         try:
-            obj = _wire.loads(received.parts)
-        except BaseException as error:
-            if isinstance(error, Exception) and not _is_intact(received):
-                received.confirmed = True  # nobody else could rebuild it
-            else:
-                received.undo()
+            obj = _rebuild(received)
+        except BaseException:
+            received.undo()
             raise
         received.confirmed = True
         return obj
@@ -231,12 +238,9 @@ class Channel:
         except TimeoutError:
             raise TimeoutError(f"nothing was received for {timeout} s") from None
         try:  # as in recv()
-            obj = _wire.loads(received.parts)
-        except BaseException as error:
-            if isinstance(error, Exception) and not _is_intact(received):
-                received.confirmed = True
-            else:
-                received.undo()
+            obj = _rebuild(received)
+        except BaseException:
+            received.undo()
             raise
         received.confirmed = True
         return obj
