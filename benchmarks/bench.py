@@ -13,6 +13,7 @@ from typing import Any
 from executors.measures import MEASURES
 from executors.report import summarize, table
 from executors.runs import ALONE, Run, measure
+from machine import cpu_model
 
 import owngil
 from owngil._isolation.cores import usable_cores
@@ -100,14 +101,6 @@ def _chosen(option: str, text: str | None, known: Iterable[str]) -> list[str]:
     return [name for name in names if name in wanted]
 
 
-def _cpu() -> str:
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.machine()
-
-
 def _sizes(largest: int) -> list[int]:
     return sorted({size for size in _SIZES if size <= largest} | {largest})
 
@@ -135,7 +128,7 @@ def _measure(names: list[str], measures: list[str], options: argparse.Namespace)
         "owngil": owngil.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": _cpu(),
+        "cpu": cpu_model(),
         "cores": usable_cores(),
         "load": os.getloadavg()[0],
         "workers": options.workers,

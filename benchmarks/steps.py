@@ -14,6 +14,7 @@ from pathlib import Path
 import owngil
 from owngil import _core, _wire
 from owngil._tasks.future import TaskFuture
+from owngil._wire.protocol import CALL
 
 RESULTS = Path(__file__).parent / "results"
 ROUNDS = 20_000
@@ -59,7 +60,7 @@ def steps_of_caller(pool):
     return {
         "caller: write the call": step(_wire.dumps_call, basename, ("a",), {}),
         "caller: make the future": make,
-        "caller: put the message": step(queue.put, 16, 1, parts),
+        "caller: put the message": step(queue.put, CALL, 1, parts),
         "caller: rebuild the result": step(_wire.loads, _wire.dumps_result(1, basename)),
         "caller: resolve the future": max(0.0, step(resolve) - make),
     }
