@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import owngil
-from owngil._stats import History, Stats, WorkerStats, worker_stats
+from owngil._tasks.stats import History, Stats, WorkerStats, worker_stats
 
 
 def _wait(seconds):

@@ -10,7 +10,8 @@ import time
 import pytest
 
 import owngil
-from owngil._stopping import GRACE, describe_stuck
+from owngil._tasks.stuck import describe_stuck
+from owngil._wire.protocol import GRACE
 
 SHORT = 0.05
 LONG = 60
@@ -53,7 +54,7 @@ def test_a_call_that_takes_too_long_is_interrupted(pool):
     shown = str(caught.value.__cause__)
     assert "in _run_for_ever" in shown
     assert "KeyboardInterrupt" in shown
-    assert "owngil/_timeouts.py" not in shown
+    assert "owngil/_worker/" not in shown
 
 
 def test_a_call_that_is_in_time_has_its_result(pool):
