@@ -29,10 +29,10 @@ asan: ## run the loader's tests with the address and undefined behaviour sanitiz
 tsan: ## run the core's tests with the thread sanitizer
 	@tools/tsan .venvs/tsan $(PYTEST_ARGS)
 
-soak: ## a million tasks with failures, interrupts and all ends of pools: tests/soak-results; 10 minutes or more
+soak: ## a million tasks with failures, interrupts and all ends of pools: tests/soak/results; 10 minutes or more
 	@tools/make-venv $(VENV) test
-	$(VENV)/bin/python tests/soak.py \
-		--json tests/soak-results/$$($(VENV)/bin/python -c 'import platform; print(platform.python_version())').json
+	$(VENV)/bin/python tests/soak/soak.py \
+		--json tests/soak/results/$$($(VENV)/bin/python -c 'import platform; print(platform.python_version())').json
 
 bench: ## measure all executors and the picture: benchmarks/results, docs/bench.png and the README's tables; 20 minutes
 	@tools/make-venv $(VENV) bench

@@ -139,6 +139,6 @@ def test_a_future_says_why_it_cannot_be_sent(pool):
 
 @pytest.mark.parametrize("contract", [TestPool, TestInterpreterPoolExecutor])
 def test_the_docs_tell_what_is_done_otherwise(contract):
-    docs = " ".join((Path(__file__).parent.parent / "docs" / "coming_from.md").read_text().split())
+    docs = " ".join((Path(__file__).parents[2] / "docs" / "coming_from.md").read_text().split())
     for reason in contract.deviations.values():
         assert reason in docs

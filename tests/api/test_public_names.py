@@ -41,7 +41,7 @@ def test_exactly_these_names_are_public():
 
 
 def test_one_version_everywhere():
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     assert owngil.__version__ == version("owngil") == project["version"]
     assert f"version: '{owngil.__version__}'" in (root / "meson.build").read_text()

@@ -11,7 +11,7 @@ import owngil
 WORKERS = 4
 CALLS = 200
 WAYS = ["pthread", "dlsym", "std", "thrd", "pythread", "constructor"]
-SOURCE = Path(__file__).parent / "extensions" / "foreign.cpp"
+SOURCE = Path(__file__).parents[1] / "extensions" / "foreign.cpp"
 
 
 @pytest.fixture(scope="session")

@@ -202,6 +202,6 @@ def test_closing_and_exit_are_clean(built, ends_cleanly, kind):
         """,
         kind,
         folder,
-        str(Path(__file__).parent),
+        str(Path(build.__file__).parents[1]),
     )
     assert printed == "5 1\n"

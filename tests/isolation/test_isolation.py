@@ -10,7 +10,7 @@ import pytest
 import owngil
 from owngil.isolation import _policy
 
-SOURCE = Path(__file__).parent / "extensions" / "statics.c"
+SOURCE = Path(__file__).parents[1] / "extensions" / "statics.c"
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 
 

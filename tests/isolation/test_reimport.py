@@ -7,7 +7,7 @@ from extensions import build, libraries
 
 import owngil
 
-SOURCE = Path(__file__).parent / "extensions" / "statics.c"
+SOURCE = Path(__file__).parents[1] / "extensions" / "statics.c"
 KINDS = {"multi": [], "single": ["-DSINGLE_PHASE"]}
 
 

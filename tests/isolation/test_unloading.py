@@ -8,7 +8,7 @@ from extensions import build, libraries
 
 import owngil
 
-HERE = Path(__file__).parent / "extensions"
+HERE = Path(__file__).parents[1] / "extensions"
 WORKERS = 3
 
 

@@ -151,7 +151,7 @@ def differences(suite):
             error = f": {code(one['error'])}" if one["error"] else ""
             lines.append(f"  - {code(one['test'])} {one['main']} in main, {workers} in workers{error}")
         if len(tests) > LISTED:
-            lines.append(f"  - and {len(tests) - LISTED} more: tests/ecosystem/results")
+            lines.append(f"  - and {len(tests) - LISTED} more: tests/packages/results")
     return "\n".join(lines)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-WORKERS = (Path(__file__).parent.parent / "docs" / "workers.md").read_text()
-STOPPING = (Path(__file__).parent.parent / "docs" / "stopping.md").read_text()
-COMING_FROM = (Path(__file__).parent.parent / "docs" / "coming_from.md").read_text()
+README = (Path(__file__).parents[2] / "README.md").read_text()
+WORKERS = (Path(__file__).parents[2] / "docs" / "workers.md").read_text()
+STOPPING = (Path(__file__).parents[2] / "docs" / "stopping.md").read_text()
+COMING_FROM = (Path(__file__).parents[2] / "docs" / "coming_from.md").read_text()
 
 
 def programs_of(text):
@@ -51,7 +51,7 @@ def test_every_program_of_docs_coming_from_has_its_output():
 
 @pytest.mark.parametrize("name", ["executors", "picture", "steps"])
 def test_figures_are_those_of_the_results(name):
-    path = Path(__file__).parent.parent / "benchmarks" / "readme.py"
+    path = Path(__file__).parents[2] / "benchmarks" / "readme.py"
     spec = importlib.util.spec_from_file_location("benchmarks_readme", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -60,6 +60,6 @@ def test_figures_are_those_of_the_results(name):
 
 
 def test_links_lead_somewhere():
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert (root / target).exists(), target

@@ -1,6 +1,6 @@
 """A million tasks that fail, are cancelled and interrupted, in pools that recycle, nest, fork and end in all ways.
 
-    python tests/soak.py [--tasks N] [--seconds S] [--seed K] [--json FILE]
+    python tests/soak/soak.py [--tasks N] [--seconds S] [--seed K] [--json FILE]
 
 It goes on until so many tasks were submitted and so many seconds have passed, in rounds. Each round has a pool of its
 own, and an array with a cell for each task, which the task counts up when it runs: what ran is known without asking the

@@ -35,7 +35,7 @@ def test_nothing_is_lost_and_nothing_runs_twice(seed):
     assert min(summary["outcomes"][kind] for kind in ("done", "failed", "cancelled")) > 0
 
 
-@pytest.mark.parametrize("path", sorted((PROGRAM.parent / "soak-results").glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((PROGRAM.parent / "results").glob("*.json")), ids=lambda path: path.stem)
 def test_the_results_that_the_docs_name(path):
     summary = json.loads(path.read_text())
     assert summary["python"] == path.stem
@@ -43,7 +43,7 @@ def test_the_results_that_the_docs_name(path):
     assert summary["anomalies"] == []
     assert summary["threads"][0] == summary["threads"][1]
     assert summary["descriptors"][0] == summary["descriptors"][1]
-    assert f"soak-results/{path.name}" in (PROGRAM.parent.parent / "docs" / "design.md").read_text()
+    assert f"soak/results/{path.name}" in (PROGRAM.parents[2] / "docs" / "design.md").read_text()
 
 
 @pytest.mark.parametrize(

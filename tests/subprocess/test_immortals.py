@@ -4,7 +4,7 @@ import subprocess
 import sysconfig
 from pathlib import Path
 
-SOURCE = Path(__file__).parent.parent / "extensions" / "old_counts.c"
+SOURCE = Path(__file__).parents[1] / "extensions" / "old_counts.c"
 
 
 def test_plain_changes_of_shared_counts_free_nothing(tmp_path, ends_cleanly):

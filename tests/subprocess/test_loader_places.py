@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from extensions import build, libraries
 
-EXTENSIONS = Path(__file__).parent.parent / "extensions"
+EXTENSIONS = Path(__file__).parents[1] / "extensions"
 PLACES = ["XDG_RUNTIME_DIR", "TMPDIR", "XDG_CACHE_HOME", "HOME"]
 SYSTEM = ["/tmp", "/var/tmp", "/dev/shm"]
 
