@@ -79,7 +79,7 @@ def test_close_wakes_everybody():
     channel.close()
     full.close()
     for thread in threads:
-        thread.join(30)
+        thread.join(300)
     assert sorted(woken) == ["recv"] * 3 + ["send"] * 3
     assert full.recv() == 0
 
@@ -304,7 +304,7 @@ def test_what_a_handler_raises_while_an_object_is_rebuilt_leaves_it_in_the_chann
             receive(channel)
     finally:
         signal.signal(signal.SIGUSR1, former)
-    assert [channel.recv(60), channel.recv(60)] == ["rebuilt", "next"]
+    assert [channel.recv(300), channel.recv(300)] == ["rebuilt", "next"]
 
 
 def test_an_interrupted_receiver_loses_nothing():

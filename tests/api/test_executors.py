@@ -109,7 +109,7 @@ def test_a_broken_one_raises_its_own_error():
     with owngil.InterpreterPoolExecutor(1, "", int, ("no number",)) as executor:
         with pytest.raises(executor.BROKEN, match="invalid literal"):
             while True:
-                executor.submit(identity, 1).result(60)
+                executor.submit(identity, 1).result(300)
 
 
 def test_it_maps_in_chunks_if_told_so():

@@ -2,9 +2,9 @@ import pickle
 import sys
 import textwrap
 import threading
-import time
 
 import pytest
+from patience import HANGS_AFTER
 
 import owngil
 
@@ -236,7 +236,7 @@ def test_is_running_and_interrupt(interpreter):
     assert not future.cancel()
     interpreter.interrupt()
     with pytest.raises(KeyboardInterrupt):
-        future.result(30)
+        future.result(300)
     assert interpreter.call(abs, -1) == 1
     interpreter.interrupt()
     assert interpreter.call(abs, -1) == 1
@@ -275,7 +275,7 @@ def test_interrupts_hit_only_the_task_they_were_meant_for(interpreter):
         future = interpreter.submit(count)
         interpreter.interrupt()
         try:
-            assert future.result(30) == 499500
+            assert future.result(300) == 499500
             outcomes["done"] += 1
         except KeyboardInterrupt:
             outcomes["interrupted"] += 1
@@ -313,7 +313,7 @@ def test_output_of_a_thread_that_the_task_left_behind(interpreter, capsys):
         threading.Thread(target=later).start()
 
     interpreter.call(leave_thread, done)
-    done.recv(30)
+    done.recv(300)
     interpreter.call(abs, 1)
     assert "from a thread\n" in capsys.readouterr().out
 
@@ -405,7 +405,7 @@ def test_a_forgotten_interpreter_ends():
     collector = it._dispatcher._collector
     del it
     gc.collect()
-    collector.join(30)
+    collector.join(HANGS_AFTER)
     assert not collector.is_alive()
 
 
@@ -422,7 +422,6 @@ def test_processes_may_start_in_workers_but_not_fork(interpreter):
 
 
 def test_a_call_that_is_interrupted_here_is_interrupted_there(run_program):
-    began = time.monotonic()
     done = run_program("""
         import signal, threading
         import owngil
@@ -444,7 +443,6 @@ def test_a_call_that_is_interrupted_here_is_interrupted_there(run_program):
                 print("stopped", it.call(abs, -1))
     """)
     assert (done.stdout, done.stderr, done.returncode) == ("stopped 1\n", "", 0)
-    assert time.monotonic() - began < 60
 
 
 def test_bound_methods_are_those_that_were_sent(ends_cleanly, tmp_path):

@@ -39,7 +39,7 @@ def test_a_channel_between_main_workers_and_their_workers(pool):
     futures = [pool.submit(middle, there, back) for _ in range(2)]
     for k in range(200):
         there.send(k)
-    received = [back.recv(60) for _ in range(200)]
+    received = [back.recv(300) for _ in range(200)]
     there.close()
     assert sorted(received) == [(k, k * 2) for k in range(200)]
     assert [future.result() for future in futures] == [[None, None]] * 2
@@ -77,16 +77,16 @@ def test_barriers_and_events_across_levels(interpreter):
         import owngil
 
         def inner(barrier, event):
-            event.wait(60)
-            return barrier.wait(60)
+            event.wait(300)
+            return barrier.wait(300)
 
         with owngil.Interpreter() as own:
             future = own.submit(inner, barrier, event)
             event.set()
-            return sorted([barrier.wait(60), future.result()])
+            return sorted([barrier.wait(300), future.result()])
 
     future = interpreter.submit(middle, barrier, event)
-    mine = barrier.wait(60)
+    mine = barrier.wait(300)
     assert sorted([mine, *future.result()]) == [0, 1, 2]
 
 
@@ -148,10 +148,10 @@ def test_an_interrupt_ends_the_wait_for_a_nested_task():
     with owngil.Interpreter() as it:
         for _ in range(3):
             future = it.submit(middle, started, gate)
-            started.recv(60)
+            started.recv(300)
             it.interrupt()
             with pytest.raises(KeyboardInterrupt):
-                future.result(60)
+                future.result(300)
         assert it.call(abs, -1) == 1
 
 
@@ -170,7 +170,7 @@ def test_workers_of_a_worker_end_with_it():
     before = threading.active_count()
     with owngil.Interpreter() as it:
         assert it.call(leave_open, done) == 5
-    assert done.recv(60) == "finished"
+    assert done.recv(300) == "finished"
     assert threading.active_count() <= before
 
 

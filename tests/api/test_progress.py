@@ -63,7 +63,7 @@ def test_what_is_done_counts_before_it_is_read(pool):
         return k
 
     results = pool.map(task, range(20), [gate] * 20, chunksize=1, progress=note)
-    assert nearly.wait(60)
+    assert nearly.wait(300)
     gate.send(None)
     assert list(results) == list(range(20))
 
@@ -91,7 +91,7 @@ def test_a_bar_is_complete_and_closed_when_the_last_result_was_read(pool):
 
 def test_a_map_that_nobody_reads_closes_its_bar(pool):
     results = pool.map(abs, range(1000), progress=Bar)
-    assert Bar.last.closed.wait(60)
+    assert Bar.last.closed.wait(300)
     assert Bar.last.n == 1000
     assert list(results) == list(range(1000))
 
@@ -134,7 +134,7 @@ def test_cancelling_the_pool_closes_the_bar():
     pool = owngil.Pool(1)
     results = pool.map(lambda k, gate: gate.recv(), range(100), [gate] * 100, chunksize=1, progress=Bar)
     pool.shutdown(wait=False, cancel_futures=True)
-    assert Bar.last.closed.wait(60)
+    assert Bar.last.closed.wait(300)
     gate.close()
     pool.shutdown()
     with pytest.raises((owngil.ChannelClosed, CancelledError)):
@@ -288,7 +288,7 @@ class TestTrack:
 
         futures = [pool.submit(gate.recv), *[pool.submit(abs, k) for k in range(5)]]
         tracked = owngil.track(futures, note, ordered=True)
-        assert nearly.wait(60)
+        assert nearly.wait(300)
         gate.send(None)
         assert list(tracked) == futures
 

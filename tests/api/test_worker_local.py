@@ -20,7 +20,7 @@ def test_each_worker_makes_one(pool):
     model = owngil.worker_local(Model, made, offset=5)
 
     def use(barrier):
-        barrier.wait(30)
+        barrier.wait(300)
         return id(model()) == id(model()), model().offset
 
     barrier = owngil.Barrier(2)

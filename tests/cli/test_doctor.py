@@ -3,13 +3,13 @@ import os
 import signal
 import subprocess
 import sys
-import sysconfig
 import textwrap
-import time
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
+from extensions import libraries
+from patience import HANGS_AFTER, wait_until
 
 import owngil
 from owngil.cli import main
@@ -97,9 +97,7 @@ def sick(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sick")
     source, built = folder / "sick.c", folder / "sick.so"
     source.write_text(textwrap.dedent(SICK))
-    include = sysconfig.get_path("include")
-    subprocess.run(["cc", "-shared", "-fPIC", f"-I{include}", str(source), "-o", str(built)], check=True, timeout=60)
-    return built
+    return libraries.compile_c(built, source)
 
 
 @pytest.fixture
@@ -388,10 +386,7 @@ def test_nothing_is_left_of_what_a_package_starts(make, examine):
     """)  # fmt: skip
     code, _ = examine("starter")
     assert code == 0
-    deadline = time.monotonic() + 30
-    while is_alive(pid.read_text()):  # a moment longer than it takes to send the signal
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: not is_alive(pid.read_text()))  # a moment longer than it takes to send the signal
 
 
 # Bad input
@@ -444,6 +439,6 @@ def test_ctrl_c_ends_the_children(make):
     with open(pids) as file:
         child = int(file.readline())
     command.send_signal(signal.SIGINT)
-    _, err = command.communicate(timeout=30)
+    _, err = command.communicate(timeout=HANGS_AFTER)
     assert (command.returncode, err) == (130, "owngil doctor: interrupted\n")
     assert not Path(f"/proc/{child}").exists()

@@ -1,6 +1,5 @@
 """Extensions of every kind, built here, in four workers at once: each has a copy with variables of its own."""
 
-import functools
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,23 +24,14 @@ def kinds_with(*functions: str) -> list[object]:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """Give the folder with the module of a kind, building it at the first call; skip if something is missing."""
-
-    @functools.cache
-    def folder_of(kind: str) -> tuple[str, str | None]:
-        folder = tmp_path_factory.mktemp(kind)
-        try:
-            build.build(kind, folder)
-        except build.Missing as missing:
-            return "", f"{kind}: {missing}"
-        return str(folder), None
+def built() -> Callable[[str], str]:
+    """Give the folder with the module of a kind; skip if something is missing that its build needs."""
 
     def built(kind: str) -> str:
-        folder, missing = folder_of(kind)
-        if missing is not None:
-            pytest.skip(missing)
-        return folder
+        try:
+            return str(build.build(kind))
+        except build.Missing as missing:
+            pytest.skip(f"{kind}: {missing}")
 
     return built
 
@@ -134,7 +124,7 @@ def end_threads(folder, kind, threads):
         thread.start()
         thread.join()
     # Python 3.12's join() returns a little before the thread is at its end.
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while module.ended() - before < threads and time.monotonic() < deadline:
         time.sleep(0.001)
     return module.ended() - before

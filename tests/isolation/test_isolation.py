@@ -1,11 +1,10 @@
-import os
 import shutil
-import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
+from extensions import libraries
 
 import owngil
 from owngil.isolation import _policy
@@ -28,11 +27,7 @@ def extensions(tmp_path_factory):
         "noinit": ["-DNO_INIT"],
     }
     for name, options in kinds.items():
-        subprocess.run(
-            [os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O1", f"-I{sysconfig.get_path('include')}",
-             f"-DNAME={name}", *options, str(SOURCE), "-o", str(package / f"{name}{SUFFIX}")],
-            check=True,
-        )  # fmt: skip
+        libraries.compile_c(package / f"{name}{SUFFIX}", SOURCE, f"-DNAME={name}", *options)
     whole = (package / f"multi{SUFFIX}").read_bytes()
     (package / f"cut{SUFFIX}").write_bytes(whole[: len(whole) // 3])
     (package / f"text{SUFFIX}").write_text("not a library")

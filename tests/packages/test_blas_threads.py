@@ -112,5 +112,4 @@ def test_sixty_four_workers_call_threaded_blas_at_once(runs, monkeypatch):
             assert max(future.result() for future in futures) < 1e-6
             assert pool.submit(blas_threads).result() == [2]
         """,
-        timeout=115,
     )

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import HANGS_AFTER
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -32,7 +33,7 @@ def test_package(name, tmp_path):
         env={**os.environ, "HOME": str(tmp_path), "TMPDIR": str(tmp_path), "MPLBACKEND": "agg"},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=HANGS_AFTER,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

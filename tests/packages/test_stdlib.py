@@ -17,7 +17,7 @@ def pair():
 
         def at_once(fn, *args, times=3):
             def task(barrier):
-                barrier.wait(60)
+                barrier.wait(300)
                 return fn(*args)
 
             results = []
@@ -71,7 +71,7 @@ class TestThreads:
             timer.start()
             with ThreadPoolExecutor(4) as executor:
                 total = sum(executor.map(pow, range(100), [2] * 100))
-            return total, rang.wait(30)
+            return total, rang.wait(300)
 
         assert all_are(pair(task), (328350, True))
 
@@ -220,10 +220,10 @@ class TestProcesses:
 
             context = multiprocessing.get_context(method)
             with ProcessPoolExecutor(1, mp_context=context) as executor:
-                power = executor.submit(pow, 2, 10).result(60)
+                power = executor.submit(pow, 2, 10).result(300)
             process = context.Process(target=int, args=("no number",))
             process.start()
-            process.join(60)
+            process.join(300)
             return power, process.exitcode
 
         assert all_are(pair(task, times=1), (1024, 1))
@@ -326,7 +326,7 @@ class TestFiles:
             import threading
 
             name = f"{threading.get_ident()}"
-            connection = sqlite3.connect(path, timeout=60)
+            connection = sqlite3.connect(path, timeout=300)
             connection.create_function("twice", 1, lambda n: 2 * n)
             for k in range(20):
                 with connection:
@@ -365,7 +365,7 @@ class TestNetwork:
 
             thread = threading.Thread(target=serve)
             thread.start()
-            with socket.create_connection(server.getsockname(), timeout=60) as client:
+            with socket.create_connection(server.getsockname(), timeout=300) as client:
                 client.sendall(b"abc")
                 answer = client.recv(1000)
             thread.join()
@@ -375,7 +375,7 @@ class TestNetwork:
                 selector.register(b, selectors.EVENT_READ)
                 nothing = selector.select(0)
                 a.send(b"x")
-                ready = len(selector.select(60))
+                ready = len(selector.select(300))
             return answer, nothing, ready
 
         assert all_are(pair(task), (b"cba", [], 1))
@@ -399,7 +399,7 @@ class TestNetwork:
                 thread = threading.Thread(target=server.serve_forever)
                 thread.start()
                 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-                with opener.open(f"http://127.0.0.1:{server.server_port}/path", timeout=60) as answer:
+                with opener.open(f"http://127.0.0.1:{server.server_port}/path", timeout=300) as answer:
                     body = answer.read()
                 server.shutdown()
                 thread.join()

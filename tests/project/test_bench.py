@@ -3,10 +3,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from patience import HANGS_AFTER, wait_until
 
 import owngil
 from owngil.cli import main
@@ -177,17 +177,13 @@ def test_ctrl_c_ends_the_children():
     finally:
         signal.signal(signal.SIGINT, before)
     children = Path(f"/proc/{command.pid}/task/{command.pid}/children")
-    while not children.read_text():
-        time.sleep(0.01)
+    wait_until(children.read_text)
     child = int(children.read_text().split()[0])
     command.send_signal(signal.SIGINT)
-    _, err = command.communicate(timeout=60)
+    _, err = command.communicate(timeout=HANGS_AFTER)
     assert (command.returncode, err) == (130, "owngil bench: interrupted\n")
     assert not Path(f"/proc/{child}").exists()
-    deadline = time.monotonic() + 30  # of those that it started, killed with it, nobody tells when they are gone
-    while running_in_group(child) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert running_in_group(child) == []
+    wait_until(lambda: not running_in_group(child))  # nobody tells when those are gone that it started
 
 
 # The report

@@ -6,6 +6,7 @@ from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 import pytest
+from patience import HANGS_AFTER
 
 TOOLS = Path(__file__).parents[2] / "tools"
 
@@ -39,7 +40,7 @@ class Machine:
         if "PYTHON" not in variables:
             environment.pop("PYTHON", None)  # make exports it
         return subprocess.run(
-            [TOOLS / "find-python", *arguments], env=environment, capture_output=True, text=True, timeout=60
+            [TOOLS / "find-python", *arguments], env=environment, capture_output=True, text=True, timeout=HANGS_AFTER
         )
 
 
@@ -168,7 +169,7 @@ def check_skips(tmp_path):
             )
             path.write_text(f'<?xml version="1.0"?><testsuites><testsuite>{cases}</testsuite></testsuites>')
         return subprocess.run(
-            [sys.executable, TOOLS / "check-skips", *paths], capture_output=True, text=True, timeout=60
+            [sys.executable, TOOLS / "check-skips", *paths], capture_output=True, text=True, timeout=HANGS_AFTER
         )
 
     return check
@@ -203,8 +204,10 @@ def test_a_test_that_was_expected_to_fail_has_run(tmp_path):
     )
     report = tmp_path / "report.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junit-xml={report}", tmp_path]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=60)
-    done = subprocess.run([sys.executable, TOOLS / "check-skips", report], capture_output=True, text=True, timeout=60)
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=HANGS_AFTER)
+    done = subprocess.run(
+        [sys.executable, TOOLS / "check-skips", report], capture_output=True, text=True, timeout=HANGS_AFTER
+    )
     assert done.stdout == f"{report}: 1 passed, 1 xfailed, 1 skipped\n"
     assert done.stderr == "skipped on every Python:\n  test_a::test_b\n"
 

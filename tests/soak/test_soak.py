@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import soak
+from patience import HANGS_AFTER
 
 PROGRAM = Path(__file__).parent / "soak.py"
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [1, 7])
 def test_nothing_is_lost_and_nothing_runs_twice(seed):
     command = [
@@ -27,7 +27,7 @@ def test_nothing_is_lost_and_nothing_runs_twice(seed):
         "--seed",
         str(seed),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS_AFTER, check=False)
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert summary["anomalies"] == []

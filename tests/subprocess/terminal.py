@@ -9,11 +9,13 @@ import subprocess
 import termios
 import time
 
+from patience import HANGS_AFTER
+
 __all__ = ["CTRL_C", "Terminal"]
 
 CTRL_C = b"\x03"
 #: Seconds after which a program hangs.
-LONG = 60
+LONG = HANGS_AFTER
 
 
 class Terminal:

@@ -14,7 +14,7 @@ HEAD = """
 import sys, time, threading, signal, atexit
 if sys.argv[1:]:
     atexit.register(print, sys.argv[1])
-import faulthandler; faulthandler.dump_traceback_later(50, exit=True)
+import faulthandler; faulthandler.dump_traceback_later(290, exit=True)
 import owngil
 
 def spin(started):
@@ -110,7 +110,7 @@ def test_a_block_is_left_at_once_and_nothing_goes_on(start, wait):
             with owngil.Pool(2) as pool:
                 {WAITS[wait]}
         except KeyboardInterrupt:
-            print("left", ended.recv(30))
+            print("left", ended.recv(300))
         print(owngil.run(abs, -5))
     """)
     _press(terminal)
@@ -162,7 +162,7 @@ def test_a_block_in_a_coroutine_is_left_at_once(start):
         try:
             asyncio.run(main())
         except KeyboardInterrupt:
-            print("left", ended.recv(30))
+            print("left", ended.recv(300))
     """)
     _press(terminal)
     assert terminal.wait() == 0, terminal.output
@@ -188,7 +188,7 @@ def test_what_is_waited_for_is_interrupted(start, call):
         try:
             {CALLS[call]}
         except KeyboardInterrupt:
-            print("left", ended.recv(30))
+            print("left", ended.recv(300))
         if {call == "two results"}:
             pool.interrupt()
         print(owngil.run(abs, -5))
@@ -419,7 +419,7 @@ def test_in_the_interactive_interpreter(tmp_path, shell, options):
             _press(terminal)
             terminal.wait_for("KeyboardInterrupt")
             terminal.wait_for(">>> ")
-            terminal.type("print(ended.recv(30), owngil.run(abs, -5))\r")
+            terminal.type("print(ended.recv(300), owngil.run(abs, -5))\r")
             terminal.wait_for("interrupted 5")
             terminal.wait_for(">>> ")
         terminal.type("exit()\r")

@@ -6,6 +6,7 @@ import sys
 import textwrap
 
 import pytest
+from patience import HANGS_AFTER
 
 PACKAGES = """
     import numpy, scipy.stats, pandas, matplotlib.pyplot as plt
@@ -351,7 +352,7 @@ def test_pytest(tmp_path, options):
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=HANGS_AFTER,
         cwd=tmp_path,
         check=False,
     )

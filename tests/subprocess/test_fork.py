@@ -162,7 +162,6 @@ def test_forks_while_workers_load_and_unload_libraries(forks_cleanly):
         for thread in threads:
             thread.join()
         """,
-        timeout=110,
     )
 
 
@@ -202,7 +201,6 @@ def test_forks_while_workers_are_busy_start_and_end(forks_cleanly):
             thread.join()
         pool.shutdown()
         """,
-        timeout=110,
     )
 
 

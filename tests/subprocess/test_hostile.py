@@ -143,9 +143,8 @@ def test_an_interrupt_during_a_load_leaves_the_copy_loaded(ends_cleanly, slow):
     assert out == "interrupted\nhostile\nconstructed once\n"
 
 
-def test_an_interrupt_after_the_init_function_does_not_run_it_twice(ends_cleanly, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("single")
-    build.build("hand_single", folder)
+def test_an_interrupt_after_the_init_function_does_not_run_it_twice(ends_cleanly):
+    folder = build.build("hand_single")
     out = ends_cleanly(
         IMPORTS
         + """

@@ -1,19 +1,15 @@
 """Objects that all interpreters share survive modules with the stable ABI of before Python 3.12."""
 
-import subprocess
-import sysconfig
 from pathlib import Path
+
+from extensions import build, libraries
 
 SOURCE = Path(__file__).parents[1] / "extensions" / "old_counts.c"
 
 
 def test_plain_changes_of_shared_counts_free_nothing(tmp_path, ends_cleanly):
     """Without protection, 3.12 and 3.13 end with "free(): invalid pointer" in about one of two runs."""
-    subprocess.run(
-        ["cc", "-shared", "-fPIC", "-O1", f"-I{sysconfig.get_path('include')}", str(SOURCE), "-o",
-         str(tmp_path / f"old_counts{sysconfig.get_config_var('EXT_SUFFIX')}")],
-        check=True,
-    )  # fmt: skip
+    libraries.compile_c(tmp_path / f"old_counts{build.SUFFIX}", SOURCE)
     out = ends_cleanly("""
         import sys
         import owngil

@@ -22,13 +22,12 @@ def test_fifty_pools_with_numpy(ends_cleanly):
             if n == 2:
                 before = counts()
         # Before 3.13 a thread that was joined has yet to leave the kernel's list, at the first count and at the last.
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 300
         while any(now > then for now, then in zip(counts(), before)) and time.monotonic() < deadline:
             time.sleep(0.01)
         print(before, counts())
         assert all(now <= then for now, then in zip(counts(), before))
         """,
-        timeout=115,
     )
     assert out
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from extensions import build, libraries
+from patience import HANGS_AFTER
 
 EXTENSIONS = Path(__file__).parents[1] / "extensions"
 PLACES = ["XDG_RUNTIME_DIR", "TMPDIR", "XDG_CACHE_HOME", "HOME"]
@@ -65,7 +66,7 @@ def run_in(tmp_path, without_memory, places):
         else:
             command = ["env", *command]
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=places, check=False
+            command, capture_output=True, text=True, timeout=HANGS_AFTER, cwd=tmp_path, env=places, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done

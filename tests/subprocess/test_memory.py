@@ -25,7 +25,7 @@ def unlimited():
 
 def wait_until(condition):
     # What is promised is milliseconds; the machine may be busy.
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 250
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -118,7 +118,6 @@ def test_round_trips_leave_memory_flat(program):
             del futures, future, shared
             assert resident() - before < 60 * MB, (before, resident())
         """,
-        timeout=100,
     )
 
 

@@ -132,5 +132,4 @@ def test_many_threads_and_workers_hand_arrays_around(ends_cleanly):
                 thread.join()
         assert not failures, failures
         """,
-        timeout=100,
     )

@@ -56,7 +56,7 @@ def test_before_the_tasks_that_wait():
             pass
         gate.send(None)
         caller.join()
-        assert [order.recv(60) for _ in range(4)] == ["broadcast"] + ["queued"] * 3
+        assert [order.recv(300) for _ in range(4)] == ["broadcast"] + ["queued"] * 3
 
 
 def test_one_that_is_cancelled_while_its_worker_is_replaced_leaves_nothing():
@@ -77,7 +77,7 @@ def test_one_that_is_cancelled_while_its_worker_is_replaced_leaves_nothing():
 
         dispatcher.start_worker = start_and_cancel
         gate.send(None)
-        assert cancelled.wait(60)
+        assert cancelled.wait(300)
     # With something left for it, each worker would have an heir, for ever.
     assert dispatcher._addressed == {}
     assert future.cancelled()
@@ -88,7 +88,7 @@ def test_what_fails_on_the_way_leaves_those_that_run(monkeypatch):
 
     def task(started, gate):
         started.send(None)
-        gate.recv(60)
+        gate.recv(300)
 
     class Failing:
         count = 0
@@ -99,7 +99,7 @@ def test_what_fails_on_the_way_leaves_those_that_run(monkeypatch):
         def put_for(self, *arguments):
             self.count += 1
             if self.count == 2:
-                started.recv(60)
+                started.recv(300)
                 raise MemoryError
             return tasks.put_for(*arguments)
 
@@ -122,7 +122,7 @@ def test_an_exception_is_raised_when_all_have_ended():
     barrier = owngil.Barrier(3)
 
     def fail(barrier):
-        number = barrier.wait(60)
+        number = barrier.wait(300)
         ran.add()
         if number != 0:
             raise LookupError(number)
@@ -202,13 +202,13 @@ def test_shutdown_while_one_is_under_way():
 
     def wait(gate, started):
         started.send(None)
-        return gate.recv(60)
+        return gate.recv(300)
 
     pool = owngil.Pool(2)
     caller = threading.Thread(target=lambda: results.append(pool.broadcast(wait, gate, started)))
     caller.start()
     for _ in range(2):
-        started.recv(60)
+        started.recv(300)
     pool.shutdown(wait=False, cancel_futures=True)
     for _ in range(2):
         gate.send("done")
@@ -246,7 +246,7 @@ def test_in_a_callback():
     seen = owngil.Channel()
     with owngil.Pool(2) as pool:
         pool.submit(abs, 1).add_done_callback(lambda future: seen.send(pool.broadcast(abs, -2)))
-        assert seen.recv(60) == [2, 2]
+        assert seen.recv(300) == [2, 2]
 
 
 def test_of_a_broken_pool():
@@ -273,7 +273,7 @@ def test_ctrl_c_interrupts_it_everywhere():
 
     def press():
         for _ in range(2):
-            started.recv(60)
+            started.recv(300)
         os.kill(os.getpid(), signal.SIGINT)
 
     with owngil.Pool(2) as pool:
@@ -283,7 +283,7 @@ def test_ctrl_c_interrupts_it_everywhere():
             pool.broadcast(spin, started, ended)
         presser.join()
         for _ in range(2):
-            ended.recv(60)
+            ended.recv(300)
         assert pool.broadcast(abs, -1) == [1, 1]
 
 
@@ -316,16 +316,16 @@ class TestPreload:
                 owngil.BrokenPoolError,
                 match=r"'no_such_module' cannot be preloaded in worker 'crunch-0': ModuleNotFound",
             ):
-                pool.submit(abs, 1).result(60)
+                pool.submit(abs, 1).result(300)
             with pytest.raises(owngil.BrokenPoolError, match="no_such_module"):
-                pool.submit(abs, 1).result(60)
+                pool.submit(abs, 1).result(300)
 
     def test_a_module_that_exits_breaks_the_pool_too(self, tmp_path, monkeypatch):
         (tmp_path / "owngil_test_exits.py").write_text("import sys; sys.exit('not today')")
         monkeypatch.syspath_prepend(tmp_path)
         with owngil.Pool(1, preload=["owngil_test_exits"]) as pool:
             with pytest.raises(owngil.BrokenPoolError, match="SystemExit: not today"):
-                pool.submit(abs, 1).result(60)
+                pool.submit(abs, 1).result(300)
 
     def test_recycled_workers_preload_too(self):
         with owngil.Pool(1, preload=["colorsys"], max_tasks_per_child=1) as pool:
@@ -369,11 +369,11 @@ def test_an_interrupt_of_the_wait_for_one_that_has_not_begun_stops_the_others(mo
             pass
         futures = pool._dispatcher.submit_to_each(_wire.dumps_call(spin, (started, ended), {}))
         second.send(None)
-        started.recv(60)
+        started.recv(300)
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(TaskFuture, "result", interrupted)
             results_of_each(futures)
-        assert ended.recv(60) == "interrupted"
+        assert ended.recv(300) == "interrupted"
         assert futures[0].cancelled()
         first.send(None)
         assert pool.broadcast(abs, -1) == [1, 1]

@@ -16,7 +16,7 @@ def by_result(pool, future):
 
 
 def by_result_in_time(pool, future):
-    return future.result(30)
+    return future.result(300)
 
 
 def by_exception(pool, future):
@@ -94,7 +94,7 @@ def when_called(pool, call):
 def test_a_callback_may_wait(way):
     before = collectors()
     with owngil.Pool(1) as pool:
-        assert when_called(pool, lambda: way(pool, pool.submit(abs, -5))).result(60) == 5
+        assert when_called(pool, lambda: way(pool, pool.submit(abs, -5))).result(300) == 5
         assert pool.submit(abs, -3).result() == 3
     assert collectors() <= before
 
@@ -109,10 +109,10 @@ def test_callbacks_that_wait_do_not_wait_for_each_other(way):
         begun.wait()
         second = when_called(pool, lambda: way(pool, futures[1]))
         outer.send(1)
-        assert first.result(60) == 1
+        assert first.result(300) == 1
         assert not second.done()
         inner.send(2)
-        assert second.result(60) == 2
+        assert second.result(300) == 2
 
 
 def test_each_of_many_callbacks_waits_for_the_next(ends_cleanly):
@@ -150,7 +150,7 @@ def test_a_callback_that_only_looks_starts_no_thread():
                     method(0)
             return waiting.done(), threading.get_ident() == pool._dispatcher.collector_ident
 
-        assert when_called(pool, look).result(60) == (False, True)
+        assert when_called(pool, look).result(300) == (False, True)
         gate.send(1)
 
 
@@ -179,7 +179,7 @@ def test_shutdown_in_a_callback_that_has_waited():
             pool.shutdown()
             return 5
 
-        assert when_called(pool, call).result(60) == 5
+        assert when_called(pool, call).result(300) == 5
     with pytest.raises(RuntimeError, match="shutdown"):
         pool.submit(abs, 1)
 
@@ -191,7 +191,7 @@ def test_an_exception_of_a_callback_that_has_waited_stops_nothing(capsys):
 
     with owngil.Pool(1) as pool:
         pool.submit(abs, -1).add_done_callback(leave)
-        assert pool.submit(abs, -2).result(60) == 2
+        assert pool.submit(abs, -2).result(300) == 2
     assert "from a callback" in capsys.readouterr().err
 
 
@@ -204,15 +204,15 @@ def test_without_another_thread_it_waits_where_it_can(monkeypatch):
         pool.submit(abs, -1).result()
         monkeypatch.setattr(Collector, "start", _refuse)
         gate = owngil.Channel()
-        assert when_called(pool, lambda: pool.submit(abs, -2).result()).result(60) == 2
-        assert when_called(pool, lambda: pool.submit(abs, -2).result(60)).result(60) == 2
-        assert when_called(pool, lambda: pool.submit(abs, -2).exception()).result(60) is None
-        assert when_called(pool, lambda: list(pool.map(abs, [-2, -3]))).result(60) == [2, 3]
-        assert when_called(pool, lambda: pool.broadcast(abs, -2)).result(60) == [2]
+        assert when_called(pool, lambda: pool.submit(abs, -2).result()).result(300) == 2
+        assert when_called(pool, lambda: pool.submit(abs, -2).result(300)).result(300) == 2
+        assert when_called(pool, lambda: pool.submit(abs, -2).exception()).result(300) is None
+        assert when_called(pool, lambda: list(pool.map(abs, [-2, -3]))).result(300) == [2, 3]
+        assert when_called(pool, lambda: pool.broadcast(abs, -2)).result(300) == [2]
         with pytest.raises(TimeoutError):
-            when_called(pool, lambda: pool.submit(gate.recv).result(0.01)).result(60)
+            when_called(pool, lambda: pool.submit(gate.recv).result(0.01)).result(300)
         gate.send(None)
-        assert pool.submit(abs, -4).result(60) == 4
+        assert pool.submit(abs, -4).result(300) == 4
 
 
 def test_without_another_thread_other_waits_say_so(monkeypatch):
@@ -226,10 +226,10 @@ def test_without_another_thread_other_waits_say_so(monkeypatch):
             return [future.result() for future in as_completed(futures)]
 
         with pytest.raises(RuntimeError, match="can't start new thread"):
-            when_called(pool, call).result(60)
-        assert futures[0].result(60) == 2
+            when_called(pool, call).result(300)
+        assert futures[0].result(300) == 2
         monkeypatch.undo()
-        assert when_called(pool, lambda: pool.submit(abs, -3).result()).result(60) == 3
+        assert when_called(pool, lambda: pool.submit(abs, -3).result()).result(300) == 3
 
 
 @pytest.mark.parametrize("way", WAYS[:7])
@@ -237,11 +237,11 @@ def test_in_a_worker_that_a_pool_was_handed_to(way):
     def task(pool):
         outcome = Future()
         pool.submit(abs, -1).add_done_callback(lambda _: outcome.set_result(way(pool, pool.submit(abs, -5))))
-        return outcome.result(60)
+        return outcome.result(300)
 
     with owngil.Interpreter() as it, owngil.Pool(2) as pool:
         assert it.call(task, pool) == 5
-        assert pool.submit(task, pool).result(60) == 5
+        assert pool.submit(task, pool).result(300) == 5
 
 
 _AS_COMPLETED = pytest.param(
@@ -285,9 +285,9 @@ def test_tasks_that_are_cancelled_end_the_wait():
     other.add_done_callback(callback)
     gate.send(1)
     running.result()
-    begun.result(60)
+    begun.result(300)
     pool.shutdown(wait=False, cancel_futures=True)
-    assert ended.result(60)
+    assert ended.result(300)
     pool.shutdown()
 
 
@@ -321,7 +321,7 @@ def _double_of(pool):
 
 def test_that_wait_for_another_interpreter_which_needs_this_pool():
     with owngil.Interpreter() as it, owngil.Pool(1) as pool:
-        assert when_called(pool, lambda: it.call(_double_of, pool)).result(60) == 42
+        assert when_called(pool, lambda: it.call(_double_of, pool)).result(300) == 42
 
 
 def test_that_wait_for_a_client_of_a_pool_that_breaks():
@@ -331,9 +331,9 @@ def test_that_wait_for_a_client_of_a_pool_that_breaks():
         failing = pool.submit(abs, -1)
         client = it.submit(_name_of_failure, pool, submitted)
         failing.add_done_callback(lambda _: outcome.set_result(client.result()))
-        assert submitted.wait(60)
+        assert submitted.wait(300)
         go.set()
-        assert outcome.result(60) == "BrokenPoolError"
+        assert outcome.result(300) == "BrokenPoolError"
 
 
 def _fail_after(go):
@@ -354,12 +354,12 @@ def test_of_two_pools_that_wait_for_each_other():
     both = threading.Barrier(2)
 
     def wait_for(pool):
-        both.wait(60)  # both callbacks run now
+        both.wait(300)  # both callbacks run now
         return pool.submit(abs, -1).result()
 
     with owngil.Pool(1) as p, owngil.Pool(1) as q:
         outcomes = [when_called(p, partial(wait_for, q)), when_called(q, partial(wait_for, p))]
-        assert [outcome.result(60) for outcome in outcomes] == [1, 1]
+        assert [outcome.result(300) for outcome in outcomes] == [1, 1]
 
 
 def test_of_a_cancelled_future_that_wait_for_it_among_others():

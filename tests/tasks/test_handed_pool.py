@@ -44,7 +44,7 @@ def by_as_completed(futures):
 
 
 def by_result_with_timeout(futures):
-    return [f.result(60) for f in futures]
+    return [f.result(300) for f in futures]
 
 
 def by_exception(futures):
@@ -87,14 +87,14 @@ def by_threads(futures):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_tasks_wait_for_tasks(workers):
     with owngil.Pool(workers) as pool:
-        assert pool.submit(fib, pool, 8).result(100) == 21
+        assert pool.submit(fib, pool, 8).result(300) == 21
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_quicksort_by_map(workers):
     items = [7, 3, 9, 1, 8, 2, 2, 6]
     with owngil.Pool(workers) as pool:
-        assert pool.submit(quicksort, pool, items).result(100) == sorted(items)
+        assert pool.submit(quicksort, pool, items).result(300) == sorted(items)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_quicksort_by_map(workers):
 )
 def test_all_ways_to_wait(collect):
     with owngil.Pool(1) as pool:
-        assert pool.submit(tree, pool, 2, collect).result(100) == 4
+        assert pool.submit(tree, pool, 2, collect).result(300) == 4
 
 
 def test_unordered_map_in_the_only_worker():
@@ -112,15 +112,15 @@ def test_unordered_map_in_the_only_worker():
         return sorted(pool.map(abs, range(-3, 3), ordered=False, chunksize=2))
 
     with owngil.Pool(1) as pool:
-        assert pool.submit(inner, pool).result(100) == [0, 1, 1, 2, 2, 3]
+        assert pool.submit(inner, pool).result(300) == [0, 1, 1, 2, 2, 3]
 
 
 def test_surplus_workers_end():
     with owngil.Pool(1) as pool:
-        assert pool.submit(tree, pool, 2, by_wait).result(100) == 4
-        deadline = time.monotonic() + 100
+        assert pool.submit(tree, pool, 2, by_wait).result(300) == 4
+        deadline = time.monotonic() + 300
         while len(pool._dispatcher.workers.alive) > 1 and time.monotonic() < deadline:
-            pool.submit(abs, 1).result(100)
+            pool.submit(abs, 1).result(300)
         assert len(pool._dispatcher.workers.alive) == 1
 
 
@@ -129,8 +129,8 @@ def test_one_client_for_an_interpreter_and_the_owners_own_pool():
         return a._dispatcher is b._dispatcher
 
     with owngil.Pool(1) as pool:
-        assert pool.submit(same, pool, pool).result(100)
-        assert pool.submit(lambda p: p, pool).result(100) is pool
+        assert pool.submit(same, pool, pool).result(300)
+        assert pool.submit(lambda p: p, pool).result(300) is pool
 
 
 def test_errors_output_and_arrays(capfd):
@@ -149,7 +149,7 @@ def test_errors_output_and_arrays(capfd):
             return total, doubled[0], doubled[1][0], str(error), type(error.__cause__).__name__
 
     with owngil.Pool(1) as pool:
-        assert pool.submit(task, pool).result(100) == (499500.0, False, 5.0, "inner", "RemoteTraceback")
+        assert pool.submit(task, pool).result(300) == (499500.0, False, 5.0, "inner", "RemoteTraceback")
     assert capfd.readouterr().out == "from within\n"
 
 
@@ -172,7 +172,7 @@ def test_cancel_and_timeout():
     gate, entered = owngil.Event(), owngil.Event()
     entered.set()
     with owngil.Pool(2) as pool:
-        assert pool.submit(task, pool, gate, entered).result(100) == ((True, True), True, True)
+        assert pool.submit(task, pool, gate, entered).result(300) == ((True, True), True, True)
 
 
 def test_interrupt_reaches_a_waiting_task_and_what_it_runs():
@@ -187,11 +187,11 @@ def test_interrupt_reaches_a_waiting_task_and_what_it_runs():
     entered = owngil.Event()
     with owngil.Pool(1) as pool:
         future = pool.submit(task, pool, entered)
-        assert entered.wait(100)
+        assert entered.wait(300)
         pool.interrupt()
         with pytest.raises(KeyboardInterrupt):
-            future.result(100)
-        assert pool.submit(abs, -1).result(100) == 1
+            future.result(300)
+        assert pool.submit(abs, -1).result(300) == 1
 
 
 def test_interrupt_of_a_task_that_waits_for_another_worker():
@@ -210,16 +210,16 @@ def test_interrupt_of_a_task_that_waits_for_another_worker():
     with owngil.Pool(2) as pool:
         pool.broadcast(abs, 1)  # so that both workers are there, and the other one takes it
         future = pool.submit(task, pool, entered, ended)
-        assert entered.wait(100)
-        deadline = time.monotonic() + 100
+        assert entered.wait(300)
+        deadline = time.monotonic() + 300
         while not pool._dispatcher.workers.blocked and time.monotonic() < deadline:  # it is about to wait
             pool.submit(abs, 1).cancel()
         assert pool._dispatcher.workers.blocked
         future.stop()
         with pytest.raises(KeyboardInterrupt):
-            future.result(100)
-        assert ended.wait(100)
-        assert pool.submit(abs, -1).result(100) == 1
+            future.result(300)
+        assert ended.wait(300)
+        assert pool.submit(abs, -1).result(300) == 1
 
 
 def test_deep_recursion_takes_other_workers():
@@ -227,7 +227,7 @@ def test_deep_recursion_takes_other_workers():
         return 0 if n == 0 else 1 + pool.submit(down, pool, n - 1).result()
 
     with owngil.Pool(1) as pool:
-        assert pool.submit(down, pool, 70).result(100) == 70
+        assert pool.submit(down, pool, 70).result(300) == 70
 
 
 def test_cancel_futures_of_the_owner_reaches_clients():
@@ -240,10 +240,10 @@ def test_cancel_futures_of_the_owner_reaches_clients():
     entered, gate = owngil.Event(), owngil.Event()
     pool = owngil.Pool(1)
     future = pool.submit(task, pool, entered, gate)
-    assert entered.wait(100)
+    assert entered.wait(300)
     pool.shutdown(wait=False, cancel_futures=True)
     gate.set()
-    assert future.result(100) == 3
+    assert future.result(300) == 3
     pool.shutdown()
 
 
@@ -253,7 +253,7 @@ def test_limit_of_the_outer_task():
             pass
 
     with owngil.Pool(1) as pool, pytest.raises(TimeoutError):
-        pool.with_timeout(0.2).submit(lambda p: p.submit(endless).result(), pool).result(100)
+        pool.with_timeout(0.2).submit(lambda p: p.submit(endless).result(), pool).result(300)
 
 
 def test_what_is_the_owners_is_refused():
@@ -267,7 +267,7 @@ def test_what_is_the_owners_is_refused():
         return len(refused)
 
     with owngil.Pool(1, thread_name_prefix="w") as pool:
-        assert pool.submit(task, pool).result(100) == 5
+        assert pool.submit(task, pool).result(300) == 5
 
 
 def test_owner_closes_while_a_task_submits():
@@ -283,10 +283,10 @@ def test_owner_closes_while_a_task_submits():
     entered, gate = owngil.Event(), owngil.Event()
     pool = owngil.Pool(1)
     future = pool.submit(task, pool, entered, gate)
-    assert entered.wait(100)
+    assert entered.wait(300)
     pool.shutdown(wait=False)
     gate.set()
-    value, message = future.result(100)
+    value, message = future.result(300)
     assert (value, "after shutdown" in message) == (1, True)
     pool.shutdown()
 
@@ -303,7 +303,7 @@ def test_closed_and_never_used_pool_in_an_interpreter():
         assert it.call(use, pool) == 2
         future = it.submit(use, pool)
         pool.shutdown()
-        assert future.result(100) in (2, "closed")
+        assert future.result(300) in (2, "closed")
         assert it.call(use, pool) == "closed"
 
 
@@ -321,8 +321,8 @@ def test_broken_pool():
             return str(error)
 
     with owngil.Interpreter() as it, owngil.Pool(1, initializer=fail) as pool:
-        assert "ValueError: no" in it.submit(use, pool).result(100)
-        assert "ValueError: no" in it.submit(use, pool).result(100)
+        assert "ValueError: no" in it.submit(use, pool).result(300)
+        assert "ValueError: no" in it.submit(use, pool).result(300)
 
 
 def test_a_worker_ends_with_tasks_outstanding():
@@ -332,8 +332,8 @@ def test_a_worker_ends_with_tasks_outstanding():
 
     done = owngil.Channel()
     with owngil.Pool(1, max_tasks_per_child=1) as pool:
-        pool.submit(task, pool, done).result(100)
-        assert [done.recv(100) for _ in range(3)] == [1, 1, 1]
+        pool.submit(task, pool, done).result(300)
+        assert [done.recv(300) for _ in range(3)] == [1, 1, 1]
 
 
 def test_two_pools_that_wait_for_each_other():
@@ -341,7 +341,7 @@ def test_two_pools_that_wait_for_each_other():
         return 0 if n == 0 else 1 + b.submit(ping, b, a, n - 1).result()
 
     with owngil.Pool(1) as a, owngil.Pool(1) as b:
-        assert a.submit(ping, a, b, 5).result(100) == 5
+        assert a.submit(ping, a, b, 5).result(300) == 5
 
 
 def test_first_completed_and_a_future_that_nobody_reads():
@@ -353,7 +353,7 @@ def test_first_completed_and_a_future_that_nobody_reads():
         return quick.result() if quick in done else None, len(left)
 
     with owngil.Pool(2) as pool:
-        assert pool.submit(task, pool, owngil.Event()).result(100) in ((4, 1), (4, 0))
+        assert pool.submit(task, pool, owngil.Event()).result(300) in ((4, 1), (4, 0))
 
 
 def test_ends_at_exit_with_nested_tasks_left(ends_cleanly):

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -53,7 +54,7 @@ def test_a_call_that_takes_too_long_is_interrupted(pool):
     shown = str(caught.value.__cause__)
     assert "in _run_for_ever" in shown
     assert "KeyboardInterrupt" in shown
-    assert "owngil/_timeouts.py" not in shown
+    assert str(Path(owngil.__file__).parent) not in shown
 
 
 def test_a_call_that_is_in_time_has_its_result(pool):
@@ -249,7 +250,7 @@ def test_what_does_not_notice_is_said(pool, monkeypatch, keeps_gil):
         future = pool.with_timeout(SHORT).submit(
             _read_with_the_gil if keeps_gil else os.read, receiver, *[1][keeps_gil:]
         )
-        assert stderr.written.wait(60)
+        assert stderr.written.wait(300)
         assert time.monotonic() - start > GRACE
         os.write(sender, b"1")
         with pytest.raises(TimeoutError):
@@ -275,7 +276,7 @@ def test_the_stack_of_what_does_not_notice(pool, monkeypatch):
     receiver, sender = os.pipe()
     try:
         future = pool.with_timeout(SHORT).submit(outer, receiver)
-        assert stderr.written.wait(60)
+        assert stderr.written.wait(300)
         os.write(sender, b"1")
         with pytest.raises(TimeoutError):
             future.result()

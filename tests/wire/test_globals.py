@@ -365,9 +365,9 @@ def test_a_task_that_receives_functions(interpreter):
     seen = []
     for _ in range(50):
         requests.send(main.increment)
-        seen.append(answers.recv(60))
+        seen.append(answers.recv(300))
     requests.close()
-    served.result(60)
+    served.result(300)
     assert [n for n, _ in seen] == list(range(1, 51))
     assert max(count for _, count in seen) < 50  # namespaces that are held
     assert interpreter.call(main.increment) == 51

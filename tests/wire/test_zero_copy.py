@@ -171,7 +171,7 @@ class Watched(np.ndarray):
 
 
 def wait_until_gone(reference):
-    deadline = time.monotonic() + 30  # the promise is milliseconds; the machine may be busy
+    deadline = time.monotonic() + 300  # the promise is milliseconds; the machine may be busy
     while reference() is not None and time.monotonic() < deadline:
         time.sleep(0.001)
     return reference() is None
@@ -207,7 +207,7 @@ def test_what_is_lent_cannot_be_resized(it):
     with pytest.raises(BufferError):
         memory.append(1)
     it.exec("del kept, argument")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while True:
         try:
             memory.append(1)
@@ -365,5 +365,4 @@ def test_memory_stays_flat(ends_cleanly):
             del futures, future
             assert resident() - before < 50e6, (before, resident())
         """,
-        timeout=110,
     )

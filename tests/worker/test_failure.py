@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from patience import HANGS_AFTER
 
 
 def text_of(call, *args, **kwargs):
@@ -179,7 +180,7 @@ it.call(lambda: [] + 0)
 it.close()
 """
     done = subprocess.run(
-        [sys.executable, "-i", "-q"], input=source, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-i", "-q"], input=source, capture_output=True, text=True, timeout=HANGS_AFTER, check=True
     )
     assert ", line 3, in fail\n    return 1 / y\n" in done.stderr
     assert ", line 1, in <lambda>\n    it.call(lambda: [] + 0)\n" in done.stderr

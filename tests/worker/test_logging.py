@@ -136,12 +136,12 @@ def test_a_running_task_notices_a_change_of_level(worker, records):
         logger = logging.getLogger("long")
         logger.debug("before")
         ready.send(logger.isEnabledFor(logging.DEBUG))
-        go_on.recv(60)
+        go_on.recv(300)
         logger.debug("after")
 
     ready, go_on = owngil.Channel(), owngil.Channel()
     future = worker.submit(talk, ready, go_on)
-    assert ready.recv(60) is False
+    assert ready.recv(300) is False
     logging.getLogger("long").setLevel(logging.DEBUG)
     try:
         go_on.send(None)
@@ -293,12 +293,12 @@ def test_a_nested_worker_notices_a_change_of_the_outermost_callers_level(worker,
     def nest(ready, go_on):
         with owngil.Interpreter("inner") as it:
             ready.send(it.call(lambda: logging.getLogger().isEnabledFor(logging.DEBUG)))
-            go_on.recv(60)
+            go_on.recv(300)
             it.call(lambda: logging.getLogger("deep").debug("text"))
 
     ready, go_on = owngil.Channel(), owngil.Channel()
     future = worker.submit(nest, ready, go_on)
-    assert ready.recv(60) is False
+    assert ready.recv(300) is False
     logging.getLogger().setLevel(logging.DEBUG)
     go_on.send(None)
     future.result()

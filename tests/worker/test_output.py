@@ -71,15 +71,15 @@ def test_the_beginning_of_a_line_arrives_with_an_explicit_flush(interpreter, cap
             stream.flush()
             stream.detach()
         flushed.send(sys.stdout.writable())
-        go_on.recv(60)
+        go_on.recv(300)
         print("done")
 
     future = interpreter.submit(talk, how, flushed, go_on)
-    assert flushed.recv(60)
+    assert flushed.recv(300)
     seen = threading.Event()
     monkeypatch.setattr(sys, "stderr", Watched(seen))
     interpreter._dispatcher.replies.put(STDERR, 0, (_core.Block(b"x"),))  # dealt with after all that is before it
-    assert seen.wait(60)
+    assert seen.wait(300)
     assert capsys.readouterr().out == "line\nwait..."
     go_on.send(1)
     future.result()

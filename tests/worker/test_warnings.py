@@ -4,6 +4,7 @@ import sys
 import warnings
 
 import pytest
+from patience import HANGS_AFTER
 
 import owngil
 
@@ -185,7 +186,7 @@ with owngil.Interpreter() as it:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=HANGS_AFTER,
         env={**os.environ, "PYTHONWARNINGS": variable},
         check=True,
     )
@@ -258,7 +259,7 @@ with owngil.Pool(2) as pool:
         [sys.executable, "-Xcontext_aware_warnings=1", str(program)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANGS_AFTER,
         check=True,
     )
     assert (done.stdout, done.stderr) == ("[('a', ({'a'}, 100)), ('b', ({'b'}, 100))]\n", "")
