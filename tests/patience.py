@@ -1,7 +1,8 @@
 """How long a test waits for what must come.
 
-No test asserts that something is fast, and a busy machine may take many times as long as an idle one. So a test
-gives up only after HANGS_AFTER seconds: then it is a deadlock. Functions that run in workers, and programs, say 300 themselves.
+No test asserts that something is fast, and a busy machine may take many times as long as an idle one. So a test gives
+up only after HANGS_AFTER seconds: then it is a deadlock. Functions that run in workers, and programs, name the
+number themselves.
 """
 
 __all__ = ["HANGS_AFTER", "wait_until"]
