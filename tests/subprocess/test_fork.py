@@ -131,7 +131,7 @@ def test_what_was_made_before_is_refused_in_the_child(forks_cleanly):
     """)
 
 
-def test_forks_while_workers_load_and_unload_libraries(forks_cleanly):
+def test_forks_while_workers_load_and_unload_libraries(forks_cleanly, rounds):
     """glibc leaves the lock of its list of libraries in the child as it was: without care, one child in 100 waits.
 
     Without care for it in the loading of Python's own modules, one in some thousands.
@@ -154,7 +154,7 @@ def test_forks_while_workers_load_and_unload_libraries(forks_cleanly):
         for thread in threads:
             thread.start()
         forks = 0
-        while forks < 300 or min(times) < 3:
+        while forks < int(sys.argv[1]) or min(times) < 3:
             time.sleep(0.001 * (forks % 5))  # at other moments of their work
             in_child(lambda: ctypes.CDLL(libraries[forks % len(libraries)]))
             forks += 1
@@ -162,10 +162,11 @@ def test_forks_while_workers_load_and_unload_libraries(forks_cleanly):
         for thread in threads:
             thread.join()
         """,
+        str(rounds(40, 2000)),
     )
 
 
-def test_forks_while_workers_are_busy_start_and_end(forks_cleanly):
+def test_forks_while_workers_are_busy_start_and_end(forks_cleanly, rounds):
     """Whatever other threads hold at the moment of the fork: the child gets on without them."""
     forks_cleanly(
         """
@@ -194,13 +195,14 @@ def test_forks_while_workers_are_busy_start_and_end(forks_cleanly):
         threads = [threading.Thread(target=run) for run in (keep_busy, start_and_end)]
         for thread in threads:
             thread.start()
-        for _ in range(10):
+        for _ in range(int(sys.argv[1])):
             in_child(child)
         stop.set()
         for thread in threads:
             thread.join()
         pool.shutdown()
         """,
+        str(rounds(4, 200)),
     )
 
 
@@ -456,8 +458,9 @@ def test_events_and_barriers_with_waiters(forks_cleanly):
     """)
 
 
-def test_forks_while_others_are_inside_locks(forks_cleanly):
-    forks_cleanly("""
+def test_forks_while_others_are_inside_locks(forks_cleanly, rounds):
+    forks_cleanly(
+        """
         import threading
         kinds = [owngil.Lock(), owngil.Semaphore(2), owngil.BoundedSemaphore(2)]
         event, barrier, stop = owngil.Event(), owngil.Barrier(2), owngil.Event()
@@ -488,12 +491,14 @@ def test_forks_while_others_are_inside_locks(forks_cleanly):
         pool = owngil.Pool(2)
         futures = [pool.submit(work) for _ in range(2)]
         with owngil.trace(os.devnull):
-            for _ in range(100):
+            for _ in range(int(sys.argv[1])):
                 in_child(child)
         stop.set()
         for future in futures:
             future.result()
-    """)
+    """,
+        str(rounds(100, 10_000)),
+    )
 
 
 def test_worker_local_in_the_child(forks_cleanly):

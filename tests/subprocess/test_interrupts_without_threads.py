@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 HEAD = """
-import ctypes, os, threading, time
+import ctypes, os, sys, threading, time
 import owngil
 
 process = ctypes.CDLL(None)
@@ -39,8 +39,8 @@ except TimeoutError:
 def run(run_program, preload):
     preload(Path(__file__).with_name("no_threads.c"))
 
-    def run(source):
-        return run_program(HEAD + source + "\npool.__exit__(None, None, None)\n")
+    def run(source, *arguments):
+        return run_program(HEAD + source + "\npool.__exit__(None, None, None)\n", *arguments)
 
     return run
 
@@ -123,8 +123,9 @@ print(type(future.exception()).__name__)
     assert (rest, done.stderr, done.returncode) == (["KeyboardInterrupt", "False", "KeyboardInterrupt"], "", 0)
 
 
-def test_every_interrupt_that_comes_after_the_last_has_arrived_arrives(run):
-    done = run("""
+def test_every_interrupt_that_comes_after_the_last_has_arrived_arrives(run, rounds):
+    done = run(
+        """
 def count(started, noticed):
     while True:
         try:
@@ -136,12 +137,14 @@ def count(started, noticed):
 
 noticed = owngil.Channel()
 future = pool.submit(count, started, noticed)
-for _ in range(1000):
+for _ in range(int(sys.argv[1])):
     started.recv()
     pool.interrupt()
     noticed.recv(300)
 started.recv()
 print(len(noticed), flush=True)
 os._exit(0)
-""")
+""",
+        str(rounds(200, 20_000)),
+    )
     assert (done.stdout, done.stderr, done.returncode) == ("0\n", "", 0)

@@ -1,13 +1,10 @@
 """Opening and closing workers again and again leaves nothing behind."""
 
-import pytest
 
-
-@pytest.mark.slow
-def test_fifty_pools_with_numpy(ends_cleanly):
+def test_many_pools_with_numpy(ends_cleanly, rounds):
     out = ends_cleanly(
         """
-        import os, time, owngil
+        import os, sys, time, owngil
 
         def work(k):
             import numpy as np
@@ -16,7 +13,7 @@ def test_fifty_pools_with_numpy(ends_cleanly):
         def counts():
             return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
 
-        for n in range(50):
+        for n in range(int(sys.argv[1])):
             with owngil.Pool(2) as pool:
                 assert list(pool.map(work, [1, 2, 4, 8], chunksize=1)) == [4, 2, 1, 0.5]
             if n == 2:
@@ -28,6 +25,7 @@ def test_fifty_pools_with_numpy(ends_cleanly):
         print(before, counts())
         assert all(now <= then for now, then in zip(counts(), before))
         """,
+        str(rounds(15, 300)),
     )
     assert out
 

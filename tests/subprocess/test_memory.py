@@ -101,13 +101,13 @@ def test_a_pool_at_the_very_limit(program):
     """)
 
 
-def test_round_trips_leave_memory_flat(program):
+def test_round_trips_leave_memory_flat(program, rounds):
     program(
-        """
+        f"""
         with owngil.Pool(2) as pool:
             array = np.ones(10 * MB, np.uint8)
             data = bytes(10 * MB)
-            for k in range(300):
+            for k in range({rounds(150, 5000)}):
                 futures = [pool.submit(np.negative, array[k:]) for _ in range(2)]
                 for future in futures:
                     assert future.result()[-1] == 255

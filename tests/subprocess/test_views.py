@@ -97,10 +97,10 @@ def test_an_array_that_is_too_large_leaves_the_worker_usable(ends_cleanly):
     """)
 
 
-def test_many_threads_and_workers_hand_arrays_around(ends_cleanly):
+def test_many_threads_and_workers_hand_arrays_around(ends_cleanly, rounds):
     ends_cleanly(
         """
-        import threading
+        import sys, threading
         import numpy as np
         import owngil
 
@@ -113,7 +113,7 @@ def test_many_threads_and_workers_hand_arrays_around(ends_cleanly):
             rng = np.random.default_rng(seed)
             kept = []
             try:
-                for k in range(60):
+                for k in range(int(sys.argv[1])):
                     array = np.full(int(rng.integers(1, 50_000)) + k, seed, np.int64)
                     back, part, more, number = pool.submit(turn, array, k).result()
                     assert (back == seed).all() and (part == seed).all() and (more == seed + number).all()
@@ -132,4 +132,5 @@ def test_many_threads_and_workers_hand_arrays_around(ends_cleanly):
                 thread.join()
         assert not failures, failures
         """,
+        str(rounds(30, 1000)),
     )
