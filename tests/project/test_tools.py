@@ -215,3 +215,89 @@ def test_a_test_that_was_expected_to_fail_has_run(tmp_path):
 def test_no_report_fails(check_skips):
     done = check_skips()
     assert (done.returncode, done.stderr) == (1, "no report to check\n")
+
+
+# What takes the place of what test-all calls. Each test writes a report; the text of `skip` says whether it was skipped.
+STAND_INS = {
+    "pyo3-crates": "exit 1",
+    "find-python": f"""[ $# != 0 ] || {{ echo "{sys.executable}"; exit; }}; grep "python$1$" "$HERE/pythons" """,
+    "in-forky": """[ ! -e "$HERE/no-forky" ] || exit 1; exec "$@" """,
+    "make": r"""
+        for word; do
+            case $word in REPORT=*) report=${word#*=} ;; PYTHON=*) version=${word#*python} ;; esac
+        done
+        echo "$version" >>"$HERE/tested"
+        mkdir -p "$(dirname "$report")"
+        cp "$HERE/report.xml" "$report"
+        ! grep -q "$version" "$HERE/failing"
+    """,
+}
+
+
+@pytest.fixture
+def run_all(tmp_path):
+    """Run tools/test-all with stand-ins; `pythons` are the machine's, `failing` those on which a test fails."""
+    (tmp_path / "tools").mkdir()
+    for name in ("test-all", "check-skips"):
+        shutil.copy(TOOLS / name, tmp_path / "tools")
+    for name, text in STAND_INS.items():
+        path = tmp_path / ("make" if name == "make" else f"tools/{name}")
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+
+    def run(*, pythons=("3.12", "3.13"), failing=(), forky=True, skip="", **variables):
+        (tmp_path / "pythons").write_text("".join(f"/usr/bin/python{version}\n" for version in pythons))
+        (tmp_path / "failing").write_text("\n".join(failing) or "none")
+        (tmp_path / "tested").write_text("")
+        (tmp_path / "report.xml").write_text(
+            f'<testsuites><testcase classname="a" name="b">{skip}</testcase></testsuites>'
+        )
+        if not forky:
+            (tmp_path / "no-forky").touch()
+        variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HERE": str(tmp_path), **variables}
+        environment = {name: text for name, text in os.environ.items() if name not in ("TESTED", "REPORT")}
+        done = subprocess.run(
+            ["tools/test-all"], cwd=tmp_path, env={**environment, **variables}, capture_output=True, text=True,
+            timeout=HANGS_AFTER,
+        )  # fmt: skip
+        return done, (tmp_path / "tested").read_text().split()
+
+    run.folder = tmp_path
+    return run
+
+
+def test_each_python_is_tested(run_all):
+    done, tested = run_all()
+    assert (done.returncode, tested) == (0, ["3.12", "3.13", "3.14", "3.15"])
+    assert done.stdout.count("1 passed") == 4
+
+
+def test_a_python_with_a_report_is_not_tested_again(run_all):
+    reports = run_all.folder / ".venvs" / "reports"
+    reports.mkdir(parents=True)
+    (reports / "3.13.xml").write_text('<testsuites><testcase classname="a" name="b"/></testsuites>')
+    done, tested = run_all(TESTED="3.13")
+    assert (done.returncode, tested) == (0, ["3.12", "3.14", "3.15"])
+    assert done.stdout.count("1 passed") == 4
+
+
+def test_a_report_that_is_missing_fails(run_all):
+    done, _ = run_all(TESTED="3.13")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "Failed, or missing, on Python 3.13")
+
+
+def test_the_other_pythons_are_tested_when_one_fails(run_all):
+    done, tested = run_all(failing=["3.12"])
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "Failed, or missing, on Python 3.12")
+    assert tested == ["3.12", "3.13", "3.14", "3.15"]
+
+
+def test_a_python_that_is_missing_fails(run_all):
+    done, tested = run_all(forky=False)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "Failed, or missing, on Python 3.14 3.15")
+    assert tested == ["3.12", "3.13"]
+
+
+def test_a_test_that_is_skipped_on_each_python_fails(run_all):
+    done, _ = run_all(skip='<skipped type="pytest.skip"/>')
+    assert (done.returncode, done.stderr.splitlines()[-2:]) == (1, ["skipped on every Python:", "  a::b"])
