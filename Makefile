@@ -6,19 +6,26 @@ export PYTHON
 export OWNGIL_CRATES ?= $(wildcard .venvs/crates)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all asan tsan soak bench ecosystem lint format clean
+.PHONY: help demo test test-all stress asan tsan soak bench ecosystem lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "Variables: PYTHON=path of the Python to use, VENV=folder (.venv), PYTEST_ARGS=arguments of pytest"
+	@echo "Variables: PYTHON=path of the Python to use, VENV=folder (.venv), PYTEST_ARGS=arguments of pytest (-n0: one process)"
 
 demo: ## draw the Mandelbrot set on all cores and compare with threads and processes
 	@tools/make-venv $(VENV) cli
 	$(VENV)/bin/owngil mandelbrot --compare --kernel python
 
+# Several processes run the tests, as conftest.py says; PYTEST_ARGS=-n0 runs them in one.
+PYTEST = $(VENV)/bin/python -m pytest -n auto --dist worksteal
+
 test: ## run the tests on one Python
 	@tools/make-venv $(VENV) test
-	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	@$(PYTEST) $(if $(REPORT),--junit-xml=$(REPORT)) $(PYTEST_ARGS)
+
+stress: ## run the loops that provoke rare races for long, on one Python
+	@tools/make-venv $(VENV) test
+	@$(PYTEST) --stress $(PYTEST_ARGS)
 
 test-all: ## run the tests on Python 3.12, 3.13, 3.14 and 3.15
 	@tools/test-all
@@ -29,10 +36,10 @@ asan: ## run the loader's tests with the address and undefined behaviour sanitiz
 tsan: ## run the core's tests with the thread sanitizer
 	@tools/tsan .venvs/tsan $(PYTEST_ARGS)
 
-soak: ## a million tasks with failures, interrupts and all ends of pools: tests/soak-results; 10 minutes or more
+soak: ## a million tasks with failures, interrupts and all ends of pools: tests/soak/results; 10 minutes or more
 	@tools/make-venv $(VENV) test
-	$(VENV)/bin/python tests/soak.py \
-		--json tests/soak-results/$$($(VENV)/bin/python -c 'import platform; print(platform.python_version())').json
+	$(VENV)/bin/python tests/soak/soak.py \
+		--json tests/soak/results/$$($(VENV)/bin/python -c 'import platform; print(platform.python_version())').json
 
 bench: ## measure all executors and the picture: benchmarks/results, docs/bench.png and the README's tables; 20 minutes
 	@tools/make-venv $(VENV) bench

@@ -1,28 +1,66 @@
 """What all tests share."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from extensions import libraries
+from patience import HANGS_AFTER
 
 import owngil
 
 type Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture
-def run_program(tmp_path: Path) -> Run:
-    """Run source text as a program in a process of its own; a deadlock ends it with the stacks of all threads."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--stress", action="store_true", help="run the loops that provoke rare races, and these for long")
 
-    def run(source: str, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many processes run the tests: more than there are cores, as many tests wait."""
+    return len(os.sched_getaffinity(0)) + 2
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder of what the tests build, which all processes of a run share."""
+    if not hasattr(config, "workerinput"):
+        os.environ["OWNGIL_TEST_BUILDS"] = folder = tempfile.mkdtemp(prefix="owngil-test-builds-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--stress"):
+        loops = [item for item in items if "rounds" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=[item for item in items if item not in loops])
+        items[:] = loops
+        for item in items:
+            item.add_marker(pytest.mark.timeout(STRESS_HANGS_AFTER + 60))
+
+
+STRESS_HANGS_AFTER = 3600
+
+
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """Choose how often a loop runs that provokes a rare race: `rounds(few, many)`. `make stress` takes the many."""
+    return lambda few, many: many if request.config.getoption("--stress") else few
+
+
+@pytest.fixture
+def run_program(tmp_path: Path, pytestconfig: pytest.Config) -> Run:
+    """Run source text as a program in a process of its own; a deadlock ends it with the stacks of all threads."""
+    timeout = STRESS_HANGS_AFTER if pytestconfig.getoption("--stress") else HANGS_AFTER
+
+    def run(source: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         path = tmp_path / "program.py"
         path.write_text(
-            f"import faulthandler; faulthandler.dump_traceback_later({timeout - 5}, exit=True)\n"
+            f"import faulthandler; faulthandler.dump_traceback_later({timeout - 10}, exit=True)\n"
             + textwrap.dedent(source)
         )
         return subprocess.run(
@@ -42,8 +80,8 @@ def run_program(tmp_path: Path) -> Run:
 def ends_cleanly(run_program: Run) -> Callable[..., str]:
     """Run a program that must exit with 0 and print nothing on stderr; return what it printed."""
 
-    def run(source: str, *arguments: str, timeout: float = 60) -> str:
-        done = run_program(source, *arguments, timeout=timeout)
+    def run(source: str, *arguments: str) -> str:
+        done = run_program(source, *arguments)
         assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
         return done.stdout
 

@@ -10,7 +10,9 @@ Each is a module `by_<kind>` with some of the functions of this interface:
     draw()       the next number of the random generator in the extension's own code (Pythran has no other variables)
 """
 
+import fcntl
 import functools
+import hashlib
 import importlib.util
 import os
 import shlex
@@ -40,8 +42,8 @@ class Kind:
     offers: frozenset[str]
 
 
-def build(kind: str, folder: Path) -> None:
-    """Build the module `by_<kind>` in the folder.
+def build(kind: str) -> Path:
+    """Return the folder with the module `by_<kind>`, which the first caller of a test run builds.
 
     Raises
     ------
@@ -50,7 +52,25 @@ def build(kind: str, folder: Path) -> None:
     BuildError
         If a command fails.
     """
-    KINDS[kind].build(folder)
+    return once(kind, KINDS[kind].build)
+
+
+def once(key: str, make: Callable[[Path], None]) -> Path:
+    """Return the folder that `make` fills, once in a test run: processes that run tests share what they build.
+
+    The folder is in OWNGIL_TEST_BUILDS, which conftest.py sets. A process that asks while another one builds waits for
+    it. If `make` raises, the next caller tries again.
+    """
+    folder = Path(os.environ["OWNGIL_TEST_BUILDS"], hashlib.sha256(key.encode()).hexdigest()[:24])
+    made = folder.with_suffix(".made")
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            made.touch()
+    return folder
 
 
 def _by_hand(folder: Path, *, phases: str) -> None:
@@ -170,11 +190,21 @@ def _compile_cxx(folder: Path, name: str, sources: list[Path], options: list[str
 
 
 def compile_shared(output: Path, source: Path, options: list[str], *, cxx: bool) -> None:
-    """Compile one source file, with Python's headers, into the shared library `output`."""
+    """Put the shared library that one source file makes, with Python's headers, at `output`.
+
+    The compiler runs once in a test run for the same source, options and contents of the files that options name.
+    """
     variable, program, what = ("CXX", "c++", "a C++ compiler") if cxx else ("CC", "cc", "a C compiler")
     compiler = _require_program(variable, program, what)
     include = f"-I{sysconfig.get_path('include')}"
-    _run(*compiler, "-shared", "-fPIC", "-O1", include, source, "-o", output, *options)
+
+    def make(folder: Path) -> None:
+        _run(*compiler, "-shared", "-fPIC", "-O1", include, source, "-o", folder / "library", *options)
+
+    contents = [
+        hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in (source, *options) if Path(file).is_file()
+    ]
+    shutil.copy(once(repr((compiler, options, contents)), make) / "library", output)
 
 
 def _compile(compiler: list[str], folder: Path, name: str, sources: list[Path], options: list[str]) -> None:

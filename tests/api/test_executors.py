@@ -1,0 +1,144 @@
+"""The contract of all executors on owngil's and on the standard library's; and what is InterpreterPoolExecutor's own.
+
+What owngil's do otherwise is told in docs/coming_from.md.
+"""
+
+import concurrent.futures
+import inspect
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.thread import BrokenThreadPool
+from itertools import count
+from pathlib import Path
+
+import executor_contract
+import pytest
+from executor_tasks import identity
+
+import owngil
+
+LAZY = "takes the items of a generator, which may be endless, as results are read"
+CHUNKS = "calls are made in chunks, and what raises ends its chunk"
+NOTHING = "a map of nothing is a mistake"
+
+
+class TestThreadPoolExecutor(executor_contract.ExecutorContract):
+    """The reference: if this fails, the contract is wrong."""
+
+    make = staticmethod(ThreadPoolExecutor)
+    program_setup = "from concurrent.futures import ThreadPoolExecutor; executor = ThreadPoolExecutor(1)"
+    deviations = (
+        {}
+        if sys.version_info >= (3, 14)
+        else dict.fromkeys(
+            ["test_map_goes_ahead_as_far_as_the_buffer", "test_map_refuses_other_buffers"], "no buffersize before 3.14"
+        )
+    )
+
+
+class TestPool(executor_contract.ExecutorContract):
+    make = staticmethod(owngil.Pool)
+    program_setup = "import owngil; executor = owngil.Pool(1)"
+    deviations = {  # noqa: RUF012
+        "test_map_collects_at_once": LAZY,
+        "test_all_calls_of_a_map_of_a_generator_are_made": LAZY,
+        "test_a_call_that_raises_ends_no_other_call": CHUNKS,
+        "test_chunks_make_no_difference": CHUNKS,
+        "test_map_of_nothing": NOTHING,
+    }
+
+
+class TestInterpreterPoolExecutor(executor_contract.ExecutorContract):
+    make = staticmethod(owngil.InterpreterPoolExecutor)
+    program_setup = "import owngil; executor = owngil.InterpreterPoolExecutor(1)"
+    deviations = {"test_chunks_make_no_difference": CHUNKS}  # noqa: RUF012
+
+
+if sys.version_info >= (3, 14):
+    _PATH = (f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})", {})
+
+    def _make_standard(max_workers, **options):
+        options = {"initializer": exec, "initargs": _PATH, **options}
+        return concurrent.futures.InterpreterPoolExecutor(max_workers, **options)
+
+    class TestStandardInterpreterPoolExecutor(executor_contract.ExecutorContract):
+        """The other reference."""
+
+        make = staticmethod(_make_standard)
+        deviations = {"test_an_initializer_must_be_callable": "it is told when a worker starts"}  # noqa: RUF012
+        program_setup = "from concurrent.futures import InterpreterPoolExecutor; executor = InterpreterPoolExecutor(1)"
+
+    def test_the_constructor_is_the_standard_one():
+        ours = inspect.signature(owngil.InterpreterPoolExecutor).parameters.values()
+        theirs = inspect.signature(concurrent.futures.InterpreterPoolExecutor).parameters.values()
+        assert [(p.name, p.kind, p.default) for p in ours] == [(p.name, p.kind, p.default) for p in theirs]
+
+    def test_it_passes_for_the_standard_one():
+        from concurrent.futures.interpreter import BrokenInterpreterPool
+
+        assert issubclass(owngil.InterpreterPoolExecutor, concurrent.futures.InterpreterPoolExecutor)
+        assert issubclass(owngil.InterpreterPoolExecutor.BROKEN, BrokenInterpreterPool)
+
+
+def test_it_passes_for_a_thread_pool():
+    assert issubclass(owngil.InterpreterPoolExecutor, ThreadPoolExecutor)  # asyncio's set_default_executor() asks
+    assert issubclass(owngil.InterpreterPoolExecutor.BROKEN, (BrokenThreadPool, owngil.BrokenPoolError))
+
+
+def test_as_asyncios_default_executor():
+    import asyncio
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(owngil.InterpreterPoolExecutor(1))
+        return await loop.run_in_executor(None, threading.get_native_id)
+
+    assert asyncio.run(main()) != threading.get_native_id()
+
+
+def test_its_workers_have_the_standard_names():
+    with owngil.InterpreterPoolExecutor(1, "crunch") as executor:
+        assert executor.submit(Path("/proc/thread-self/comm").read_text).result() == "crunch_0\n"
+    with owngil.InterpreterPoolExecutor(1) as executor:
+        name = executor.submit(Path("/proc/thread-self/comm").read_text).result()
+        assert "InterpreterPoolExecutor".startswith(name.strip())
+
+
+def test_a_broken_one_raises_its_own_error():
+    with owngil.InterpreterPoolExecutor(1, "", int, ("no number",)) as executor:
+        with pytest.raises(executor.BROKEN, match="invalid literal"):
+            while True:
+                executor.submit(identity, 1).result(300)
+
+
+def test_it_maps_in_chunks_if_told_so():
+    with owngil.InterpreterPoolExecutor(1) as executor:
+        assert list(executor.map(lambda x, y: x - y, count(5), iter([1, 2, 3]), chunksize=2)) == [4, 4, 4]
+        assert list(executor.map(abs, {3: 0, -4: 0}, chunksize=0)) == [3, 4]
+
+
+def test_it_has_what_a_pool_has():
+    with owngil.InterpreterPoolExecutor(2) as executor:
+        assert executor.broadcast(lambda: 5) == [5, 5]
+        executor.interrupt()
+
+
+def test_inside_workers(pool):
+    def nested():
+        with owngil.InterpreterPoolExecutor(1) as executor:
+            return list(executor.map(lambda x: x + 1, (k for k in range(3))))
+
+    assert pool.submit(nested).result() == [1, 2, 3]
+
+
+def test_a_future_says_why_it_cannot_be_sent(pool):
+    with pytest.raises(TypeError, match="a future stays where it was made"):
+        pool.submit(print, pool.submit(abs, 1))
+
+
+@pytest.mark.parametrize("contract", [TestPool, TestInterpreterPoolExecutor])
+def test_the_docs_tell_what_is_done_otherwise(contract):
+    docs = " ".join((Path(__file__).parents[2] / "docs" / "coming_from.md").read_text().split())
+    for reason in contract.deviations.values():
+        assert reason in docs

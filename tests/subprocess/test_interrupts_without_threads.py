@@ -1,0 +1,150 @@
+"""An interrupt is carried by a thread: what happens where none can be had, and that one is enough."""
+
+from pathlib import Path
+
+import pytest
+
+HEAD = """
+import ctypes, os, sys, threading, time
+import owngil
+
+process = ctypes.CDLL(None)
+
+def spin(started):
+    started.send(None)
+    while True:
+        pass
+
+def read(started, fd):
+    started.send(None)
+    return os.read(fd, 1)
+
+def read_with_the_gil(started, fd):
+    started.send(None)
+    ctypes.PyDLL(None).read(fd, ctypes.create_string_buffer(1), 1)
+    while True:
+        pass
+
+started = owngil.Channel()
+pool = owngil.Pool(1, thread_name_prefix="worker")
+pool.__enter__()
+try:
+    pool.with_timeout(0.01).submit(time.sleep, 0.05).result()
+except TimeoutError:
+    pass  # now the thread that waits for limits is there
+"""
+
+
+@pytest.fixture
+def run(run_program, preload):
+    preload(Path(__file__).with_name("no_threads.c"))
+
+    def run(source, *arguments):
+        return run_program(HEAD + source + "\npool.__exit__(None, None, None)\n", *arguments)
+
+    return run
+
+
+def test_a_limit_is_kept_as_soon_as_there_is_a_thread(run):
+    done = run("""
+process.refuse_threads(5)
+future = pool.with_timeout(0.05).submit(spin, started)
+print(type(future.exception()).__name__, process.count_refused())
+print(pool.submit(abs, -1).result())
+""")
+    assert (done.stdout, done.stderr, done.returncode) == ("TimeoutError 5\n1\n", "", 0)
+
+
+def test_so_are_ctrl_c_and_cancelled_waits(run):
+    done = run("""
+future = pool.submit(spin, started)
+started.recv()
+process.refuse_threads(5)
+future.stop()
+print(type(future.exception()).__name__, process.count_refused())
+print(pool.submit(abs, -1).result())
+""")
+    assert (done.stdout, done.stderr, done.returncode) == ("KeyboardInterrupt 5\n1\n", "", 0)
+
+
+def test_a_call_that_ends_meanwhile_is_late_and_no_other_is_interrupted(run):
+    done = run("""
+process.refuse_threads(1000)
+future = pool.with_timeout(0.05).submit(time.sleep, 0.3)
+print(type(future.exception()).__name__)
+assert 0 < process.count_refused() < 1000
+process.refuse_threads(0)
+for seconds in (0.05, 0.1):
+    print(pool.submit(time.sleep, seconds).result(), pool.with_timeout(60).submit(time.sleep, seconds).result())
+""")
+    assert (done.stdout, done.stderr, done.returncode) == ("TimeoutError\nNone None\nNone None\n", "", 0)
+
+
+def test_what_does_not_notice_is_looked_at_as_soon_as_there_is_a_thread(run):
+    done = run("""
+said = threading.Event()
+say, owngil._tasks.owner.say = owngil._tasks.owner.say, lambda text: (say(text), said.set())
+receiver, sender = os.pipe()
+future = pool.submit(read, started, receiver)
+started.recv()
+future.stop()
+time.sleep(1)  # the interrupt has been sent; the look comes after GRACE
+process.refuse_threads(5)
+said.wait()
+os.write(sender, b"1")
+print(type(future.exception()).__name__, process.count_refused())
+""")
+    assert (done.stdout, done.returncode) == ("KeyboardInterrupt 5\n", 0)
+    assert done.stderr.count("owngil: worker 'worker-0' is still running 2.5 s after its task was interrupted.") == 1
+    assert "return os.read(fd, 1)" in done.stderr
+
+
+def test_interrupts_that_cannot_arrive_take_one_thread(run):
+    done = run("""
+receiver, sender = os.pipe()
+future = pool.submit(read_with_the_gil, started, receiver)
+started.recv()
+before = process.count_started()
+for _ in range(1000):
+    pool.interrupt()
+print(process.count_started() - before)
+os.write(sender, b"1")
+print(type(future.exception()).__name__)
+future = pool.submit(spin, started)  # which they were not for
+started.recv()
+time.sleep(0.1)
+print(future.done())
+pool.interrupt()
+print(type(future.exception()).__name__)
+""")
+    # More if the first came before the function had begun.
+    threads, *rest = done.stdout.splitlines()
+    assert int(threads) <= 10
+    assert (rest, done.stderr, done.returncode) == (["KeyboardInterrupt", "False", "KeyboardInterrupt"], "", 0)
+
+
+def test_every_interrupt_that_comes_after_the_last_has_arrived_arrives(run, rounds):
+    done = run(
+        """
+def count(started, noticed):
+    while True:
+        try:
+            started.send(None)
+            while True:
+                pass
+        except KeyboardInterrupt:
+            noticed.send(None)
+
+noticed = owngil.Channel()
+future = pool.submit(count, started, noticed)
+for _ in range(int(sys.argv[1])):
+    started.recv()
+    pool.interrupt()
+    noticed.recv(300)
+started.recv()
+print(len(noticed), flush=True)
+os._exit(0)
+""",
+        str(rounds(200, 20_000)),
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("0\n", "", 0)
