@@ -58,11 +58,14 @@ lint: ## check style, types and layers
 	$(VENV)/bin/ruff format --check src tests examples benchmarks
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python tools/lint-layers
+	$(VENV)/bin/python tools/lint-includes
+	tools/lint-c $(VENV)
 
-format: ## format the Python code
+format: ## format the Python and C code
 	@tools/make-venv $(VENV) test,dev
 	$(VENV)/bin/ruff check --fix src tests examples benchmarks
 	$(VENV)/bin/ruff format src tests examples benchmarks
+	find src/core -name '*.[ch]' | xargs $(VENV)/bin/clang-format -i
 
 clean: ## remove what make made here
 	rm -rf .venv .venvs build

@@ -4,14 +4,32 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, NoReturn, final
 
+# The kinds of messages, see _wire/protocol.py.
+BLOCKED: int
+BROKEN: int
+CALL: int
+CANCEL: int
+END: int
+ENDED: int
+ERROR: int
 EXITED: int
 FAILED: int
+INTERRUPT: int
+JOIN: int
 KEPT: int
+LEAVE: int
+LOG: int
+NEED: int
+READY: int
 RESULT: int
+STDERR: int
+STDOUT: int
 STUCK: int
 STUCK_START: int
-START: int
-END: int
+UNBLOCKED: int
+WAKE: int
+WARNING: int
+START: int  # the id of what a worker runs before its first task
 
 class QueueClosed(Exception): ...
 
@@ -146,7 +164,7 @@ class Worker:
     def interrupt(self, task: int = 0, grace: float = 0.0, /) -> None: ...
     def stop(self, grace: float = 0.0, /) -> None: ...
     def counters(self) -> tuple[int, tuple[int, ...], int, int, int, int, int, int]: ...
-    def join(self) -> None: ...
+    def join(self) -> bytes | None: ...
 
 def start_worker(
     name: str, number: int, bootstrap: str, setup: Parts, tasks: Queue, replies: Queue, workers: dict[int, Worker]

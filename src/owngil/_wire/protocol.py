@@ -1,4 +1,4 @@
-"""The kinds of messages between a dispatcher and its workers.
+"""The kinds of messages between a dispatcher and its workers. The core numbers them, in messaging/kinds.h.
 
 To the workers, with the task's id:  CALL; and END, after which the worker ends.
 From them, with the task's id:       RESULT, ERROR.
@@ -12,7 +12,32 @@ From a client, with its number:      JOIN (with its queue), LEAVE; with a task's
 To a client, with the task's id:     RESULT, ERROR; with 0: BROKEN, CANCEL, ENDED.
 """
 
-from owngil._core import END, EXITED, FAILED, KEPT, RESULT, STUCK, STUCK_START
+from owngil._core import (
+    BLOCKED,
+    BROKEN,
+    CALL,
+    CANCEL,
+    END,
+    ENDED,
+    ERROR,
+    EXITED,
+    FAILED,
+    INTERRUPT,
+    JOIN,
+    KEPT,
+    LEAVE,
+    LOG,
+    NEED,
+    READY,
+    RESULT,
+    STDERR,
+    STDOUT,
+    STUCK,
+    STUCK_START,
+    UNBLOCKED,
+    WAKE,
+    WARNING,
+)
 
 __all__ = [
     "BLOCKED",
@@ -41,24 +66,6 @@ __all__ = [
     "WAKE",
     "WARNING",
 ]
-
-CALL = 16
-ERROR = 18
-READY = 19
-STDOUT = 20
-STDERR = 21
-WAKE = 22
-LOG = 24
-WARNING = 25
-JOIN = 26
-LEAVE = 27
-NEED = 28
-BLOCKED = 29
-UNBLOCKED = 30
-INTERRUPT = 31
-BROKEN = 32
-CANCEL = 33
-ENDED = 34
 
 #: Seconds after the interrupt of a task, or of a worker's start, until it is said on stderr that it is still running.
 GRACE = 2.5

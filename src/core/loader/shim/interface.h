@@ -40,11 +40,12 @@ typedef struct {
 
 /* The names of the functions that copies call instead of those of Python, libc and libstdc++; the shim has each under
  * the same name with the prefix "owngil_shim_". */
+/* clang-format off */
 #define OWNGIL_SHIM_FUNCTIONS(X) \
-    X(PyGILState_Ensure) \
-    X(PyGILState_Release) \
-    X(PyGILState_Check) X(Py_AtExit) X(PySys_AddAuditHook) X(Py_IsInitialized) X(Py_IsFinalizing) X(_Py_IsFinalizing) \
-        X(PyThread_tss_create) X(PyThread_tss_delete) X(PyThread_tss_free) X(PyThread_start_new_thread) \
-            X(PyMem_SetAllocator) X(PyObject_SetArenaAllocator) X(timer_create) X(mq_notify) X(on_exit) X(dlsym) \
-                X(thrd_create) X(tss_create) X(tss_delete) X(pthread_create) X(pthread_key_create) \
-                    X(pthread_key_delete)
+    X(PyGILState_Ensure) X(PyGILState_Release) X(PyGILState_Check) X(Py_AtExit) X(PySys_AddAuditHook) \
+    X(Py_IsInitialized) X(Py_IsFinalizing) X(_Py_IsFinalizing) \
+    X(PyThread_tss_create) X(PyThread_tss_delete) X(PyThread_tss_free) \
+    X(PyThread_start_new_thread) X(PyMem_SetAllocator) X(PyObject_SetArenaAllocator) \
+    X(timer_create) X(mq_notify) X(on_exit) \
+    X(dlsym) X(thrd_create) X(tss_create) X(tss_delete) X(pthread_create) X(pthread_key_create) X(pthread_key_delete)
+/* clang-format on */

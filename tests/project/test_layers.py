@@ -1,4 +1,4 @@
-"""The check that imports point down, which `make lint` runs: it holds for the tree, and sees what is planted."""
+"""The checks that imports and includes point down, which `make lint` runs: they hold, and see what is planted."""
 
 import shutil
 import subprocess
@@ -10,9 +10,9 @@ import pytest
 ROOT = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").is_file())
 
 
-def check(package):
+def check(package, tool="lint-layers"):
     """Return the check's exit code and what it says."""
-    command = [sys.executable, ROOT / "tools" / "lint-layers", package]
+    command = [sys.executable, ROOT / "tools" / tool, package]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout + done.stderr
 
@@ -62,3 +62,40 @@ def test_a_module_without_a_layer_is_seen(package):
     code, said = check(package)
     assert code == 1, said
     assert "_new" in said
+
+
+@pytest.fixture
+def core(tmp_path):
+    """A copy of the C core."""
+    return shutil.copytree(ROOT / "src" / "core", tmp_path / "core")
+
+
+def test_the_core_has_no_arrow_up_and_no_circle(core):
+    code, said = check(core, "lint-includes")
+    assert (code, said) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("file", "included", "arrow"),
+    [
+        ("base/clock.h", "sync/waiter.h", "base must not know sync"),
+        ("loader/copies.c", "messaging/queue.h", "loader must not know messaging"),
+        ("sync/waiter.h", "sync/parking.h", "a circle of includes: "),
+        ("platform/thread.h", "base/nothing.h", "which is no path below"),
+    ],
+    ids=["up", "sideways", "a circle", "not there"],
+)
+def test_a_planted_include_is_seen(core, file, included, arrow):
+    path = core / file
+    path.write_text(f'#  include "{included}" /* planted */\n{path.read_text()}')
+    code, said = check(core, "lint-includes")
+    assert code == 1, said
+    assert arrow in said
+
+
+def test_a_room_without_a_layer_is_seen(core):
+    (core / "attic").mkdir()
+    (core / "attic" / "old.c").touch()
+    code, said = check(core, "lint-includes")
+    assert code == 1, said
+    assert "is in no room" in said
