@@ -3,6 +3,7 @@
 Which are wanted, and when, is for the dispatcher to say.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from itertools import count
@@ -13,7 +14,14 @@ from owngil._isolation import blas_threads, policy
 from owngil._tasks.stats import History, WorkerStats, worker_stats
 from owngil._wire.protocol import GRACE
 
-__all__ = ["Workers"]
+__all__ = ["Workers", "libraries_with_threads"]
+
+_with_threads: set[str] = set()
+
+
+def libraries_with_threads() -> list[str]:
+    """Return the libraries of which a thread outlived its worker, so that the worker's memory was not given back."""
+    return sorted(_with_threads)
 
 
 class Workers:
@@ -77,7 +85,10 @@ class Workers:
         """Give back all that a worker held, when its thread is about to end. Takes a while: without the lock."""
         worker = self.alive.get(number)
         if worker is not None:
-            worker.join()  # unloads its copies
+            library = worker.join()  # unloads its copies
+            if library is not None:
+                # The core spells each copy's path in another way.
+                _with_threads.add(os.path.normpath(os.fsdecode(library)) if library else "a library that is not known")
             if _core.in_main_interpreter() and _core.count_workers() == 0:
                 blas_threads.restore()
 

@@ -52,6 +52,7 @@ class Result:
     imports: list[str] = field(default_factory=list)
     extension_modules: list[dict[str, Any]] = field(default_factory=list)
     libraries: list[dict[str, Any]] = field(default_factory=list)
+    lasting_threads: list[str] = field(default_factory=list)
     memory_import: int | None = None
     memory_all: int | None = None
     seconds: float | None = None
@@ -78,6 +79,7 @@ class _Outcome:
     threads: dict[int, int] = field(default_factory=dict)  # worker by thread
     workers: list[dict[str, Any]] = field(default_factory=list)
     memory: dict[str, int] = field(default_factory=dict)
+    living: list[str] = field(default_factory=list)  # libraries of which threads outlived their workers
     stacks: str = ""
     output: str = ""
 
@@ -95,6 +97,8 @@ class _Outcome:
                 self.workers = workers
             case {"memory_import": _}:
                 self.memory = event
+            case {"living": libraries}:
+                self.living = libraries
             case {"hung": workers}:
                 self.hung = True
                 self.doing = {worker: self.doing.get(worker, []) for worker in workers}
@@ -240,6 +244,12 @@ def _merge(outcome: _Outcome, result: Result) -> None:
         result.seconds = round(max(worker["seconds"] for worker in outcome.workers), 3)
     result.memory_import = outcome.memory.get("memory_import")
     result.memory_all = outcome.memory.get("memory_all")
+    result.lasting_threads = outcome.living
+    if outcome.living:
+        names = _list([os.path.basename(path) for path in outcome.living])
+        result.notes.append(
+            f"A thread of {names} goes on when its worker is closed: the worker's memory is kept for it."
+        )
 
 
 def _last_line(text: str) -> str:

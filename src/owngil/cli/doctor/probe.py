@@ -22,6 +22,7 @@ from typing import Any
 
 import owngil
 from owngil._isolation import report
+from owngil._tasks.workers import libraries_with_threads
 from owngil._wire import type_name
 
 __all__ = ["HUNG", "main"]
@@ -179,6 +180,7 @@ class _Workers:
     def close(self) -> None:
         for worker in self._all:
             worker.close()
+        _tell(self._fd, living=libraries_with_threads())
 
 
 def _in_workers(fd: int, count: int, timeout: float, imports: list[str], extensions: list[str]) -> None:
