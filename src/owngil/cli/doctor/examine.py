@@ -247,9 +247,7 @@ def _merge(outcome: _Outcome, result: Result) -> None:
     result.lasting_threads = outcome.living
     if outcome.living:
         names = _list([os.path.basename(path) for path in outcome.living])
-        result.notes.append(
-            f"A thread of {names} goes on when its worker is closed: the worker's memory is kept for it."
-        )
+        result.notes.append(f"A thread of {names} goes on when its worker is closed: the worker's memory stays.")
 
 
 def _last_line(text: str) -> str:
