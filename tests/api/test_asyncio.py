@@ -170,7 +170,7 @@ def test_timeouts():
         for timeout in (0, 0.01):
             with pytest.raises(TimeoutError, match=f"full for {timeout} s"):
                 await channel.asend(2, timeout)
-        assert [await channel.arecv(30), len(channel)] == [1, 0]
+        assert [await channel.arecv(300), len(channel)] == [1, 0]
         task = await waiting(channel.arecv(float("inf")))
         channel.send(3)
         assert await task == 3
@@ -187,9 +187,9 @@ def test_what_came_in_the_moment_of_the_timeout_is_received():
     async def main():
         channel = owngil.Channel()
         loop = asyncio.get_running_loop()
-        task = await waiting(channel.arecv(0.01))
+        task = await waiting(channel.arecv(0.5))
         # The loop does not run while the time passes: timer and message are both there when it does.
-        threading.Event().wait(0.02)
+        threading.Event().wait(0.6)
         channel.send("in time")
         assert await task == "in time"
         assert loop.time() > 0
@@ -475,7 +475,7 @@ def test_wait_for_and_timeout_of_asyncio_lose_nothing():
             async with asyncio.timeout(0.01):
                 await channel.arecv()
         channel.send(1)
-        return await asyncio.wait_for(channel.arecv(), 30)
+        return await asyncio.wait_for(channel.arecv(), 300)
 
     assert run(main) == 1
 

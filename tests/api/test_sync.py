@@ -556,7 +556,7 @@ def test_who_gives_up_leaves_the_line(four):
         return False
 
     futures = []
-    for k, timeout in enumerate([60, 0.3, 60, 0.3]):
+    for k, timeout in enumerate([300, 0.3, 300, 0.3]):
         futures.append(four.submit(queue_up, k, timeout))
         until(lambda k=k: waiting(semaphore, k + 1) or any(future.done() for future in futures))
     assert not futures[1].result()
@@ -635,7 +635,7 @@ def test_an_interrupt_does_not_lose_a_hand_over(interpreter):
         lock.acquire()
         future = interpreter.submit(first)
         until(lambda: waiting(lock, 1))
-        second = in_thread(lock.acquire, True, 60)
+        second = in_thread(lock.acquire, True, 300)
         until(lambda: waiting(lock, 2))
         if k % 3 == 0:  # long enough for a hand-over
             time.sleep(0.0015)
@@ -693,7 +693,7 @@ def test_ctrl_c_ends_a_wait(run_program, kind):
                 signal.pthread_kill(main, signal.SIGUSR1)
             while not ended.is_set():  # CPython overlooks a signal that comes just before it blocks
                 signal.pthread_kill(main, signal.SIGINT)
-                ended.wait(1)
+                ended.wait(30)  # a second one would spoil what follows the first
 
         thread = threading.Thread(target=disturb)
         thread.start()

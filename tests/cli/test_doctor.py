@@ -292,7 +292,7 @@ def test_a_crash_is_reported(make, examine, name, expected):
 
 def test_a_hang_ends_with_stacks(make, doctor):
     make("sick", __init__="def wait():\n    from sick import hangs\nwait()\n", extensions=["hangs"])
-    code, out = doctor("-v", "--timeout", 2, "sick")
+    code, out = doctor("-v", "--timeout", 10, "sick")
     assert code == 1
     assert "hangs\n" in out
     assert "the last module was sick.hangs" in " ".join(out.split())

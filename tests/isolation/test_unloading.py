@@ -145,11 +145,11 @@ def test_a_function_of_a_copy_is_in_the_original(workers, folder):
         assert found, "dlopen() of the name that dladdr() gives, RTLD_NOLOAD"
 
 
-def test_workers_of_main_and_of_workers_close_at_the_same_time(ends_cleanly):
+def test_workers_of_main_and_of_workers_close_at_the_same_time(ends_cleanly, rounds):
     """Since 3.13, a new parser of keywords takes main's GIL: without care, every other run of this hung."""
     ends_cleanly(
         """
-        import threading, owngil
+        import sys, threading, owngil
 
         def open_and_close(times):
             for _ in range(times):
@@ -158,12 +158,14 @@ def test_workers_of_main_and_of_workers_close_at_the_same_time(ends_cleanly):
             return times
 
         with owngil.Pool(2) as pool:
-            futures = [pool.submit(open_and_close, 30) for _ in range(2)]
-            threads = [threading.Thread(target=open_and_close, args=(30,)) for _ in range(3)]
+            times = int(sys.argv[1])
+            futures = [pool.submit(open_and_close, times) for _ in range(2)]
+            threads = [threading.Thread(target=open_and_close, args=(times,)) for _ in range(3)]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
-            assert [future.result() for future in futures] == [30, 30]
-        """
+            assert [future.result() for future in futures] == [times, times]
+        """,
+        str(rounds(10, 1000)),
     )

@@ -39,7 +39,7 @@ def bench(capsys):
 
 @pytest.mark.slow
 def test_all_measures_of_owngil():
-    run = measure("owngil", 2, list(MEASURES), SETTINGS, 60)
+    run = measure("owngil", 2, list(MEASURES), SETTINGS, 300)
     assert (run.failed, run.nothing) == ({}, {})
     assert set(run.figures) == {
         "start", "numpy ready", "memory", "latency p50", "latency p99", "submit", "map", "map best", "in 1 MB",
@@ -51,7 +51,7 @@ def test_all_measures_of_owngil():
 
 @pytest.mark.parametrize("executor", ["serial", "threads", "processes-forkserver", "multiprocessing.Pool"])
 def test_the_standard_library_executors(executor):
-    run = measure(executor, 2, ["fresh", "submit", "channel"], SETTINGS, 60)
+    run = measure(executor, 2, ["fresh", "submit", "channel"], SETTINGS, 300)
     assert run.failed == {}
     assert {"start", "numpy ready", "submit"} <= set(run.figures)
     assert ("channel p50" in run.figures) != ("channel" in run.nothing)
@@ -59,7 +59,7 @@ def test_the_standard_library_executors(executor):
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="Python 3.14 is the first with InterpreterPoolExecutor")
 def test_what_an_executor_cannot_do_is_told():
-    run = measure("InterpreterPoolExecutor", 2, ["fresh", "latency"], SETTINGS, 60)
+    run = measure("InterpreterPoolExecutor", 2, ["fresh", "latency"], SETTINGS, 300)
     assert "numpy ready" not in run.figures
     assert "ImportError" in run.failed["fresh"]
     assert run.figures["start"] > 0
@@ -114,21 +114,21 @@ def broken(tmp_path, monkeypatch):
 
 def test_a_crash_is_told_and_the_rest_is_measured(broken):
     broken("\ndef touch(array): os.abort()\n")
-    run = measure("threads", 2, ["latency", "transfer", "channel"], SETTINGS, 60)
+    run = measure("threads", 2, ["latency", "transfer", "channel"], SETTINGS, 300)
     assert run.failed == {"transfer": "the process crashed: SIGABRT"}
     assert {"latency p50", "channel p50"} <= set(run.figures)
 
 
 def test_a_hang_is_ended_and_the_rest_is_measured(broken):
     broken("\ndef touch(array): time.sleep(1000)\n")
-    run = measure("threads", 2, ["transfer", "channel"], SETTINGS, 3)
-    assert run.failed == {"transfer": "not done within 3 s"}
+    run = measure("threads", 2, ["transfer", "channel"], SETTINGS, 10)
+    assert run.failed == {"transfer": "not done within 10 s"}
     assert "channel p50" in run.figures
 
 
 def test_an_error_is_told_and_the_rest_is_measured(broken):
     broken("\ndef touch(array): raise ValueError('not\\nthis')\n")
-    run = measure("owngil", 2, ["transfer", "latency"], SETTINGS, 60)
+    run = measure("owngil", 2, ["transfer", "latency"], SETTINGS, 300)
     assert run.failed == {"transfer": "ValueError: not"}
     assert "latency p50" in run.figures
 

@@ -1,7 +1,8 @@
 /* A library with moments that a fork must not fall into.
  *
  * Its constructor and its destructor make the files "constructor-begun", "constructor-done" and so on, in the folder
- * NOTES of the environment, and take a while between the two. Besides, it does as OpenBLAS: when it is loaded it starts
+ * NOTES of the environment. Between the two they wait for the file "constructor-go", and a while longer: who makes it is
+ * about to fork. Besides, it does as OpenBLAS: when it is loaded it starts
  * threads, or says so, and registers a handler that ends them before a fork, which then takes a while; whoever sets their
  * number starts them again; and at the exit of a forked child that has them, it exits with 13, where OpenBLAS would wait
  * for them.
@@ -36,8 +37,14 @@ note(const char *what, const char *stage)
 static void
 take_a_while(const char *what)
 {
-    if (getenv("NOTES") != NULL) {
+    const char *folder = getenv("NOTES");
+    char go[1000];
+    if (folder != NULL) {
         note(what, "begun");
+        snprintf(go, sizeof(go), "%s/%s-go", folder, what);
+        while (access(go, F_OK) != 0) {
+            usleep(MILLISECOND);
+        }
         usleep(WHILE * MILLISECOND);
     }
 }

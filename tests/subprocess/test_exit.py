@@ -106,7 +106,7 @@ def test_ctrl_c_at_exit_interrupts_what_runs(run_program):
             waits.acquire()
             while not future.done():  # CPython overlooks a signal that comes just before it blocks
                 signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-                concurrent.futures.wait([future], timeout=1)
+                concurrent.futures.wait([future], timeout=30)
         threading.Thread(target=press_ctrl_c, daemon=True).start()
     """)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

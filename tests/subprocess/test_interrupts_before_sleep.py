@@ -29,6 +29,21 @@ lock.acquire()
 semaphore = owngil.Semaphore(0)
 barrier = owngil.Barrier(2)
 event = owngil.Event()
+
+def send_when_main_sleeps(channel, *objects):
+    # In the next sleep of the main thread, at whose end a signal comes.
+    armed = []
+
+    def send():
+        while not armed or process.first_sleep_length() == 0:
+            time.sleep(0.001)
+        for item in objects:
+            channel.send(item)
+
+    threading.Thread(target=send).start()
+    process.signal_before_sleep(0, 0)
+    process.signal_after_sleep(1)
+    armed.append(True)
 """
 
 WAITS = [
@@ -126,8 +141,7 @@ def handle(*_):
 signal.signal(signal.SIGINT, handle)
 gate = owngil.Channel()
 future = pool.submit(lambda gate: gate.recv(), gate)
-threading.Timer(0.1, gate.send, ("sent",)).start()
-process.signal_after_sleep(1)
+send_when_main_sleeps(gate, "sent")
 try:
     future.{wait}()
 except Late:
@@ -148,8 +162,7 @@ def handle(*_):
 
 signal.signal(signal.SIGINT, handle)
 channel = owngil.Channel()
-threading.Timer(0.1, lambda: (channel.send("first"), channel.send("second"))).start()
-process.signal_after_sleep(1)
+send_when_main_sleeps(channel, "first", "second")
 try:
     channel.recv({timeout})
 except Late:
@@ -176,12 +189,12 @@ for timeout in (None, 3600):
 @pytest.mark.parametrize(
     "wait",
     [
-        "event.wait(0.4)",
-        "lock.acquire(timeout=0.4)",
-        "semaphore.acquire(timeout=0.4)",
-        "future.exception(0.4)",
-        "owngil.Channel().recv(0.4)",
-        "barrier.wait(0.4)",
+        "event.wait(1.5)",
+        "lock.acquire(timeout=1.5)",
+        "semaphore.acquire(timeout=1.5)",
+        "future.exception(1.5)",
+        "owngil.Channel().recv(1.5)",
+        "barrier.wait(1.5)",
     ],
 )
 def test_each_wait_looks_for_signals_as_soon_as_the_first(run, wait):

@@ -70,7 +70,7 @@ print(pool.submit(abs, -1).result())
 def test_a_call_that_ends_meanwhile_is_late_and_no_other_is_interrupted(run):
     done = run("""
 process.refuse_threads(1000)
-future = pool.with_timeout(0.05).submit(time.sleep, 0.3)
+future = pool.with_timeout(0.05).submit(time.sleep, 1)
 print(type(future.exception()).__name__)
 assert 0 < process.count_refused() < 1000
 process.refuse_threads(0)
@@ -87,8 +87,11 @@ say, owngil._tasks.owner.say = owngil._tasks.owner.say, lambda text: (say(text),
 receiver, sender = os.pipe()
 future = pool.submit(read, started, receiver)
 started.recv()
+before = process.count_started()
 future.stop()
-time.sleep(1)  # the interrupt has been sent; the look comes after GRACE
+while process.count_started() == before:
+    time.sleep(0.001)
+time.sleep(0.5)  # the thread has carried the interrupt; the look comes after GRACE
 process.refuse_threads(5)
 said.wait()
 os.write(sender, b"1")

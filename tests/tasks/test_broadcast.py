@@ -45,7 +45,7 @@ def test_before_the_tasks_that_wait():
         order.send(what)
 
     with owngil.Pool(1) as pool:
-        blocking = pool.submit(gate.recv, 60)
+        blocking = pool.submit(gate.recv, 300)
         while not blocking.running():
             pass
         for _ in range(3):
@@ -63,7 +63,7 @@ def test_one_that_is_cancelled_while_its_worker_is_replaced_leaves_nothing():
     gate, cancelled = owngil.Channel(), threading.Event()
     with owngil.Pool(1, max_tasks_per_child=1) as pool:
         dispatcher = pool._dispatcher
-        blocking = pool.submit(gate.recv, 60)
+        blocking = pool.submit(gate.recv, 300)
         while not blocking.running():
             pass
         [future] = dispatcher.submit_to_each(_wire.dumps_call(abs, (-1,), {}))
@@ -220,7 +220,7 @@ def test_shutdown_while_one_is_under_way():
 def test_shutdown_may_cancel():
     gate, errors = owngil.Channel(), []
     pool = owngil.Pool(1)
-    running = pool.submit(gate.recv, 60)
+    running = pool.submit(gate.recv, 300)
     while not running.running():
         pass
 
@@ -358,7 +358,7 @@ def test_an_interrupt_of_the_wait_for_one_that_has_not_begun_stops_the_others(mo
 
     def interrupted(future, timeout=None):
         if future is not futures[0]:
-            return result(future, 60)
+            return result(future, 300)
         future.stop()
         raise KeyboardInterrupt
 

@@ -367,7 +367,7 @@ def test_of_a_cancelled_future_that_wait_for_it_among_others():
     with owngil.Pool(1) as pool:
         futures = [pool.submit(gate.recv), pool.submit(abs, -1), pool.submit(abs, -2)]
         states = []
-        futures[2].add_done_callback(lambda _: states.append(wait(futures, 60).not_done))
+        futures[2].add_done_callback(lambda _: states.append(wait(futures, 300).not_done))
         gate.send(None)
         futures[2].cancel()
         assert states == [set()]

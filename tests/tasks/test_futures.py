@@ -386,6 +386,7 @@ def test_an_interrupt_just_after_the_answer_came_leaves_nothing_undone(pool, wai
             return getattr(message, name)
 
         def await_answer(self, *arguments):
+            threading.Timer(0.3, gate.send, ("sent",)).start()  # the answer comes here only if somebody waits
             assert message.await_answer(*arguments)
             raise KeyboardInterrupt
 
@@ -393,8 +394,6 @@ def test_an_interrupt_just_after_the_answer_came_leaves_nothing_undone(pool, wai
     gate = _gate()
     future = pool._dispatcher.submit(_wire.dumps_call(lambda gate: gate.recv(), (gate,), {}), called.append)
     message, future._message = future._message, Interrupted()
-    sender = threading.Timer(0.1, gate.send, ("sent",))  # the answer comes here only if somebody waits
-    sender.start()
     with pytest.raises(KeyboardInterrupt):
         getattr(future, wait)()
     assert called == [future]

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+from patience import wait_until
 
 import owngil
 from owngil._tasks.stats import History, Stats, WorkerStats, worker_stats
@@ -38,6 +39,7 @@ def test_where_the_time_goes():
     start = time.monotonic()
     with owngil.Pool(1) as pool:
         pool.submit(_wait, 0.2).result()
+        wait_until(lambda: pool.stats().workers[0].state == "idle")
         time.sleep(0.1)
         (worker,) = pool.stats().workers
         whole = time.monotonic() - start
