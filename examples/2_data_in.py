@@ -1,4 +1,4 @@
-"""Step 2: pass data in. Anything that can be pickled goes, not only numbers and strings."""
+"""Step 2: pass data in. You can pass anything that can be pickled, not only numbers and strings."""
 
 import owngil
 

@@ -1,4 +1,4 @@
-"""Step 3: get results back, over a channel or simply as what a call returns."""
+"""Step 3: get results back, over a channel or as the return value of a call."""
 
 import owngil
 

@@ -1,4 +1,4 @@
-"""Step 4: the Mandelbrot set by all cores, with NumPy in each worker, and drawn by Matplotlib inside one."""
+"""Step 4: compute the Mandelbrot set on all cores, with NumPy in each worker, and draw it by Matplotlib inside one."""
 
 import sys
 
@@ -38,7 +38,7 @@ def draw(image, path):
     return image.shape
 
 
-# Bands of rows: those through the set take far longer than the others, so there are many more than workers.
+# Bands through the set take far longer than the others, so make many more bands than there are workers.
 bands = np.array_split(np.linspace(-2, 2, HEIGHT), 40)
 path = sys.argv[1] if len(sys.argv) > 1 else "mandelbrot_set.png"
 with owngil.Pool() as pool:
