@@ -31,18 +31,9 @@
 
 #if PY_VERSION_HEX < 0x030D0000
 #  define PyLong_AsInt _PyLong_AsInt
+#  define PyThreadState_GetUnchecked _PyThreadState_UncheckedGet
+#  define Py_IsFinalizing _Py_IsFinalizing
 #endif
-
-/* Returns the thread state that the calling thread runs, or NULL. */
-static inline PyThreadState *
-owngil_compat_current_tstate(void)
-{
-#if PY_VERSION_HEX >= 0x030D0000
-    return PyThreadState_GetUnchecked();
-#else
-    return _PyThreadState_UncheckedGet();
-#endif
-}
 
 /* Whether all interpreters share the type: Python's own static types (_Py_TPFLAGS_STATIC_BUILTIN). */
 static inline bool
@@ -70,15 +61,5 @@ owngil_compat_tracemalloc_hangs(void)
     return false;
 #else
     return PyTraceMalloc_Untrack(0, 0) != -2; /* -2: not tracing */
-#endif
-}
-
-static inline int
-owngil_compat_is_finalizing(void)
-{
-#if PY_VERSION_HEX >= 0x030D0000
-    return Py_IsFinalizing();
-#else
-    return _Py_IsFinalizing();
 #endif
 }

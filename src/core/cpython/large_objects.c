@@ -19,15 +19,16 @@ typedef struct block {
     struct block *next;
 } block;
 
+/* `place` in a list is the pointer that points at this chunk: in the heap or in the chunk before. */
 typedef struct owngil_chunk {
     owngil_large_objects *heap;
-    struct owngil_chunk *next_of_all, *previous_of_all;
-    struct owngil_chunk *next, *previous; /* in the list of its class with room; or `next` of spare chunks */
+    struct owngil_chunk *next_of_all, **place_of_all;
+    struct owngil_chunk *next;   /* in the list of its class with room, or of spare chunks */
+    struct owngil_chunk **place; /* in the list of its class with room; NULL: the chunk is full */
     block *freed;
-    uint32_t class, size;                 /* of its blocks */
-    uint32_t fresh;                       /* offset of the part that was never used */
-    uint32_t used;                        /* number of blocks */
-    bool has_room;
+    uint32_t class, size;        /* of its blocks */
+    uint32_t fresh;              /* offset of the part that was never used */
+    uint32_t used;               /* number of blocks */
 } chunk;
 
 enum { FIRST = (sizeof(chunk) + 63) / 64 * 64 }; /* offset of the first block */
@@ -63,30 +64,24 @@ class_of(size_t size, uint32_t *rounded)
 }
 
 static void
-link_with_room(owngil_large_objects *heap, chunk *self)
+link_with_room(chunk *self)
 {
-    self->previous = NULL;
-    self->next = heap->with_room[self->class];
+    self->place = &self->heap->with_room[self->class];
+    self->next = *self->place;
     if (self->next != NULL) {
-        self->next->previous = self;
+        self->next->place = &self->next;
     }
-    heap->with_room[self->class] = self;
-    self->has_room = true;
+    *self->place = self;
 }
 
 static void
-unlink_with_room(owngil_large_objects *heap, chunk *self)
+unlink_with_room(chunk *self)
 {
+    *self->place = self->next;
     if (self->next != NULL) {
-        self->next->previous = self->previous;
+        self->next->place = self->place;
     }
-    if (self->previous != NULL) {
-        self->previous->next = self->next;
-    }
-    else {
-        heap->with_room[self->class] = self->next;
-    }
-    self->has_room = false;
+    self->place = NULL;
 }
 
 /* Returns a spare or new chunk, all zeros, or NULL. */
@@ -131,27 +126,24 @@ new_chunk(owngil_large_objects *heap, uint32_t class, uint32_t size)
     if (self == NULL) {
         return NULL;
     }
-    *self = (chunk){.heap = heap, .next_of_all = heap->all, .class = class, .size = size, .fresh = FIRST};
+    *self = (chunk){.heap = heap, .class = class, .size = size, .fresh = FIRST};
+    self->place_of_all = &heap->all;
+    self->next_of_all = heap->all;
     if (heap->all != NULL) {
-        heap->all->previous_of_all = self;
+        heap->all->place_of_all = &self->next_of_all;
     }
     heap->all = self;
-    link_with_room(heap, self);
+    link_with_room(self);
     return self;
 }
 
 static void
-free_chunk(owngil_large_objects *heap, chunk *self)
+free_chunk(chunk *self)
 {
-    unlink_with_room(heap, self);
+    unlink_with_room(self);
+    *self->place_of_all = self->next_of_all;
     if (self->next_of_all != NULL) {
-        self->next_of_all->previous_of_all = self->previous_of_all;
-    }
-    if (self->previous_of_all != NULL) {
-        self->previous_of_all->next_of_all = self->next_of_all;
-    }
-    else {
-        heap->all = self->next_of_all;
+        self->next_of_all->place_of_all = self->place_of_all;
     }
     self->next_of_all = NULL;
     free_chunks(self);
@@ -165,7 +157,7 @@ heap_for(size_t size)
     if (size - (SMALLEST + 1) >= LARGEST - SMALLEST || current == NULL) {
         return NULL;
     }
-    PyThreadState *running = owngil_compat_current_tstate();
+    PyThreadState *running = PyThreadState_GetUnchecked();
     return running != NULL && PyThreadState_GetInterpreter(running) == current->interp ? current : NULL;
 }
 
@@ -193,7 +185,7 @@ take_block(size_t wanted)
     }
     self->used++;
     if (self->freed == NULL && self->fresh + size > CHUNK) {
-        unlink_with_room(heap, self);
+        unlink_with_room(self);
     }
     return result;
 }
@@ -202,18 +194,18 @@ static void
 free_block(void *address)
 {
     chunk *self = chunk_of(address);
-    owngil_large_objects *heap = self->heap;
     block *freed = address;
     freed->next = self->freed;
     self->freed = freed;
-    if (!self->has_room) {
-        link_with_room(heap, self);
+    if (self->place == NULL) {
+        link_with_room(self);
     }
     /* One empty chunk of a class is kept, lest a single block that is allocated and freed again and again takes a new
      * chunk each time. No chunk of large blocks is kept: large blocks of various sizes, even one at a time, would leave
      * a chunk's memory in each of many classes. */
-    if (--self->used == 0 && (self->size > KEPT || self->next != NULL || self->previous != NULL)) {
-        free_chunk(heap, self);
+    bool alone = self->next == NULL && self->place == &self->heap->with_room[self->class];
+    if (--self->used == 0 && (self->size > KEPT || !alone)) {
+        free_chunk(self);
     }
 }
 

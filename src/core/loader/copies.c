@@ -163,6 +163,13 @@ load_shim(owngil_copies *self, const char *const *directories, char *why, size_t
     return 0;
 }
 
+static void
+free_copy(owngil_copy *copy)
+{
+    owngil_load_clear(&copy->loaded);
+    free(copy);
+}
+
 owngil_copy *
 owngil_copies_reserve(owngil_copies *self, const char *path, const char *const *directories, char *why, size_t why_size)
 {
@@ -175,16 +182,12 @@ owngil_copies_reserve(owngil_copies *self, const char *path, const char *const *
         return NULL;
     }
     if (owngil_load_reserve(&copy->loaded, path, directories, why, why_size) < 0) {
-        owngil_load_clear(&copy->loaded);
-        free(copy);
+        free_copy(copy);
         return NULL;
     }
     pthread_mutex_lock(&self->lock);
-    owngil_copy **end = &self->newest;
-    while (*end != NULL) {
-        end = &(*end)->next;
-    }
-    *end = copy;
+    copy->next = self->newest;
+    self->newest = copy;
     copy->group = ++self->groups;
     pthread_mutex_unlock(&self->lock);
     return copy;
@@ -233,8 +236,7 @@ owngil_copies_discard(owngil_copies *self, owngil_copy *copy)
     pthread_mutex_lock(&self->lock);
     unlink_copy(self, copy);
     pthread_mutex_unlock(&self->lock);
-    owngil_load_clear(&copy->loaded);
-    free(copy);
+    free_copy(copy);
 }
 
 void
@@ -362,8 +364,7 @@ owngil_copies_unload(owngil_copies *self)
     for (owngil_copy *copy = newest, *next; copy != NULL; copy = next) {
         next = copy->next;
         if (!copy->pinned) {
-            owngil_load_clear(&copy->loaded);
-            free(copy);
+            free_copy(copy);
         }
     }
     if (empty) {

@@ -14,7 +14,7 @@
 #include <pthread.h>
 
 typedef struct owngil_copy {
-    struct owngil_copy *next; /* loaded before this one, or not loaded yet */
+    struct owngil_copy *next; /* loaded before this one, unless one of them is not loaded yet */
     owngil_loaded loaded;
     bool pinned;              /* guarded by the lock of its owngil_copies */
     size_t group;             /* copies that need one another have the same number: they are pinned together */
@@ -29,14 +29,14 @@ typedef struct {
 typedef struct owngil_copies {
     owngil_refcounted *owner; /* the worker that this is a part of; this and the next are constant */
     const owngil_guest_functions *guests;
-    pthread_mutex_t lock;     /* a leaf */
-    owngil_copy *newest;      /* loaded last; copies that are not loaded yet are at the end of the list */
-    void (**at_exit)(void);   /* the functions that copies passed to Py_AtExit(); guarded by the lock */
+    pthread_mutex_t lock;   /* a leaf */
+    owngil_copy *newest;    /* loaded last, unless it is not loaded yet */
+    void (**at_exit)(void); /* the functions that copies passed to Py_AtExit(); guarded by the lock */
     size_t at_exit_count;
-    owngil_loaded shim;       /* .handle NULL: not loaded yet */
-    owngil_key *keys;         /* the keys that copies made and did not delete; guarded by the lock */
+    owngil_loaded shim;     /* .handle NULL: not loaded yet */
+    owngil_key *keys;       /* the keys that copies made and did not delete; guarded by the lock */
     size_t key_count;
-    size_t groups;            /* the largest number of a group so far */
+    size_t groups;          /* the largest number of a group so far */
     owngil_threads threads;
 } owngil_copies;
 

@@ -94,11 +94,11 @@ read_segments(owngil_image *self)
         }
         else if (segment->p_offset % _Alignof(ElfW(Dyn)) == 0) {
             self->dynamic = (const ElfW(Dyn) *)(self->image + segment->p_offset);
-            size_t count = segment->p_filesz / sizeof(ElfW(Dyn));
-            for (self->dynamic_count = 0;
-                 self->dynamic_count < count && self->dynamic[self->dynamic_count].d_tag != DT_NULL;) {
-                self->dynamic_count++;
+            size_t most = segment->p_filesz / sizeof(ElfW(Dyn)), count = 0;
+            while (count < most && self->dynamic[count].d_tag != DT_NULL) {
+                count++;
             }
+            self->dynamic_count = count;
         }
     }
     return NULL;

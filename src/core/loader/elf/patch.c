@@ -86,16 +86,61 @@ demote_unique(owngil_patch *self)
     }
 }
 
-/* Returns the new name of a needed library, or NULL: it keeps its name. */
+/* Returns the new name of the needed library whose name is at `offset` in the string table; NULL: it keeps its name. */
 static const char *
-new_name(const char *name, const owngil_rename *renames, size_t count)
+new_name(const owngil_patch *self, size_t offset, const owngil_rename *renames, size_t count)
 {
-    for (size_t k = 0; k < count; k++) {
-        if (strcmp(renames[k].from, name) == 0) {
+    for (size_t k = 0; k < count && offset < self->elf.strings_size; k++) {
+        if (strcmp(renames[k].from, self->elf.strings + offset) == 0) {
             return renames[k].to;
         }
     }
     return NULL;
+}
+
+/* As above, for an entry of the dynamic table, which may be of any kind. */
+static const char *
+new_needed(const owngil_patch *self, const ElfW(Dyn) * entry, const owngil_rename *renames, size_t count)
+{
+    return entry->d_tag == DT_NEEDED ? new_name(self, entry->d_un.d_val, renames, count) : NULL;
+}
+
+/* Makes the tail with room for `length` bytes of names, and the table of program headers in it. Returns its address, or
+ * 0 when there is no memory. */
+static ElfW(Addr) add_tail(owngil_patch *self, size_t length)
+{
+    size_t count = self->elf.segment_count, unit = self->page;
+    self->tail_size = (count + 1) * sizeof(ElfW(Phdr)) + length;
+    self->tail = calloc(1, self->tail_size);
+    if (self->tail == NULL) {
+        return 0;
+    }
+    ElfW(Phdr) *table = (ElfW(Phdr) *)self->tail;
+    memcpy(table, self->elf.segments, count * sizeof(*table));
+    for (size_t k = 0; k < count; k++) {
+        if (table[k].p_type == PT_PHDR) { /* its address would be that of the old table */
+            table[k].p_type = PT_NULL;
+        }
+        else if (table[k].p_type == PT_LOAD && table[k].p_align > unit) {
+            unit = table[k].p_align;
+        }
+    }
+    ElfW(Addr) address = round_up(self->elf.memory_end, unit);
+    self->tail_offset = round_up(self->elf.load_end, unit);
+    table[count] = (ElfW(Phdr)){
+        .p_type = PT_LOAD,
+        .p_flags = PF_R,
+        .p_offset = self->tail_offset,
+        .p_vaddr = address,
+        .p_paddr = address,
+        .p_filesz = self->tail_size,
+        .p_memsz = self->tail_size,
+        .p_align = unit,
+    };
+    ElfW(Ehdr) *header = make_writable(self, self->image, sizeof(*header));
+    header->e_phoff = self->tail_offset;
+    header->e_phnum++;
+    return address;
 }
 
 /* Appends a name to the tail. Returns its offset in the string table, beyond the table's end: the dynamic loader does
@@ -115,71 +160,31 @@ rename_needed(owngil_patch *self, const owngil_rename *renames, size_t count)
 {
     size_t length = 0;
     const char *name;
-    for (size_t k = 0; (name = owngil_image_string(&self->elf, DT_NEEDED, k)) != NULL; k++) {
-        const char *other = new_name(name, renames, count);
-        length += other != NULL ? 2 * (strlen(other) + 1) : 0; /* once more for its versions */
+    for (size_t k = 0; k < self->elf.dynamic_count; k++) {
+        name = new_needed(self, &self->elf.dynamic[k], renames, count);
+        length += name != NULL ? 2 * (strlen(name) + 1) : 0; /* once more for its versions */
     }
     if (length == 0) {
         return true;
     }
-
-    size_t headers = (self->elf.segment_count + 1) * sizeof(ElfW(Phdr));
-    size_t unit = self->page;
-    for (size_t k = 0; k < self->elf.segment_count; k++) {
-        const ElfW(Phdr) *segment = &self->elf.segments[k];
-        if (segment->p_type == PT_LOAD && segment->p_align > unit) {
-            unit = segment->p_align;
-        }
-    }
-    ElfW(Addr) address = round_up(self->elf.memory_end, unit);
-    self->tail_offset = round_up(self->elf.load_end, unit);
-    self->tail_size = headers + length;
-    self->tail = calloc(1, self->tail_size);
-    if (self->tail == NULL) {
+    ElfW(Addr) address = add_tail(self, length);
+    if (address == 0) {
         return false;
     }
-
-    ElfW(Phdr) *table = (ElfW(Phdr) *)self->tail;
-    memcpy(table, self->elf.segments, headers - sizeof(*table));
-    for (size_t k = 0; k < self->elf.segment_count; k++) {
-        if (table[k].p_type == PT_PHDR) { /* its address would be that of the old table */
-            table[k].p_type = PT_NULL;
-        }
-    }
-    table[self->elf.segment_count] = (ElfW(Phdr)){
-        .p_type = PT_LOAD,
-        .p_flags = PF_R,
-        .p_offset = self->tail_offset,
-        .p_vaddr = address,
-        .p_paddr = address,
-        .p_filesz = self->tail_size,
-        .p_memsz = self->tail_size,
-        .p_align = unit,
-    };
-
-    size_t used = headers;
+    size_t used = self->tail_size - length;
     for (size_t k = 0; k < self->elf.dynamic_count; k++) {
-        const ElfW(Dyn) *entry = &self->elf.dynamic[k];
-        const char *other = entry->d_tag == DT_NEEDED && entry->d_un.d_val < self->elf.strings_size
-                                ? new_name(self->elf.strings + entry->d_un.d_val, renames, count)
-                                : NULL;
-        if (other != NULL) {
-            ElfW(Dyn) *changed = make_writable(self, entry, sizeof(*entry));
-            changed->d_un.d_val = append_name(self, address, &used, other);
+        if ((name = new_needed(self, &self->elf.dynamic[k], renames, count)) != NULL) {
+            ElfW(Dyn) *changed = make_writable(self, &self->elf.dynamic[k], sizeof(*changed));
+            changed->d_un.d_val = append_name(self, address, &used, name);
         }
     }
     for (const ElfW(Verneed) *need = NULL; (need = owngil_image_version_need(&self->elf, need)) != NULL;) {
-        const char *other =
-            need->vn_file < self->elf.strings_size ? new_name(self->elf.strings + need->vn_file, renames, count) : NULL;
-        if (other != NULL && used + strlen(other) + 1 <= self->tail_size) {
+        name = new_name(self, need->vn_file, renames, count);
+        if (name != NULL && used + strlen(name) + 1 <= self->tail_size) {
             ElfW(Verneed) *changed = make_writable(self, need, sizeof(*need));
-            changed->vn_file = (ElfW(Word))append_name(self, address, &used, other);
+            changed->vn_file = (ElfW(Word))append_name(self, address, &used, name);
         }
     }
-
-    ElfW(Ehdr) *header = make_writable(self, self->image, sizeof(*header));
-    header->e_phoff = self->tail_offset;
-    header->e_phnum++;
     return true;
 }
 

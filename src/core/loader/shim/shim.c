@@ -66,7 +66,7 @@ owngil_shim_Py_IsInitialized(void)
 EXPORT int
 owngil_shim_Py_IsFinalizing(void)
 {
-    return owngil_shim_data.ended || owngil_compat_is_finalizing();
+    return owngil_shim_data.ended || Py_IsFinalizing();
 }
 
 EXPORT int
