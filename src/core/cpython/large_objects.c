@@ -203,8 +203,8 @@ free_block(void *address)
     /* One empty chunk of a class is kept, lest a single block that is allocated and freed again and again takes a new
      * chunk each time. No chunk of large blocks is kept: large blocks of various sizes, even one at a time, would leave
      * a chunk's memory in each of many classes. */
-    bool alone = self->next == NULL && self->place == &self->heap->with_room[self->class];
-    if (--self->used == 0 && (self->size > KEPT || !alone)) {
+    if (--self->used == 0
+        && (self->size > KEPT || self->next != NULL || self->place != &self->heap->with_room[self->class])) {
         free_chunk(self);
     }
 }
