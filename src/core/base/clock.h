@@ -1,4 +1,4 @@
-/* The monotonic clock, which is that of time.monotonic_ns(): the one clock of the core, in nanoseconds. */
+/* The one clock of the core: the monotonic clock, which time.monotonic_ns() reads too. In nanoseconds. */
 #pragma once
 
 #include <pthread.h>
@@ -15,14 +15,14 @@ owngil_clock_now(void)
     return (int64_t)now.tv_sec * OWNGIL_CLOCK_SECOND + now.tv_nsec;
 }
 
-/* The moment `seconds` >= 0 from now; INT64_MAX if that is in more than thirty years. */
+/* Returns the moment `seconds` >= 0 from now; INT64_MAX if that is in more than thirty years. */
 static inline int64_t
 owngil_clock_after(double seconds)
 {
     return seconds < 1e9 ? owngil_clock_now() + (int64_t)(seconds * OWNGIL_CLOCK_SECOND) : INT64_MAX;
 }
 
-/* The moment, or the duration, as the C library has it. */
+/* Converts a moment or a duration for the C library. */
 static inline struct timespec
 owngil_clock_timespec(int64_t nanoseconds)
 {
@@ -30,7 +30,7 @@ owngil_clock_timespec(int64_t nanoseconds)
                              .tv_nsec = (long)(nanoseconds % OWNGIL_CLOCK_SECOND)};
 }
 
-/* Initializes a condition variable for owngil_clock_wait(): PTHREAD_COND_INITIALIZER would take the wall clock. */
+/* Initializes a condition variable for owngil_clock_wait(). PTHREAD_COND_INITIALIZER would use the wall clock. */
 static inline void
 owngil_clock_init_condition(pthread_cond_t *condition)
 {
@@ -41,7 +41,7 @@ owngil_clock_init_condition(pthread_cond_t *condition)
     pthread_condattr_destroy(&attributes);
 }
 
-/* Waits for the condition until that moment: pthread_cond_timedwait(). Returns 0 or an errno, ETIMEDOUT for one. */
+/* Waits for the condition until that moment, like pthread_cond_timedwait(). Returns 0 or an errno such as ETIMEDOUT. */
 static inline int
 owngil_clock_wait(pthread_cond_t *condition, pthread_mutex_t *lock, int64_t until)
 {

@@ -1,4 +1,4 @@
-/* Every difference between versions of Python, and nothing else.
+/* Hides the differences between versions of Python.
  *
  * Supported: CPython 3.12 to 3.15 with the GIL, Linux with glibc.
  */
@@ -31,27 +31,17 @@
 
 #if PY_VERSION_HEX < 0x030D0000
 #  define PyLong_AsInt _PyLong_AsInt
+#  define PyThreadState_GetUnchecked _PyThreadState_UncheckedGet
+#  define Py_IsFinalizing _Py_IsFinalizing
 #endif
 
-/* The calling thread's current thread state, or NULL. */
-static inline PyThreadState *
-owngil_compat_current_tstate(void)
-{
-#if PY_VERSION_HEX >= 0x030D0000
-    return PyThreadState_GetUnchecked();
-#else
-    return _PyThreadState_UncheckedGet();
-#endif
-}
-
-/* Whether all interpreters share the type: one of Python's own static ones (_Py_TPFLAGS_STATIC_BUILTIN). */
+/* Whether all interpreters share the type: Python's own static types (_Py_TPFLAGS_STATIC_BUILTIN). */
 static inline bool
 owngil_compat_is_shared_type(PyTypeObject *type)
 {
     return (PyType_GetFlags(type) & (1UL << 1)) != 0;
 }
 
-/* Whether the type has a version tag. */
 static inline bool
 owngil_compat_has_version(PyTypeObject *type)
 {
@@ -62,24 +52,14 @@ owngil_compat_has_version(PyTypeObject *type)
 #endif
 }
 
-/* Whether a new interpreter on a thread without a thread state would deadlock: what tracemalloc does at the first
- * allocation takes the lock under which CPython makes interpreters. */
-static inline int
+/* Whether a new interpreter on a thread without a thread state would deadlock: at the first allocation, tracemalloc
+ * takes the lock under which CPython makes interpreters. */
+static inline bool
 owngil_compat_tracemalloc_hangs(void)
 {
 #if PY_VERSION_HEX >= 0x030F0000
-    return 0;
+    return false;
 #else
-    return PyTraceMalloc_Untrack(0, 0) != -2; /* that is: not tracing */
-#endif
-}
-
-static inline int
-owngil_compat_is_finalizing(void)
-{
-#if PY_VERSION_HEX >= 0x030D0000
-    return Py_IsFinalizing();
-#else
-    return _Py_IsFinalizing();
+    return PyTraceMalloc_Untrack(0, 0) != -2; /* -2: not tracing */
 #endif
 }

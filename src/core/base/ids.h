@@ -3,5 +3,5 @@
 
 #include <stdint.h>
 
-/* Returns a number that no earlier call has returned, from 1 up. */
+/* Returns 1 at the first call, and one more at each later call. */
 uint64_t owngil_ids_next(void);

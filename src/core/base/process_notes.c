@@ -1,20 +1,28 @@
 #include "base/process_notes.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf */
-static owngil_process_note *notes;                       /* guarded by `lock`; the caller of _take() frees them */
+static owngil_process_note *notes;                       /* guarded by `lock` */
+
+/* Returns the process note of that name, or NULL. Needs the lock. */
+static owngil_process_note *
+find_note(const char *name)
+{
+    owngil_process_note *note = notes;
+    while (note != NULL && strcmp(note->name, name) != 0) {
+        note = note->next;
+    }
+    return note;
+}
 
 uint64_t
 owngil_process_notes_get(const char *name)
 {
-    uint64_t value = 0;
     pthread_mutex_lock(&lock);
-    for (const owngil_process_note *at = notes; at != NULL; at = at->next) {
-        value = strcmp(at->name, name) == 0 ? at->value : value;
-    }
+    const owngil_process_note *note = find_note(name);
+    uint64_t value = note != NULL ? note->value : 0;
     pthread_mutex_unlock(&lock);
     return value;
 }
@@ -23,21 +31,18 @@ bool
 owngil_process_notes_set(const char *name, uint64_t value)
 {
     pthread_mutex_lock(&lock);
-    owngil_process_note *entry = notes;
-    while (entry != NULL && strcmp(entry->name, name) != 0) {
-        entry = entry->next;
-    }
+    owngil_process_note *note = find_note(name);
     size_t size = strlen(name) + 1;
-    if (entry == NULL && (entry = malloc(sizeof(*entry) + size)) != NULL) {
-        memcpy(entry->name, name, size);
-        entry->next = notes;
-        notes = entry;
+    if (note == NULL && (note = malloc(sizeof(*note) + size)) != NULL) {
+        memcpy(note->name, name, size);
+        note->next = notes;
+        notes = note;
     }
-    if (entry != NULL) {
-        entry->value = value;
+    if (note != NULL) {
+        note->value = value;
     }
     pthread_mutex_unlock(&lock);
-    return entry != NULL;
+    return note != NULL;
 }
 
 owngil_process_note *

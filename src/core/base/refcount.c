@@ -2,8 +2,8 @@
 
 atomic_uint owngil_refcount_generation;
 
-/* Objects hold others (a queue its messages, a message its queues), so freeing one may release the next. Instead of
- * recursing, the outermost call on each thread frees them one after the other. */
+/* Objects hold other objects (a queue its messages, a message its queues), so freeing one may release the next. Instead
+ * of recursing, the outermost call on each thread frees them one after the other. */
 static _Thread_local owngil_refcounted *dead;
 static _Thread_local bool freeing;
 

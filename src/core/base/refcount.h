@@ -1,7 +1,7 @@
-/* The header of everything that belongs to the process and not to an interpreter: blocks, messages, queues, workers, locks.
+/* The header of each object that belongs to the process and not to an interpreter: block, message, queue, worker, lock.
  *
- * Such an object holds no Python object. It lives as long as somebody holds a reference: a Python wrapper in some
- * interpreter, a message that carries it, or C code. References are taken and given back without any GIL.
+ * Such an object holds no Python object. It lives as long as there is a reference to it: from a Python wrapper in some
+ * interpreter, from a message that carries it, or from C code. References are acquired and released without any GIL.
  */
 #pragma once
 
@@ -16,7 +16,7 @@ typedef enum {
     OWNGIL_KIND_MESSAGE,
     OWNGIL_KIND_QUEUE,
     OWNGIL_KIND_WORKER,
-    /* What threads synchronize with, in the order of owngil_state's sync_types. */
+    /* For synchronization: in the order of owngil_state's sync_types. */
     OWNGIL_KIND_LOCK,
     OWNGIL_KIND_SEMAPHORE,
     OWNGIL_KIND_BOUNDED_SEMAPHORE,
@@ -30,15 +30,15 @@ typedef enum {
 struct owngil_refcounted {
     atomic_size_t refs;
     owngil_kind kind;
-    atomic_uint generation; /* of the process that made it, or has made it its own (owngil_after_fork_lock) */
+    atomic_uint generation; /* of the process that made the object or adopted it (owngil_after_fork_lock) */
     void (*free)(owngil_refcounted *);
-    owngil_refcounted *next_dead; /* refcount.c's, once there are no more references */
+    owngil_refcounted *next_dead; /* used by refcount.c when no reference is left */
 };
 
-/* Grows with each fork, in the child. */
+/* Grows by one in the child of each fork. */
 extern atomic_uint owngil_refcount_generation;
 
-/* Whether the object was made before the process was forked: whoever else has it is not here. */
+/* Whether the object was made before this process was forked. Other threads that used it are not in this process. */
 static inline bool
 owngil_refcount_is_inherited(const owngil_refcounted *self)
 {
@@ -46,7 +46,7 @@ owngil_refcount_is_inherited(const owngil_refcounted *self)
            != atomic_load_explicit(&owngil_refcount_generation, memory_order_relaxed);
 }
 
-/* Starts the life of `self` with one reference, the caller's. */
+/* Initializes the header. The caller owns the first reference. */
 static inline void
 owngil_refcount_init(owngil_refcounted *self, owngil_kind kind, void (*free)(owngil_refcounted *))
 {
@@ -63,10 +63,10 @@ owngil_refcount_acquire(owngil_refcounted *self)
     atomic_fetch_add_explicit(&self->refs, 1, memory_order_relaxed);
 }
 
-/* Frees an object without references, and what only that held, however long the chain is. */
+/* Frees an object without references, and the objects that only it held: a chain of any length. */
 void owngil_refcount_free(owngil_refcounted *self);
 
-/* Gives one reference back; the last one frees. NULL is allowed. */
+/* Releases one reference; without any left, the object is freed. NULL is allowed. */
 static inline void
 owngil_refcount_release(owngil_refcounted *self)
 {

@@ -1,4 +1,4 @@
-/* What the functions that run without a GIL return; bindings/raise.h turns it into exceptions. */
+/* Result of functions that run without a GIL. bindings/raise.h turns it into exceptions. */
 #pragma once
 
 typedef enum {
@@ -6,7 +6,7 @@ typedef enum {
     OWNGIL_CLOSED,      /* the queue is closed (and, for a receiver, empty) */
     OWNGIL_TIMEOUT,     /* the deadline passed */
     OWNGIL_BROKEN,      /* the barrier is broken */
-    OWNGIL_INTERRUPTED, /* a signal arrived: run the handlers, then wait again */
+    OWNGIL_INTERRUPTED, /* a signal arrived: run its Python handler, then wait again */
     OWNGIL_NO_MEMORY,
     OWNGIL_INHERITED,   /* the object was made before this process was forked */
 } owngil_status;

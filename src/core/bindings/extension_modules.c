@@ -163,7 +163,7 @@ use_array_memory(PyObject *Py_UNUSED(unused), PyObject *api)
 static PyObject *
 end_shared_type_versions(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
-    if (owngil_type_versions_end_shared() < 0) {
+    if (owngil_type_versions_exhaust_shared() < 0) {
         return NULL;
     }
     Py_RETURN_NONE;

@@ -61,7 +61,7 @@ read_library(PyObject *Py_UNUSED(module), PyObject *args)
         result = Py_BuildValue("NNNNNnN", strings_of(&edit.elf, DT_SONAME), strings_of(&edit.elf, DT_NEEDED),
                                strings_of(&edit.elf, DT_RUNPATH), strings_of(&edit.elf, DT_RPATH),
                                PyBool_FromLong(owngil_image_uses_python(&edit.elf)),
-                               (Py_ssize_t)owngil_image_state_size(&edit.elf), PyBool_FromLong(edit.elf.stays));
+                               (Py_ssize_t)owngil_image_state_size(&edit.elf), PyBool_FromLong(edit.elf.no_delete));
     }
     owngil_patch_clear(&edit);
     return result;

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 typedef struct arena {
-    struct arena *next; /* in a list of those to be freed */
+    struct arena *next; /* in the list of arenas to be freed */
     void *address;
     size_t size;
     uint64_t owner;
@@ -31,7 +31,7 @@ arena_alloc(void *Py_UNUSED(context), size_t size)
     uint64_t owner = address != NULL ? owner_of_thread() : 0;
     if (owner != 0) {
         arena *entry = malloc(sizeof(*entry));
-        if (entry != NULL) { /* else it stays when the interpreter ends */
+        if (entry != NULL) { /* otherwise the arena stays when the interpreter ends */
             *entry = (arena){.address = address, .size = size, .owner = owner};
             pthread_mutex_lock(&lock);
             (void)tsearch(entry, &arenas, compare);
@@ -60,14 +60,14 @@ void
 owngil_arena_tracking_start(uint64_t (*owner_function)(void))
 {
     owner_of_thread = owner_function;
-    PyObjectArenaAllocator now = {.alloc = arena_alloc, .free = arena_free};
+    PyObjectArenaAllocator hook = {.alloc = arena_alloc, .free = arena_free};
     if (original.alloc == NULL) {
         PyObject_GetArenaAllocator(&original);
-        PyObject_SetArenaAllocator(&now);
+        PyObject_SetArenaAllocator(&hook);
     }
 }
 
-/* What collect() looks for, and what it found; twalk() passes on nothing. Guarded by `lock`. */
+/* The argument and the result of collect(): twalk() passes neither. Guarded by `lock`. */
 static struct {
     uint64_t owner;
     arena *found;

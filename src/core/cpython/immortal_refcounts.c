@@ -4,7 +4,7 @@
 
 #if PY_VERSION_HEX < 0x030E0000 && SIZEOF_VOID_P == 8
 
-/* Far from zero, and from where the sign would change. */
+/* Far from zero, and from the change of the sign. */
 static const Py_ssize_t UPPER = (Py_ssize_t)0x3FFFFFFF << 32;
 
 static void
@@ -15,7 +15,7 @@ protect(PyObject *object)
     }
 }
 
-/* Protects what `object` refers to, and lets go of the reference. Returns -1 when it is NULL. */
+/* Protects `object` and releases the reference. Returns -1 if `object` is NULL. */
 static int
 protect_new(PyObject *object)
 {
@@ -24,7 +24,7 @@ protect_new(PyObject *object)
     return object != NULL ? 0 : -1;
 }
 
-/* A class, its names, and its subclasses. */
+/* Protects a class, its names, and its subclasses. Returns -1 with an exception. */
 static int
 protect_class(PyObject *class)
 {

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* The start of _PyRuntime since 3.13: made for debuggers, and the same from then on. */
+/* The start of _PyRuntime since 3.13. It is made for debuggers and has not changed since. */
 typedef struct {
     char cookie[8];
     uint64_t version, free_threaded, runtime_size, finalizing, interpreters_head;
@@ -15,8 +15,7 @@ typedef struct {
 
 static const char DEBUG_COOKIE[] = "xdebugpy";
 
-/* Returns the place of the pointer to CPython's newest interpreter, or NULL if that is not certain. In the child, where
- * nothing else runs. */
+/* Returns the place of CPython's pointer to its newest interpreter, or NULL if that place is not certain. */
 static PyInterpreterState **
 find_list(PyInterpreterState *newest, PyInterpreterState *main)
 {

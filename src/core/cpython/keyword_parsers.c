@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <string.h>
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* two workers may end at the same time */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf; two workers may end at the same time */
 
 #if PY_VERSION_HEX < 0x030D0000
 
@@ -24,11 +24,12 @@ immortal_copy(PyObject *object, size_t size, size_t prefix)
     return copy;
 }
 
+/* Copies a tuple of keyword names. Returns NULL without memory. */
 static PyObject *
 immortal_keywords(PyObject *tuple)
 {
     Py_ssize_t count = PyTuple_GET_SIZE(tuple);
-    /* Room for the collector's header, whose zeros mean "untracked". */
+    /* Leave room for the garbage collector's header: zeros mean "untracked". */
     PyObject *copy = immortal_copy(tuple, sizeof(PyVarObject) + (size_t)count * sizeof(PyObject *), 2 * sizeof(void *));
     for (Py_ssize_t k = 0; copy != NULL && k < count; k++) {
         PyObject *name = PyTuple_GET_ITEM(tuple, k);
@@ -45,9 +46,9 @@ immortal_keywords(PyObject *tuple)
     return copy;
 }
 
-/* Gives a parser that frees its tuple one that nobody frees. */
+/* Replaces a tuple that the parser would free by one that is never freed. */
 static void
-mend(_PyArg_Parser *parser)
+replace_tuple(_PyArg_Parser *parser)
 {
     if (parser->initialized != OWNS_TUPLE || parser->kwtuple == NULL) {
         return;
@@ -63,20 +64,18 @@ mend(_PyArg_Parser *parser)
 #else
 
 static void
-mend(_PyArg_Parser *Py_UNUSED(parser))
+replace_tuple(_PyArg_Parser *Py_UNUSED(parser))
 {
-    /* Such tuples belong to the main interpreter. */
+    /* Since 3.13, the tuples belong to the main interpreter. */
 }
 
 #endif
 
-/* A new parser of our own becomes the head of CPython's list of them, from which all older ones can be reached.
- * It stays there, so it is never freed. Returns NULL when there is no memory.
- *
- * Not to be called with the lock held: since 3.13, CPython takes the main interpreter's GIL for each new parser, and who
- * waits for the lock may have that. */
+/* Makes a parser of our own the head of CPython's list of parsers, which leads to all older ones. It stays there, and
+ * is never freed. Returns NULL when there is no memory. Call it without the lock: since 3.13, CPython takes the main
+ * interpreter's GIL for each new parser, and a thread that waits for the lock may have that GIL. */
 static _PyArg_Parser *
-list_head(void)
+add_head(void)
 {
     static const char *const keywords[] = {"keyword", NULL};
     _PyArg_Parser *parser = PyMem_RawCalloc(1, sizeof(*parser));
@@ -91,11 +90,11 @@ list_head(void)
     parser->keywords = keywords;
     int parsed = _PyArg_ParseTupleAndKeywordsFast(nothing, NULL, parser, &unused);
     Py_DECREF(nothing);
-    if (!parsed) { /* whether it came into the list before that, nobody says: it must not be freed */
+    if (!parsed) { /* it may be in the list already: it must not be freed */
         PyErr_Clear();
         return NULL;
     }
-    mend(parser);
+    replace_tuple(parser);
     return parser;
 }
 
@@ -105,21 +104,21 @@ owngil_keyword_parsers_release(void)
     if (Py_Version >= 0x030C0400) {
         return;
     }
-    _PyArg_Parser *head = list_head();
+    _PyArg_Parser *head = add_head();
     pthread_mutex_lock(&lock);
     for (_PyArg_Parser *at = head; at != NULL; at = at->next) {
-        mend(at);
+        replace_tuple(at);
     }
     pthread_mutex_unlock(&lock);
 }
 
 bool
-owngil_keyword_parsers_forget(bool (*goes)(const void *context, const void *address), const void *context)
+owngil_keyword_parsers_forget(bool (*is_unloadable)(const void *context, const void *address), const void *context)
 {
-    _PyArg_Parser *head = list_head();
+    _PyArg_Parser *head = add_head();
     pthread_mutex_lock(&lock);
     for (_PyArg_Parser *at = head; at != NULL; at = at->next) {
-        while (at->next != NULL && goes(context, at->next)) {
+        while (at->next != NULL && is_unloadable(context, at->next)) {
             at->next = at->next->next;
         }
     }

@@ -7,33 +7,34 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define RANGE ((size_t)1 << 36) /* of addresses; memory is taken as it is used */
+#define RANGE ((size_t)1 << 36) /* of addresses, without memory until they are used */
 enum {
-    SMALLEST = 512, /* what is not larger is CPython's own */
+    SMALLEST = 512, /* up to this size, memory comes from CPython's arenas */
     LARGEST = 1 << 19,
     CHUNK = 1 << 21,
-    KEPT = 1 << 14, /* largest blocks of which an empty chunk stays */
+    KEPT = 1 << 14, /* size of the largest blocks of which one empty chunk is kept */
 };
 
 typedef struct block {
     struct block *next;
 } block;
 
+/* `place` in a list is the pointer that points at this chunk: in the heap or in the chunk before. */
 typedef struct owngil_chunk {
     owngil_large_objects *heap;
-    struct owngil_chunk *next_of_all, *previous_of_all;
-    struct owngil_chunk *next, *previous; /* of those of its class with room; or `next` of the spare ones */
+    struct owngil_chunk *next_of_all, **place_of_all;
+    struct owngil_chunk *next;   /* in the list of its class with room, or of spare chunks */
+    struct owngil_chunk **place; /* in the list of its class with room; NULL: the chunk is full */
     block *freed;
-    uint32_t class, size;                 /* of its blocks */
-    uint32_t fresh;                       /* offset of what was never used */
-    uint32_t used;                        /* blocks */
-    bool has_room;
+    uint32_t class, size;        /* of its blocks */
+    uint32_t fresh;              /* offset of the part that was never used */
+    uint32_t used;               /* number of blocks */
 } chunk;
 
 enum { FIRST = (sizeof(chunk) + 63) / 64 * 64 }; /* offset of the first block */
 
-static char *range;                      /* set once */
-static size_t given_out;                 /* bytes of it; guarded by `lock` */
+static char *range;                      /* set once; NULL: no hooks are installed */
+static size_t range_used;                /* bytes of the range; guarded by `lock` */
 static chunk *spare;                     /* guarded by `lock` */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf */
 static PyMemAllocatorEx original[2];     /* set once: of PYMEM_DOMAIN_MEM and PYMEM_DOMAIN_OBJ */
@@ -41,7 +42,7 @@ static PyMemAllocatorEx original[2];     /* set once: of PYMEM_DOMAIN_MEM and PY
 static _Thread_local owngil_large_objects *current __attribute__((tls_model("initial-exec")));
 
 static bool
-is_ours(const void *address)
+is_in_range(const void *address)
 {
     return (uintptr_t)address - (uintptr_t)range < RANGE;
 }
@@ -52,7 +53,7 @@ chunk_of(const void *address)
     return (chunk *)((uintptr_t)address & ~(uintptr_t)(CHUNK - 1));
 }
 
-/* The class of the smallest blocks that hold `size` bytes, and their size. */
+/* Returns the class of the smallest blocks that hold `size` bytes, and the size of these blocks. */
 static uint32_t
 class_of(size_t size, uint32_t *rounded)
 {
@@ -63,32 +64,27 @@ class_of(size_t size, uint32_t *rounded)
 }
 
 static void
-add_room(owngil_large_objects *heap, chunk *self)
+link_with_room(chunk *self)
 {
-    self->previous = NULL;
-    self->next = heap->with_room[self->class];
+    self->place = &self->heap->with_room[self->class];
+    self->next = *self->place;
     if (self->next != NULL) {
-        self->next->previous = self;
+        self->next->place = &self->next;
     }
-    heap->with_room[self->class] = self;
-    self->has_room = true;
+    *self->place = self;
 }
 
 static void
-remove_room(owngil_large_objects *heap, chunk *self)
+unlink_with_room(chunk *self)
 {
+    *self->place = self->next;
     if (self->next != NULL) {
-        self->next->previous = self->previous;
+        self->next->place = self->place;
     }
-    if (self->previous != NULL) {
-        self->previous->next = self->next;
-    }
-    else {
-        heap->with_room[self->class] = self->next;
-    }
-    self->has_room = false;
+    self->place = NULL;
 }
 
+/* Returns a spare or new chunk, all zeros, or NULL. */
 static chunk *
 take_chunk(void)
 {
@@ -97,25 +93,25 @@ take_chunk(void)
     if (self != NULL) {
         spare = self->next;
     }
-    else if (given_out < RANGE) {
-        self = (chunk *)(range + given_out);
-        given_out += CHUNK;
+    else if (range_used < RANGE) {
+        self = (chunk *)(range + range_used);
+        range_used += CHUNK;
     }
     pthread_mutex_unlock(&lock);
     if (self != NULL && mprotect(self, CHUNK, PROT_READ | PROT_WRITE) != 0) {
-        return NULL; /* lost: as many addresses as there are, memory is short now */
+        return NULL; /* without memory these addresses are lost; there are enough of them */
     }
     return self;
 }
 
-/* Chunks `first` to its end by `next_of_all`. The memory goes back to the system, the addresses stay. */
+/* Frees the list of chunks that starts at `first`, by `next_of_all`. Their addresses become spare. */
 static void
-give_back(chunk *first)
+free_chunks(chunk *first)
 {
     while (first != NULL) {
         chunk *self = first;
         first = self->next_of_all;
-        (void)madvise(self, CHUNK, MADV_DONTNEED); /* it is all zeros now */
+        (void)madvise(self, CHUNK, MADV_DONTNEED); /* returns the memory to the system; it reads as zeros then */
         pthread_mutex_lock(&lock);
         self->next = spare;
         spare = self;
@@ -130,35 +126,49 @@ new_chunk(owngil_large_objects *heap, uint32_t class, uint32_t size)
     if (self == NULL) {
         return NULL;
     }
-    *self = (chunk){.heap = heap, .next_of_all = heap->all, .class = class, .size = size, .fresh = FIRST};
+    *self = (chunk){.heap = heap, .class = class, .size = size, .fresh = FIRST};
+    self->place_of_all = &heap->all;
+    self->next_of_all = heap->all;
     if (heap->all != NULL) {
-        heap->all->previous_of_all = self;
+        heap->all->place_of_all = &self->next_of_all;
     }
     heap->all = self;
-    add_room(heap, self);
+    link_with_room(self);
     return self;
 }
 
 static void
-remove_chunk(owngil_large_objects *heap, chunk *self)
+free_chunk(chunk *self)
 {
-    remove_room(heap, self);
+    unlink_with_room(self);
+    *self->place_of_all = self->next_of_all;
     if (self->next_of_all != NULL) {
-        self->next_of_all->previous_of_all = self->previous_of_all;
-    }
-    if (self->previous_of_all != NULL) {
-        self->previous_of_all->next_of_all = self->next_of_all;
-    }
-    else {
-        heap->all = self->next_of_all;
+        self->next_of_all->place_of_all = self->place_of_all;
     }
     self->next_of_all = NULL;
-    give_back(self);
+    free_chunks(self);
 }
 
-static void *
-take_block(owngil_large_objects *heap, size_t wanted)
+/* Returns the heap for a block of `size` bytes, or NULL. A worker's own thread may run other interpreters too: nested
+ * ones, and main, which CPython switches to for memory that it keeps for the whole process. */
+static owngil_large_objects *
+heap_for(size_t size)
 {
+    if (size - (SMALLEST + 1) >= LARGEST - SMALLEST || current == NULL) {
+        return NULL;
+    }
+    PyThreadState *running = PyThreadState_GetUnchecked();
+    return running != NULL && PyThreadState_GetInterpreter(running) == current->interp ? current : NULL;
+}
+
+/* Returns a block, or NULL: CPython's allocator must provide it. */
+static void *
+take_block(size_t wanted)
+{
+    owngil_large_objects *heap = heap_for(wanted);
+    if (heap == NULL) {
+        return NULL;
+    }
     uint32_t size, class = class_of(wanted, &size);
     chunk *self = heap->with_room[class];
     if (self == NULL && (self = new_chunk(heap, class, size)) == NULL) {
@@ -175,7 +185,7 @@ take_block(owngil_large_objects *heap, size_t wanted)
     }
     self->used++;
     if (self->freed == NULL && self->fresh + size > CHUNK) {
-        remove_room(heap, self);
+        unlink_with_room(self);
     }
     return result;
 }
@@ -184,44 +194,27 @@ static void
 free_block(void *address)
 {
     chunk *self = chunk_of(address);
-    owngil_large_objects *heap = self->heap;
     block *freed = address;
     freed->next = self->freed;
     self->freed = freed;
-    if (!self->has_room) {
-        add_room(heap, self);
+    if (self->place == NULL) {
+        link_with_room(self);
     }
-    /* One empty chunk of a class stays, lest a single block that comes and goes takes and gives one each time. Of large
-     * blocks none does: the one in use at a time would leave its memory in each of many classes. */
-    if (--self->used == 0 && (self->size > KEPT || self->next != NULL || self->previous != NULL)) {
-        remove_chunk(heap, self);
+    /* One empty chunk of a class is kept, lest a single block that is allocated and freed again and again takes a new
+     * chunk each time. No chunk of large blocks is kept: large blocks of various sizes, even one at a time, would leave
+     * a chunk's memory in each of many classes. */
+    if (--self->used == 0
+        && (self->size > KEPT || self->next != NULL || self->place != &self->heap->with_room[self->class])) {
+        free_chunk(self);
     }
-}
-
-/* The heap to take a block of `size` bytes from, or NULL. A worker's thread may run other interpreters too: nested ones,
- * and main, which CPython switches to for what it keeps for the whole process. */
-static owngil_large_objects *
-heap_for(size_t size)
-{
-    if (size - (SMALLEST + 1) >= LARGEST - SMALLEST || current == NULL) {
-        return NULL;
-    }
-    PyThreadState *running = owngil_compat_current_tstate();
-    return running != NULL && PyThreadState_GetInterpreter(running) == current->interp ? current : NULL;
 }
 
 static void *
 hook_malloc(void *context, size_t size)
 {
     const PyMemAllocatorEx *next = context;
-    owngil_large_objects *heap = heap_for(size);
-    if (heap != NULL) {
-        void *result = take_block(heap, size);
-        if (result != NULL) {
-            return result;
-        }
-    }
-    return next->malloc(next->ctx, size);
+    void *result = take_block(size);
+    return result != NULL ? result : next->malloc(next->ctx, size);
 }
 
 static void *
@@ -229,21 +222,15 @@ hook_calloc(void *context, size_t count, size_t size)
 {
     const PyMemAllocatorEx *next = context;
     size_t total;
-    owngil_large_objects *heap = __builtin_mul_overflow(count, size, &total) ? NULL : heap_for(total);
-    if (heap != NULL) {
-        void *result = take_block(heap, total);
-        if (result != NULL) {
-            return memset(result, 0, total);
-        }
-    }
-    return next->calloc(next->ctx, count, size);
+    void *result = __builtin_mul_overflow(count, size, &total) ? NULL : take_block(total);
+    return result != NULL ? memset(result, 0, total) : next->calloc(next->ctx, count, size);
 }
 
 static void
 hook_free(void *context, void *address)
 {
     const PyMemAllocatorEx *next = context;
-    if (is_ours(address)) {
+    if (is_in_range(address)) {
         free_block(address);
     }
     else {
@@ -255,7 +242,7 @@ static void *
 hook_realloc(void *context, void *address, size_t size)
 {
     const PyMemAllocatorEx *next = context;
-    if (!is_ours(address)) {
+    if (!is_in_range(address)) {
         return address != NULL ? next->realloc(next->ctx, address, size) : hook_malloc(context, size);
     }
     size_t room = chunk_of(address)->size;
@@ -280,8 +267,9 @@ owngil_large_objects_install(void)
     for (size_t k = 0; k < 2; k++) {
         PyMem_GetAllocator(domains[k], &original[k]);
     }
-    /* CPython's own are the same for both and have no context. Others have one; those that are there for a while only
-     * put back what was there before them, and our blocks would come to who does not know them. */
+    /* CPython's own allocators are the same for both domains and have no context. Other ones have a context. If they
+     * are there only for a while, they later restore the allocators from before ours, which would then get our
+     * blocks. */
     if (original[0].ctx != NULL || original[1].ctx != NULL || original[0].malloc != original[1].malloc) {
         return;
     }
@@ -313,7 +301,7 @@ owngil_large_objects_use(owngil_large_objects *self)
 void
 owngil_large_objects_clear(owngil_large_objects *self)
 {
-    give_back(self->all);
+    free_chunks(self->all);
     *self = (owngil_large_objects){.all = NULL};
 }
 

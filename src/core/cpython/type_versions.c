@@ -2,50 +2,45 @@
 
 #include <stdatomic.h>
 
-static atomic_bool ended; /* CPython gives immutable types no versions any more */
+static atomic_bool exhausted; /* CPython gives immutable types no versions any more */
 
-#if PY_VERSION_HEX < 0x030E0000
-static const bool counts_safely = false;
-#else
-static const bool counts_safely = true;
-#endif
-
-/* Gives the type a version, if it has none: from the process's counter while that may be, else, as if it were a class that
- * can be changed, from the interpreter's own. Its bases come first, as CPython does it. Needs the GIL of the only
- * interpreter that has the type. */
+/* Gives the type a version, if it has none: from the process's counter if that is not exhausted, else from the
+ * interpreter's own counter, as if the type were mutable. Its bases come first, as in CPython. Needs the GIL of the
+ * only interpreter that has the type. */
 static void
-give(PyTypeObject *type)
+give_version(PyTypeObject *type)
 {
     if (!PyType_HasFeature(type, Py_TPFLAGS_IMMUTABLETYPE) || owngil_compat_is_shared_type(type)
         || owngil_compat_has_version(type)) {
         return;
     }
     for (Py_ssize_t k = 0; type->tp_bases != NULL && k < PyTuple_GET_SIZE(type->tp_bases); k++) {
-        give((PyTypeObject *)PyTuple_GET_ITEM(type->tp_bases, k));
+        give_version((PyTypeObject *)PyTuple_GET_ITEM(type->tp_bases, k));
     }
-    if (!atomic_load(&ended)) {
+    if (!atomic_load(&exhausted)) {
         if (PyUnstable_Type_AssignVersionTag(type)) {
             return;
         }
-        atomic_store(&ended, true);
+        atomic_store(&exhausted, true);
     }
     type->tp_flags &= ~Py_TPFLAGS_IMMUTABLETYPE;
     (void)PyUnstable_Type_AssignVersionTag(type);
     type->tp_flags |= Py_TPFLAGS_IMMUTABLETYPE;
 }
 
-/* Lets CPython give the type a version as it always does. */
+/* Makes CPython give the type a version in the usual way, if it is immutable. */
 static void
-give_usual(PyTypeObject *type)
+give_usual_version(PyTypeObject *type)
 {
     if (PyType_HasFeature(type, Py_TPFLAGS_IMMUTABLETYPE)) {
         (void)PyUnstable_Type_AssignVersionTag(type);
     }
 }
 
-/* Notes the type in the set, if there can be two ways to it. Returns whether it was there before, or -1 with an exception. */
+/* Adds the type to the set, if it has several bases and can so be visited twice. Returns whether it was in the set, or
+ * -1 with an exception. */
 static int
-is_seen(PyTypeObject *type, PyObject *seen)
+add_seen(PyTypeObject *type, PyObject *seen)
 {
     if (type->tp_bases == NULL || PyTuple_GET_SIZE(type->tp_bases) < 2) {
         return 0;
@@ -63,7 +58,7 @@ is_seen(PyTypeObject *type, PyObject *seen)
 static int
 visit_tree(PyTypeObject *type, void (*visit)(PyTypeObject *), PyObject *subclasses, PyObject *seen)
 {
-    int known = is_seen(type, seen);
+    int known = add_seen(type, seen);
     if (known != 0) {
         return known < 0 ? -1 : 0;
     }
@@ -89,8 +84,8 @@ visit_all(void (*visit)(PyTypeObject *))
     return result;
 }
 
-/* Uses up the versions of the process: as many as one type may have (1,000 since 3.13). Returns how many those were, or
- * -1 with an exception. */
+/* Uses up version numbers of the process: as many as one type may have (1,000 since 3.13). Returns how many, or -1 with
+ * an exception. */
 static int
 use_up_some(void)
 {
@@ -113,16 +108,16 @@ use_up_some(void)
 }
 
 int
-owngil_type_versions_end_shared(void)
+owngil_type_versions_exhaust_shared(void)
 {
-    if (counts_safely) {
+    if (PY_VERSION_HEX >= 0x030E0000) { /* CPython counts atomically */
         return 0;
     }
-    int count = visit_all(give_usual);
+    int count = visit_all(give_usual_version);
     do {
         count = count < 0 ? -1 : use_up_some();
     } while (count > 0);
-    atomic_store(&ended, count == 0);
+    atomic_store(&exhausted, count == 0);
     return count;
 }
 
@@ -133,9 +128,9 @@ owngil_type_versions_give(PyObject *module)
     Py_ssize_t at = 0;
     PyObject *value;
     while (names != NULL && PyDict_Next(names, &at, NULL, &value)) {
-        give(Py_TYPE(value));
+        give_version(Py_TYPE(value));
         if (PyType_Check(value)) {
-            give((PyTypeObject *)value);
+            give_version((PyTypeObject *)value);
         }
     }
 }
@@ -145,10 +140,10 @@ owngil_type_versions_complete(Py_ssize_t *known)
 {
     PyObject *modules = PyImport_GetModuleDict();
     Py_ssize_t count = modules != NULL && PyDict_Check(modules) ? PyDict_GET_SIZE(modules) : 0;
-    if (count == *known || !atomic_load(&ended)) {
+    if (count == *known || !atomic_load(&exhausted)) {
         return 0;
     }
-    if (visit_all(give) < 0) {
+    if (visit_all(give_version) < 0) {
         return -1;
     }
     *known = count;

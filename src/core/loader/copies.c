@@ -24,7 +24,7 @@ owngil_copies_clear(owngil_copies *self)
     pthread_mutex_destroy(&self->lock);
 }
 
-/* The copy that `address` belongs to, or NULL. Needs the lock. */
+/* Returns the copy that `address` belongs to, or NULL. Needs the lock. */
 static owngil_copy *
 copy_at(const owngil_copies *self, const void *address)
 {
@@ -35,8 +35,10 @@ copy_at(const owngil_copies *self, const void *address)
     return copy;
 }
 
-const char *
-owngil_copies_pin(owngil_copies *self, const void *address)
+/* Pins the copy that `address` belongs to, and returns the path of its original; NULL: it belongs to none. Needs no
+ * GIL. */
+static const char *
+pin(owngil_copies *self, const void *address)
 {
     pthread_mutex_lock(&self->lock);
     owngil_copy *copy = copy_at(self, address);
@@ -47,7 +49,7 @@ owngil_copies_pin(owngil_copies *self, const void *address)
     return copy != NULL ? copy->loaded.path : NULL;
 }
 
-/* The shim's Py_AtExit(). Returns 0, or -1 without memory. */
+/* Records a function that a copy passed to Py_AtExit(). Returns 0, or -1 without memory. */
 static int
 add_exit(owngil_copies *self, void (*function)(void))
 {
@@ -61,21 +63,14 @@ add_exit(owngil_copies *self, void (*function)(void))
     return functions != NULL ? 0 : -1;
 }
 
-/* The shim's pthread_key_create() and pthread_key_delete(), and their kin. */
-
+/* Records a key that a copy made. Without memory the key is lost, one of about a thousand. */
 static void
 add_key(owngil_copies *self, pthread_key_t key, const void *destroy)
 {
     pthread_mutex_lock(&self->lock);
-    if (self->key_count == self->key_room) {
-        size_t room = self->key_room > 0 ? 2 * self->key_room : 8;
-        owngil_key *keys = realloc(self->keys, room * sizeof(*keys));
-        if (keys != NULL) {
-            self->keys = keys;
-            self->key_room = room;
-        }
-    }
-    if (self->key_count < self->key_room) { /* else it stays when the worker is gone: one of a thousand */
+    owngil_key *keys = realloc(self->keys, (self->key_count + 1) * sizeof(*keys));
+    if (keys != NULL) {
+        self->keys = keys;
         self->keys[self->key_count++] = (owngil_key){.key = key, .destroy = destroy};
     }
     pthread_mutex_unlock(&self->lock);
@@ -94,7 +89,7 @@ remove_key(owngil_copies *self, pthread_key_t key)
     pthread_mutex_unlock(&self->lock);
 }
 
-/* The shim's function that copies call instead of the one called `name`, or NULL. */
+/* Returns the shim's function that copies call instead of the one called `name`, or NULL. */
 static void *
 lookup(owngil_copies *self, const char *name)
 {
@@ -111,17 +106,18 @@ lookup(owngil_copies *self, const char *name)
     return NULL;
 }
 
-/* The shim lies beside this module. */
+/* Finds the path of the shim, which is beside this module. Returns whether it fits. */
 static bool
 find_shim(char *path, size_t size)
 {
     Dl_info here;
-    const char *slash =
-        dladdr((const void *)find_shim, &here) != 0 && here.dli_fname != NULL ? strrchr(here.dli_fname, '/') : NULL;
+    bool found = dladdr((const void *)find_shim, &here) != 0 && here.dli_fname != NULL;
+    const char *slash = found ? strrchr(here.dli_fname, '/') : NULL;
     return slash != NULL
            && snprintf(path, size, "%.*s/" OWNGIL_SHIM_FILE, (int)(slash - here.dli_fname), here.dli_fname) < (int)size;
 }
 
+/* Returns what the core and the shim share. The shim must be loaded. */
 static owngil_shim *
 shim_of(const owngil_copies *self)
 {
@@ -137,7 +133,7 @@ load_shim(owngil_copies *self, const char *const *directories, char *why, size_t
     }
     char path[PATH_MAX];
     if (!find_shim(path, sizeof(path))) {
-        snprintf(why, why_size, "owngil's own folder cannot be found");
+        snprintf(why, why_size, "the folder of owngil cannot be found");
         return -1;
     }
     if (owngil_load_reserve(&self->shim, path, directories, why, why_size) < 0
@@ -153,7 +149,7 @@ load_shim(owngil_copies *self, const char *const *directories, char *why, size_t
         .owner = self->owner,
         .guests = self->guests,
         .lookup = lookup,
-        .pin = owngil_copies_pin,
+        .pin = pin,
         .add_exit = add_exit,
         .add_key = add_key,
         .remove_key = remove_key,
@@ -165,6 +161,13 @@ load_shim(owngil_copies *self, const char *const *directories, char *why, size_t
         .add_thread = owngil_threads_add,
     };
     return 0;
+}
+
+static void
+free_copy(owngil_copy *copy)
+{
+    owngil_load_clear(&copy->loaded);
+    free(copy);
 }
 
 owngil_copy *
@@ -179,22 +182,18 @@ owngil_copies_reserve(owngil_copies *self, const char *path, const char *const *
         return NULL;
     }
     if (owngil_load_reserve(&copy->loaded, path, directories, why, why_size) < 0) {
-        owngil_load_clear(&copy->loaded);
-        free(copy);
+        free_copy(copy);
         return NULL;
     }
     pthread_mutex_lock(&self->lock);
-    owngil_copy **end = &self->newest;
-    while (*end != NULL) {
-        end = &(*end)->next;
-    }
-    *end = copy;
+    copy->next = self->newest;
+    self->newest = copy;
     copy->group = ++self->groups;
     pthread_mutex_unlock(&self->lock);
     return copy;
 }
 
-/* Takes a copy out of the list. Needs the lock. */
+/* Removes a copy from the list. Needs the lock. */
 static void
 unlink_copy(owngil_copies *self, const owngil_copy *copy)
 {
@@ -232,27 +231,25 @@ void
 owngil_copies_discard(owngil_copies *self, owngil_copy *copy)
 {
     if (copy->loaded.handle != NULL) {
-        return; /* its constructors have run: it goes with the worker */
+        return; /* its constructors have run: it stays until the worker ends */
     }
     pthread_mutex_lock(&self->lock);
     unlink_copy(self, copy);
     pthread_mutex_unlock(&self->lock);
-    owngil_load_clear(&copy->loaded);
-    free(copy);
+    free_copy(copy);
 }
 
 void
 owngil_copies_group(owngil_copies *self, owngil_copy *copy, const char *name)
 {
     pthread_mutex_lock(&self->lock);
-    for (owngil_copy *other = self->newest; other != NULL; other = other->next) {
-        if (strcmp(other->loaded.name, name) == 0) {
-            size_t joined = other->group;
-            for (owngil_copy *member = self->newest; member != NULL; member = member->next) {
-                member->group = member->group == joined ? copy->group : member->group;
-            }
-            break;
-        }
+    const owngil_copy *other = self->newest;
+    while (other != NULL && strcmp(other->loaded.name, name) != 0) {
+        other = other->next;
+    }
+    size_t joined = other != NULL ? other->group : copy->group;
+    for (owngil_copy *member = self->newest; member != NULL; member = member->next) {
+        member->group = member->group == joined ? copy->group : member->group;
     }
     pthread_mutex_unlock(&self->lock);
 }
@@ -276,7 +273,7 @@ owngil_copies_exit(owngil_copies *self)
 void
 owngil_copies_end_thread(owngil_copies *self)
 {
-    /* A destructor may give another key a value: as often as at the end of a thread. */
+    /* A destructor may set the value of another key: repeat as often as the C library does at the end of a thread. */
     bool again = true;
     for (int round = 0; again && round < PTHREAD_DESTRUCTOR_ITERATIONS; round++) {
         again = false;
@@ -296,20 +293,9 @@ owngil_copies_end_thread(owngil_copies *self)
     }
 }
 
-static void
-pin_signal_handlers(owngil_copies *self)
-{
-    for (int number = 1; number < NSIG; number++) {
-        struct sigaction action;
-        if (sigaction(number, NULL, &action) == 0) {
-            owngil_copies_pin(self, (const void *)action.sa_handler);
-        }
-    }
-}
-
 /* Whether `address` belongs to a copy that will be unloaded. */
 static bool
-goes(const void *context, const void *address)
+is_unloadable(const void *context, const void *address)
 {
     const owngil_copy *copy = copy_at(context, address);
     return copy != NULL && !copy->pinned;
@@ -317,17 +303,23 @@ goes(const void *context, const void *address)
 
 void
 owngil_copies_decide(owngil_copies *self,
-                     bool (*forget)(bool (*goes)(const void *context, const void *address), const void *context))
+                     bool (*forget)(bool (*is_unloadable)(const void *context, const void *address),
+                                    const void *context))
 {
-    pin_signal_handlers(self);
-    owngil_copies_pin(self, (const void *)PyOS_InputHook);
+    for (int number = 1; number < NSIG; number++) {
+        struct sigaction action;
+        if (sigaction(number, NULL, &action) == 0) {
+            pin(self, (const void *)action.sa_handler);
+        }
+    }
+    pin(self, (const void *)PyOS_InputHook);
     bool uses_parsers = false;
     for (const owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
         uses_parsers |= copy->loaded.uses_parsers;
     }
-    bool forgotten = !uses_parsers || forget(goes, self);
+    bool dangling = uses_parsers && !forget(is_unloadable, self);
     for (owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
-        copy->pinned |= copy->loaded.uses_parsers && !forgotten;
+        copy->pinned |= copy->loaded.uses_parsers && dangling;
         for (owngil_copy *other = self->newest; copy->pinned && other != NULL; other = other->next) {
             other->pinned |= other->group == copy->group;
         }
@@ -337,11 +329,11 @@ owngil_copies_decide(owngil_copies *self,
 bool
 owngil_copies_unload(owngil_copies *self)
 {
-    bool empty = true;
     if (self->shim.handle == NULL) {
-        return empty;
+        return true;
     }
-    /* The newest first, as the process does at exit. */
+    /* The newest first, as at the exit of a process. */
+    bool empty = true;
     self->guests->set_unloading(true);
     for (owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
         if (!copy->pinned && copy->loaded.handle != NULL) {
@@ -352,7 +344,8 @@ owngil_copies_unload(owngil_copies *self)
     for (owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
         empty &= !copy->pinned;
     }
-    /* The end of a thread, this one too, must not call what is unloaded. Threads of copies that stay may come in here. */
+    /* Delete keys with destructors in unloaded copies: the end of each thread, this one too, would call these. Delete
+     * all others if no copy is pinned. Threads of pinned copies may add and remove keys at the same time. */
     pthread_mutex_lock(&self->lock);
     for (size_t k = 0; k < self->key_count; k++) {
         const owngil_copy *copy = copy_at(self, self->keys[k].destroy);
@@ -366,13 +359,12 @@ owngil_copies_unload(owngil_copies *self)
     self->at_exit = NULL;
     free(self->keys);
     self->keys = NULL;
-    self->key_count = self->key_room = 0;
+    self->key_count = 0;
     pthread_mutex_unlock(&self->lock);
     for (owngil_copy *copy = newest, *next; copy != NULL; copy = next) {
         next = copy->next;
         if (!copy->pinned) {
-            owngil_load_clear(&copy->loaded);
-            free(copy);
+            free_copy(copy);
         }
     }
     if (empty) {

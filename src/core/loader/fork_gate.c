@@ -6,21 +6,21 @@
 #include <errno.h>
 #include <stddef.h>
 
-/* Threads that load, and threads that fork: while there is one of either kind, those of the other wait; those that fork
- * go first. */
+/* Counts threads that load (that is, are inside the gate) and threads that fork. While there are threads of one kind,
+ * those of the other kind wait. Forking threads go first. */
 typedef struct {
-    pthread_mutex_t lock; /* before all leaves; a fork has it from its handler on */
+    pthread_mutex_t lock; /* before all leaves in the lock order; a fork holds it from its handler on */
     pthread_cond_t changed;
     size_t loading;
     size_t forking;
-    size_t announced; /* forks, by threads whose `announced_in` is `round` */
-    size_t round;     /* grows when those who load wait no longer for the announced forks */
+    size_t announced; /* forks, by threads whose `announced_round` is `round` */
+    size_t round;     /* grows when loading threads give up waiting for the announced forks */
 } gate;
 
 static gate the_gate;
 static _Thread_local size_t depth; /* how often this thread has entered */
-static _Thread_local bool announces;
-static _Thread_local size_t announced_in;
+static _Thread_local bool has_announced;
+static _Thread_local size_t announced_round;
 
 enum { PATIENCE = OWNGIL_CLOCK_SECOND };
 
@@ -31,19 +31,19 @@ owngil_fork_gate_init(void)
     owngil_clock_init_condition(&the_gate.changed);
 }
 
-/* Needs the lock, as the next one does. */
+/* Takes back the announcement of the calling thread, if there is one. Needs the lock. */
 static void
-withdraw(void)
+withdraw_locked(void)
 {
-    if (announces && announced_in == the_gate.round) {
+    if (has_announced && announced_round == the_gate.round) {
         the_gate.announced--;
         pthread_cond_broadcast(&the_gate.changed);
     }
-    announces = false;
+    has_announced = false;
 }
 
-/* Waits for announced forks that wait for nobody inside, but not for ever: what a thread does between announcing and forking
- * may need what a thread does that waits here. */
+/* Waits until the announced forks are over, while no thread is inside. Gives up after PATIENCE: between announcing and
+ * forking, a thread may need a thread that waits here. Needs the lock. */
 static void
 await_announced(void)
 {
@@ -65,7 +65,7 @@ owngil_fork_gate_enter(void)
         return;
     }
     pthread_mutex_lock(&the_gate.lock);
-    withdraw(); /* else it would wait for itself */
+    withdraw_locked(); /* otherwise this thread would wait for itself */
     while (the_gate.forking > 0 || the_gate.announced > 0) {
         if (the_gate.forking > 0 || the_gate.loading > 0) {
             pthread_cond_wait(&the_gate.changed, &the_gate.lock);
@@ -83,10 +83,10 @@ owngil_fork_gate_try_enter(void)
 {
     if (depth == 0) {
         pthread_mutex_lock(&the_gate.lock);
-        bool enters = the_gate.forking == 0 && the_gate.announced == 0;
-        the_gate.loading += enters;
+        bool open = the_gate.forking == 0 && the_gate.announced == 0;
+        the_gate.loading += open;
         pthread_mutex_unlock(&the_gate.lock);
-        if (!enters) {
+        if (!open) {
             return false;
         }
     }
@@ -132,9 +132,9 @@ owngil_fork_gate_announce(void)
         return true; /* a constructor that forks would wait for itself */
     }
     pthread_mutex_lock(&the_gate.lock);
-    withdraw();
-    announces = true;
-    announced_in = the_gate.round;
+    withdraw_locked();
+    has_announced = true;
+    announced_round = the_gate.round;
     the_gate.announced++;
     bool may_fork = the_gate.loading == 0;
     pthread_mutex_unlock(&the_gate.lock);
@@ -155,14 +155,14 @@ void
 owngil_fork_gate_withdraw(void)
 {
     pthread_mutex_lock(&the_gate.lock);
-    withdraw();
+    withdraw_locked();
     pthread_mutex_unlock(&the_gate.lock);
 }
 
 void
 owngil_fork_gate_atfork(owngil_atfork_step step)
 {
-    bool loads = depth > 0; /* a constructor that forks does not wait for itself, nor for others in its situation */
+    bool loads = depth > 0; /* a constructor that forks waits neither for itself nor for other constructors that fork */
     switch (step) {
     case OWNGIL_ATFORK_PREPARE:
         pthread_mutex_lock(&the_gate.lock);
@@ -173,14 +173,14 @@ owngil_fork_gate_atfork(owngil_atfork_step step)
         break;
     case OWNGIL_ATFORK_PARENT:
         the_gate.forking--;
-        withdraw();
+        withdraw_locked();
         pthread_cond_broadcast(&the_gate.changed);
         pthread_mutex_unlock(&the_gate.lock);
         break;
-    case OWNGIL_ATFORK_CHILD: /* where the other threads are not, whatever they were doing */
+    case OWNGIL_ATFORK_CHILD: /* the child has none of the other threads, whatever they were doing */
         owngil_fork_gate_init();
         the_gate.loading = loads;
-        announces = false;
+        has_announced = false;
         break;
     }
 }

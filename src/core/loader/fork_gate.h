@@ -1,16 +1,16 @@
-/* The dynamic loader, in a way that forks do not catch in the middle of its work.
+/* Loads and unloads libraries such that no fork catches the dynamic loader in the middle of its work.
  *
- * glibc makes two of its loader's three locks anew in the child of a fork, whoever held them, and leaves the third, of
- * the list of libraries, as it is (posix/fork.c, elf/dl-close.c). A thread that loads or unloads a library at the moment
- * of the fork would leave the child a lock that nobody opens, or a list that is half changed. In CPython alone that
- * cannot be, for who forks has the GIL. Here each worker has one of its own: so what a worker imports, and its end, load
- * and unload by way of these functions, and a fork waits for them. So do constructors and destructors, for the lock of
- * what runs at exit, which C++ statics enter and leave, is not made anew either (stdlib/cxa_finalize.c). What C code
- * opens itself is as it is in any program with threads.
+ * In the child of a fork, glibc makes two of its loader's three locks anew, whichever thread held them, but not the
+ * third, which guards the list of libraries (posix/fork.c, elf/dl-close.c). If a thread loaded or unloaded a library at
+ * the moment of the fork, the child would have a lock that no thread opens, or a half-changed list. In CPython alone
+ * this cannot happen: the forking thread has the GIL. Here each worker has a GIL of its own. So a worker's imports, and
+ * its end, load and unload through these functions, and a fork waits for them. A fork waits for constructors and
+ * destructors too: glibc does not make the lock of the exit functions anew either, which C++ statics register and run
+ * (stdlib/cxa_finalize.c). Libraries that C code opens itself are not protected, as in any program with threads.
  *
- * Python's forks wait before the first handler of any C library is called, by os.register_at_fork(): a library that
- * registers a handler when it is loaded, as OpenBLAS does to end its threads, would else be loaded between those of its
- * handlers that are called and the fork. Forks of C code wait in our own handler.
+ * A fork by Python code waits in os.register_at_fork(), before the first fork handler of any C library is called.
+ * Otherwise a library that registers a handler when it is loaded, as OpenBLAS does to end its threads, could be loaded
+ * after these calls and before the fork. A fork by C code waits in our own handler.
  */
 #pragma once
 
@@ -18,24 +18,26 @@
 
 #include <stdbool.h>
 
-/* As dlopen() and dlclose(). Constructors and destructors of libraries run in here, and may come back. Need no GIL, and
- * wait for no other thread's GIL, unless a constructor does. */
+/* As dlopen() and dlclose(). Constructors and destructors of libraries run inside the gate, and may enter it again.
+ * Need no GIL, and wait for no other thread's GIL, unless a constructor does. */
 void *owngil_fork_gate_open(const char *name, int flags);
 int owngil_fork_gate_close(void *handle);
 
-/* Around the constructors and destructors of a library that run at other times, and what else no fork may catch in the
- * middle; may be nested. Who has a GIL tries, and lets go of it to wait: one who is inside may want it. */
+/* Enter and leave the gate: for constructors and destructors that run at other times, and whatever else no fork may
+ * interrupt. May be nested. Holding a GIL, call try_enter(), and release the GIL before enter(): a thread inside the
+ * gate may need it. */
 void owngil_fork_gate_enter(void);
 bool owngil_fork_gate_try_enter(void);
 void owngil_fork_gate_leave(void);
 
-/* The calling thread is going to fork: nobody enters until it has forked or withdrawn. Returns whether nobody is inside: else
- * it waits for that, and announces once more. Comes before the handlers of C libraries, of which one may be loaded only now.
- * Who wants to enter waits a second at most for a fork that could be made: between announcing and forking other code may run
- * that needs whoever waits. Needs no GIL; who waits has none. */
+/* Announces that the calling thread is going to fork: no other thread enters until it has forked or withdrawn. Returns
+ * whether no thread is inside; if one is, call await_loading() and announce again. Call it before the handlers of C
+ * libraries run, since a library that has one may be loaded only now. A thread that wants to enter waits at most a
+ * second for a fork that could be made: between announcing and forking, other code may run that needs the waiting
+ * thread. Needs no GIL; await_loading() must be called without one. */
 bool owngil_fork_gate_announce(void);
 void owngil_fork_gate_await_loading(void);
 void owngil_fork_gate_withdraw(void);
 
-void owngil_fork_gate_init(void); /* once, before all else */
+void owngil_fork_gate_init(void); /* call once, before all else */
 void owngil_fork_gate_atfork(owngil_atfork_step step);

@@ -19,9 +19,9 @@ owngil_threads_clear(owngil_threads *self)
     pthread_mutex_destroy(&self->lock);
 }
 
-/* Forgets the threads that have ended. Needs the lock. */
+/* Removes the records of threads that have ended. Needs the lock. */
 static void
-forget_ended(owngil_threads *self)
+remove_ended(owngil_threads *self)
 {
     size_t left = 0;
     for (size_t k = 0; k < self->count; k++) {
@@ -32,12 +32,12 @@ forget_ended(owngil_threads *self)
     self->count = left;
 }
 
-/* Needs the lock. */
 static void
-record(owngil_threads *self, pid_t id, const char *library)
+add_record(owngil_threads *self, pid_t id, const char *library)
 {
+    pthread_mutex_lock(&self->lock);
     if (self->count == self->room) {
-        forget_ended(self);
+        remove_ended(self);
         size_t room = self->count < self->room / 2 ? self->room : 2 * self->room + 8;
         owngil_thread_record *records = realloc(self->records, room * sizeof(*records));
         if (records != NULL) {
@@ -51,6 +51,7 @@ record(owngil_threads *self, pid_t id, const char *library)
     else {
         self->lost = true;
     }
+    pthread_mutex_unlock(&self->lock);
 }
 
 owngil_thread *
@@ -77,14 +78,12 @@ owngil_threads_drop(owngil_thread *self)
     free(self);
 }
 
-/* The new thread takes its record for its place among those that are starting. */
+/* Records the calling thread, which does not count as starting from then on. Frees `self` and returns its contents. */
 static owngil_thread
-begin_thread(owngil_thread *self)
+record_self(owngil_thread *self)
 {
     owngil_thread thread = *self;
-    pthread_mutex_lock(&thread.threads->lock);
-    record(thread.threads, owngil_thread_id(), thread.library);
-    pthread_mutex_unlock(&thread.threads->lock);
+    add_record(thread.threads, owngil_thread_id(), thread.library);
     owngil_threads_drop(self);
     return thread;
 }
@@ -92,21 +91,21 @@ begin_thread(owngil_thread *self)
 void *
 owngil_threads_run(void *self)
 {
-    owngil_thread thread = begin_thread(self);
+    owngil_thread thread = record_self(self);
     return thread.start(thread.argument);
 }
 
 int
 owngil_threads_run_c11(void *self)
 {
-    owngil_thread thread = begin_thread(self);
+    owngil_thread thread = record_self(self);
     return thread.start_c11(thread.argument);
 }
 
 void
 owngil_threads_run_python(void *self)
 {
-    owngil_thread thread = begin_thread(self);
+    owngil_thread thread = record_self(self);
     thread.start_python(thread.argument);
 }
 
@@ -115,28 +114,25 @@ owngil_threads_add(owngil_threads *self, pthread_t thread, const char *library)
 {
     pid_t id = owngil_thread_id_of(thread);
     if (id != 0) {
-        pthread_mutex_lock(&self->lock);
-        record(self, id, library);
-        pthread_mutex_unlock(&self->lock);
+        add_record(self, id, library);
     }
 }
 
 const char *
 owngil_threads_living(owngil_threads *self)
 {
-    /* A thread that was joined is listed by the system for a moment more, as nothing tells when the kernel is done with it. */
+    /* The system lists a joined thread for a moment more: pthread_join() does not wait until the kernel is done with
+     * it. */
     enum { NAPS = 20 };
     const struct timespec nap = owngil_clock_timespec(OWNGIL_CLOCK_MILLISECOND);
-    const char *living = NULL;
-    for (int k = 0; k < NAPS; k++) {
+    for (int k = 0;; k++) {
         pthread_mutex_lock(&self->lock);
-        forget_ended(self);
-        living = self->count > 0 ? self->records[0].library : self->starting > 0 || self->lost ? "" : NULL;
+        remove_ended(self);
+        const char *living = self->count > 0 ? self->records[0].library : self->starting > 0 || self->lost ? "" : NULL;
         pthread_mutex_unlock(&self->lock);
-        if (living == NULL) {
-            break;
+        if (living == NULL || k == NAPS) {
+            return living;
         }
         nanosleep(&nap, NULL);
     }
-    return living;
 }

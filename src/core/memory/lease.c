@@ -34,7 +34,7 @@ static void
 lease_free(owngil_refcounted *base)
 {
     lease *self = (lease *)base;
-    PyThreadState *running = owngil_compat_current_tstate();
+    PyThreadState *running = PyThreadState_GetUnchecked();
     if (running != NULL && PyThreadState_GetInterpreter(running) == PyInterpreterState_Main()) {
         PyBuffer_Release(&self->view);
         free(self);

@@ -3,8 +3,9 @@
 
 #include <sys/types.h>
 
-/* Opens a new file without a name in `directory`, or in memory if that is NULL. Returns a descriptor, or -1 with errno. */
+/* Opens a new nameless file in `directory`, or in memory if `directory` is NULL. The label of a file in memory is
+ * visible in /proc/PID/maps. Returns a descriptor, or -1 with errno. */
 int owngil_memfile_open(const char *directory, const char *label);
 
-/* Gives the memory of a part of the file back to the system. It reads as zeros then. */
+/* Returns the memory of a part of the file to the system. The part then reads as zeros. */
 void owngil_memfile_drop(int fd, off_t start, off_t size);

@@ -1,11 +1,11 @@
-/* A file descriptor that an event loop watches, and that any thread can make ready. */
+/* A file descriptor that an event loop watches and any thread can make readable. */
 #pragma once
 
-/* Returns a descriptor, or -1 with errno. close() ends it. */
+/* Returns a descriptor for close(), or -1 with errno. */
 int owngil_notify_open(void);
 
-/* Makes it ready. Never blocks. */
+/* Makes the descriptor readable. Never blocks. */
 void owngil_notify_ring(int fd);
 
-/* It is not ready any more, until it is rung again. Never blocks. */
+/* Makes the descriptor unreadable until the next ring. Never blocks. */
 void owngil_notify_silence(int fd);

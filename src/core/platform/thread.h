@@ -1,4 +1,4 @@
-/* Threads of the operating system: what POSIX leaves open. */
+/* Functions of operating system threads that POSIX does not have. */
 #pragma once
 
 #include <pthread.h>
@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Lets a processor that waits in a loop do so at its ease. */
+/* Tells the processor that the thread spins. */
 static inline void
 owngil_thread_relax(void)
 {
@@ -19,20 +19,23 @@ owngil_thread_relax(void)
 #endif
 }
 
-/* Whether signals for the whole process arrive in the calling thread: it is the first one, or the one that forked. */
+/* Whether the calling thread receives signals for the whole process: the process's first thread, or the one that
+ * forked. */
 bool owngil_thread_is_main(void);
 
-/* The system's number of the calling thread; and of a thread that is neither joined nor detached yet, 0: it has ended. */
+/* Returns the system's number of the calling thread. */
 pid_t owngil_thread_id(void);
+
+/* Returns the system's number of a thread that is neither joined nor detached yet; 0: it has ended. */
 pid_t owngil_thread_id_of(pthread_t thread);
 
-/* Whether the process has a thread of that number. When a thread has ended, its number may become another's. */
+/* Whether the process has a thread of that number. The system may reuse the number of a thread that has ended. */
 bool owngil_thread_is_alive(pid_t id);
 
-/* Bytes of stack for a worker's thread: as many as the main thread may use. */
+/* Returns how many bytes of stack a worker's thread gets: as many as the main thread may use. */
 size_t owngil_thread_stack_size(void);
 
-/* Names the thread for debuggers and tools like top; a long name is cut. */
+/* Names the thread for debuggers and tools like top. A long name is cut. */
 void owngil_thread_set_name(pthread_t thread, const char *name);
 
 /* Waits for the semaphore until a moment of owngil_clock_now(). Returns 0, or -1 with errno EINTR or ETIMEDOUT. */

@@ -37,7 +37,7 @@ static int
 ensure(owngil_refcounted *owner)
 {
     owngil_worker *worker = (owngil_worker *)owner;
-    PyThreadState *running = owngil_compat_current_tstate();
+    PyThreadState *running = PyThreadState_GetUnchecked();
     guest *self = innermost;
     if (self != NULL && self->worker == worker) {
         self->depth++;
@@ -119,7 +119,7 @@ static int
 check(owngil_refcounted *owner)
 {
     const owngil_worker *worker = (const owngil_worker *)owner;
-    PyThreadState *running = owngil_compat_current_tstate();
+    PyThreadState *running = PyThreadState_GetUnchecked();
     return !unloading && running != NULL && interpreter_of(running) == atomic_load(&worker->own_interp);
 }
 

@@ -29,7 +29,7 @@ owngil_worker *
 owngil_registry_of_thread(void)
 {
     owngil_worker *current = owngil_worker_current();
-    PyThreadState *tstate = owngil_compat_current_tstate();
+    PyThreadState *tstate = PyThreadState_GetUnchecked();
     PyInterpreterState *interp = tstate != NULL ? PyThreadState_GetInterpreter(tstate) : NULL;
     if (current != NULL) { /* a worker's own thread may be in another interpreter, as a guest */
         PyInterpreterState *own = atomic_load(&current->own_interp);

@@ -6,187 +6,143 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+/* The relocations whose place holds the address of a symbol. */
 #if defined(__x86_64__)
-static const unsigned int symbolic[] = {R_X86_64_JUMP_SLOT, R_X86_64_GLOB_DAT, R_X86_64_64};
+enum { JUMP_SLOT = R_X86_64_JUMP_SLOT, GLOBAL_DATA = R_X86_64_GLOB_DAT, ABSOLUTE = R_X86_64_64 };
 #elif defined(__aarch64__)
-static const unsigned int symbolic[] = {R_AARCH64_JUMP_SLOT, R_AARCH64_GLOB_DAT, R_AARCH64_ABS64};
+enum { JUMP_SLOT = R_AARCH64_JUMP_SLOT, GLOBAL_DATA = R_AARCH64_GLOB_DAT, ABSOLUTE = R_AARCH64_ABS64 };
 #else
 #  error "owngil knows the relocations of x86-64 and aarch64 only"
 #endif
 
-typedef struct {
-    char *text;
-    size_t size, used;
-} explanation;
-
-static void
-explain(explanation *self, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    int count = vsnprintf(self->text + self->used, self->size - self->used, format, arguments);
-    va_end(arguments);
-    self->used += count < 0 ? 0 : (size_t)count;
-    self->used = self->used < self->size ? self->used : self->size - 1;
-}
-
-/* Writes `path`, which is absolute, as no earlier call wrote it: "." and one or two slashes change nothing for the
- * kernel, but the name. They are the binary digits of a number that is never used again. Returns NULL: no memory. */
+/* Spells `path`, which is absolute, as no earlier call did: puts "./" and ".//", which change nothing for the kernel,
+ * before the file's name. They are the binary digits of a number that is never used again. Returns NULL without
+ * memory. */
 static char *
-spell_anew(const char *path)
+unique_spelling(const char *path)
 {
     enum { DIGITS = 64, LONGEST = 3 };
-    const char *slash = strrchr(path, '/');
-    size_t head = (size_t)(slash + 1 - path), size = strlen(path) + (size_t)DIGITS * LONGEST + 1;
-    char *name = malloc(size);
-    if (name == NULL) {
-        return NULL;
+    const char *file = strrchr(path, '/') + 1;
+    char *name = malloc(strlen(path) + (size_t)DIGITS * LONGEST + 1);
+    if (name != NULL) {
+        char *end = mempcpy(name, path, (size_t)(file - path));
+        for (uint64_t number = owngil_ids_next(); number != 0; number >>= 1) {
+            end = stpcpy(end, number & 1 ? ".//" : "./");
+        }
+        (void)stpcpy(end, file);
     }
-    size_t used = (size_t)snprintf(name, size, "%.*s", (int)head, path);
-    for (uint64_t number = owngil_ids_next(); number != 0; number >>= 1) {
-        used += (size_t)snprintf(name + used, size - used, number & 1 ? ".//" : "./");
-    }
-    snprintf(name + used, size - used, "%s", slash + 1);
     return name;
 }
 
-/* Maps what did not change in the read-only segments from the original. What fails leaves the copy's own pages, which
- * are as good. */
-static void
-share_pages(const owngil_patch *edit, const struct link_map *map, int source, int copy)
+static int
+protection_of(const ElfW(Phdr) * segment)
 {
-    size_t page = edit->page;
-    if (edit->elf.text_relocations) {
+    return ((segment->p_flags & PF_R) ? PROT_READ : 0) | ((segment->p_flags & PF_W) ? PROT_WRITE : 0)
+           | ((segment->p_flags & PF_X) ? PROT_EXEC : 0);
+}
+
+/* Maps the unchanged pages of read-only segments from the original. If that fails, the copy's own pages stay, which
+ * have the same contents. */
+static void
+share_pages(const owngil_patch *patch, const struct link_map *map, int source, int copy)
+{
+    size_t page = patch->page;
+    if (patch->elf.text_relocations) {
         return;
     }
-    for (size_t k = 0; k < edit->elf.segment_count; k++) {
-        const ElfW(Phdr) *segment = &edit->elf.segments[k];
+    for (size_t k = 0; k < patch->elf.segment_count; k++) {
+        const ElfW(Phdr) *segment = &patch->elf.segments[k];
         if (segment->p_type != PT_LOAD || (segment->p_flags & PF_W) != 0 || segment->p_filesz != segment->p_memsz
             || segment->p_filesz == 0 || segment->p_offset % page != segment->p_vaddr % page) {
             continue;
         }
-        int protection = ((segment->p_flags & PF_R) ? PROT_READ : 0) | ((segment->p_flags & PF_X) ? PROT_EXEC : 0);
-        size_t behind = (segment->p_offset + segment->p_filesz + page - 1) / page;
+        size_t end = segment->p_offset + segment->p_filesz;
+        size_t behind = (end + page - 1) / page;
         for (size_t first = segment->p_offset / page, last; first < behind; first = last + 1) {
-            for (last = first; last < behind && !edit->changed[last]; last++) {
+            for (last = first; last < behind && !patch->changed[last]; last++) {
             }
             if (last == first) {
                 continue;
             }
             uintptr_t start = map->l_addr + segment->p_vaddr + (first * page - segment->p_offset);
-            if (mmap((void *)start, (last - first) * page, protection, MAP_PRIVATE | MAP_FIXED, source,
+            if (mmap((void *)start, (last - first) * page, protection_of(segment), MAP_PRIVATE | MAP_FIXED, source,
                      (off_t)(first * page))
                 == MAP_FAILED) {
                 return;
             }
-            /* The copy's pages are of no more use, except those that the file shares with a neighbouring segment. */
+            /* The copy's pages are not needed any more, except those that the file shares with a neighbouring
+             * segment. */
             size_t hole = first * page < segment->p_offset ? (first + 1) * page : first * page;
-            size_t end = segment->p_offset + segment->p_filesz;
-            end = last * page > end ? end / page * page : last * page;
-            if (end > hole) {
-                owngil_memfile_drop(copy, (off_t)hole, (off_t)(end - hole));
+            size_t hole_end = last * page > end ? end / page * page : last * page;
+            if (hole_end > hole) {
+                owngil_memfile_drop(copy, (off_t)hole, (off_t)(hole_end - hole));
             }
         }
     }
 }
 
-/* How the segment is mapped that has the address `place`. */
-static int
-protection_at(const owngil_patch *edit, ElfW(Addr) place)
-{
-    for (size_t k = 0; k < edit->elf.segment_count; k++) {
-        const ElfW(Phdr) *segment = &edit->elf.segments[k];
-        if (segment->p_type == PT_LOAD && place >= segment->p_vaddr && place - segment->p_vaddr < segment->p_memsz) {
-            return ((segment->p_flags & PF_R) != 0 ? PROT_READ : 0) | ((segment->p_flags & PF_W) != 0 ? PROT_WRITE : 0)
-                   | ((segment->p_flags & PF_X) != 0 ? PROT_EXEC : 0);
-        }
-    }
-    return PROT_READ | PROT_WRITE;
-}
-
-/* Writes an address into the loaded copy, also where it is read-only by now. */
+/* Writes an address into the loaded copy, even where that has become read-only. */
 static void
-poke(const owngil_patch *edit, const struct link_map *map, ElfW(Addr) place, void *value)
+write_address(const owngil_patch *patch, const struct link_map *map, ElfW(Addr) place, void *value)
 {
-    void *target = (void *)(map->l_addr + place); /* not aligned, in text */
-    ElfW(Addr) page = place & ~(ElfW(Addr))(edit->page - 1);
-    bool constant = page >= (edit->elf.relro & ~(ElfW(Addr))(edit->page - 1))
-                    && page < (edit->elf.relro_end & ~(ElfW(Addr))(edit->page - 1));
-    int protection = protection_at(edit, place);
-    protection = constant ? protection & ~PROT_WRITE : protection;
+    const ElfW(Phdr) *segment = owngil_image_segment_at(&patch->elf, place);
+    int protection = segment != NULL ? protection_of(segment) : PROT_READ | PROT_WRITE;
+    ElfW(Addr) mask = ~(ElfW(Addr))(patch->page - 1), page = place & mask;
+    if (page >= (patch->elf.relro & mask) && page < (patch->elf.relro_end & mask)) {
+        protection &= ~PROT_WRITE;
+    }
     void *start = (void *)(map->l_addr + page);
-    /* A relocation in text may be at any address. */
-    size_t size = place + sizeof(void *) - page > edit->page ? 2 * edit->page : edit->page;
+    /* A relocation in text may be at any address, aligned or not. */
+    size_t size = place + sizeof(void *) - page > patch->page ? 2 * patch->page : patch->page;
     bool writable = (protection & PROT_WRITE) != 0;
+    /* Text stays executable meanwhile. NOLINTNEXTLINE(clang-analyzer-security.MmapWriteExec) */
     if (!writable && mprotect(start, size, PROT_READ | PROT_WRITE | protection) != 0) {
         return;
     }
-    memcpy(target, &value, sizeof(value));
+    memcpy((void *)(map->l_addr + place), &value, sizeof(value));
     if (!writable) {
         (void)mprotect(start, size, protection);
     }
 }
 
-static bool
-is_symbolic(unsigned int type)
-{
-    for (size_t k = 0; k < sizeof(symbolic) / sizeof(symbolic[0]); k++) {
-        if (type == symbolic[k]) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Lets the copy's references to the symbols go elsewhere. */
+/* Makes the copy's references to symbol number `number` go elsewhere. */
 static void
-redirect(const owngil_patch *edit, const struct link_map *map, owngil_redirection *redirections, size_t count)
+redirect_symbol(const owngil_patch *patch, const struct link_map *map, size_t number, owngil_redirection *redirection)
 {
-    for (size_t k = 1; k < edit->elf.symbol_count; k++) {
-        const ElfW(Sym) *symbol = &edit->elf.symbols[k];
-        if (symbol->st_shndx != SHN_UNDEF) {
-            continue;
-        }
-        const char *name = owngil_image_name(&edit->elf, symbol);
-        owngil_redirection *redirection = NULL;
-        for (size_t n = 0; n < count && redirection == NULL; n++) {
-            redirection = strcmp(name, redirections[n].name) == 0 ? &redirections[n] : NULL;
-        }
-        if (redirection == NULL) {
-            continue;
-        }
-        for (size_t n = 0; n < 2; n++) {
-            const ElfW(Rela) *relocation = edit->elf.relocations[n];
-            for (size_t left = edit->elf.relocation_count[n]; left > 0; left--, relocation++) {
-                if (ELF64_R_SYM(relocation->r_info) == k && is_symbolic((unsigned int)ELF64_R_TYPE(relocation->r_info))
-                    && relocation->r_addend == 0 && relocation->r_offset <= edit->elf.memory_end - sizeof(void *)) {
-                    memcpy(&redirection->from, (const void *)(map->l_addr + relocation->r_offset), sizeof(void *));
-                    poke(edit, map, relocation->r_offset, redirection->to);
-                }
+    for (size_t n = 0; n < 2; n++) {
+        const ElfW(Rela) *relocation = patch->elf.relocations[n];
+        for (size_t left = patch->elf.relocation_count[n]; left > 0; left--, relocation++) {
+            unsigned int type = (unsigned int)ELF64_R_TYPE(relocation->r_info);
+            if (ELF64_R_SYM(relocation->r_info) == number
+                && (type == JUMP_SLOT || type == GLOBAL_DATA || type == ABSOLUTE) && relocation->r_addend == 0
+                && relocation->r_offset <= patch->elf.memory_end - sizeof(void *)) {
+                memcpy(&redirection->from, (const void *)(map->l_addr + relocation->r_offset), sizeof(void *));
+                write_address(patch, map, relocation->r_offset, redirection->to);
             }
         }
     }
 }
 
-/* Whether libraries can be loaded from where the file is: it is not so on file systems that are mounted noexec. */
-static int
-check_executable(int fd, size_t page)
+/* Makes the copy's references to the symbols go elsewhere. */
+static void
+redirect(const owngil_patch *patch, const struct link_map *map, owngil_redirection *redirections, size_t count)
 {
-    void *address = mmap(NULL, page, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
-    if (address == MAP_FAILED) {
-        return errno;
+    const char *name;
+    for (size_t k = 0; (name = owngil_image_next_import(&patch->elf, &k)) != NULL;) {
+        size_t n = 0;
+        while (n < count && strcmp(name, redirections[n].name) != 0) {
+            n++;
+        }
+        if (n < count) {
+            redirect_symbol(patch, map, k, &redirections[n]);
+        }
     }
-    munmap(address, page);
-    return 0;
 }
 
 /* Makes the file for the copy in `directory` (NULL: memory), with all the room it needs. Returns 0 or an errno. */
@@ -197,9 +153,11 @@ reserve_in(owngil_loaded *self, const char *directory, const char *label)
     if (self->file < 0) {
         return errno;
     }
-    int error = check_executable(self->file, self->edit.page);
-    if (error == 0) {
-        error = posix_fallocate(self->file, 0, (off_t)self->edit.elf.load_end);
+    /* On file systems that are mounted noexec, this fails: no library can be loaded from there. */
+    void *probe = mmap(NULL, self->patch.page, PROT_READ | PROT_EXEC, MAP_PRIVATE, self->file, 0);
+    int error = probe == MAP_FAILED ? errno : posix_fallocate(self->file, 0, (off_t)self->patch.elf.load_end);
+    if (probe != MAP_FAILED) {
+        munmap(probe, self->patch.page);
     }
     if (error != 0) {
         close(self->file);
@@ -208,62 +166,61 @@ reserve_in(owngil_loaded *self, const char *directory, const char *label)
     return error;
 }
 
+/* Makes the file for the copy and sets `self->name` and `self->path`. Returns 0, or -1 with `why` filled in. */
 static int
-reserve(owngil_loaded *self, const char *path, const char *const *directories, explanation *why)
+reserve(owngil_loaded *self, const char *path, const char *const *directories, char *why, size_t why_size)
 {
-    const char *base = strrchr(path, '/');
     char label[128], file[64]; /* the label is what /proc/PID/maps and debuggers show */
-    snprintf(label, sizeof(label), "owngil:%s", base != NULL ? base + 1 : path);
+    snprintf(label, sizeof(label), "owngil:%s", strrchr(path, '/') + 1);
     int error = reserve_in(self, NULL, label);
     if (error != 0) {
-        explain(why, "no place was found for it; tried: in memory (%s)", strerror(error));
-        for (size_t k = 0; error != 0 && directories[k] != NULL; k++) {
-            error = reserve_in(self, directories[k], label);
-            if (error != 0) {
-                explain(why, ", in %s (%s)", directories[k], strerror(error));
-            }
-        }
+        snprintf(why, why_size, "no place was found for it; tried: in memory (%s)", strerror(error));
+    }
+    for (size_t k = 0; error != 0 && directories[k] != NULL; k++) {
+        error = reserve_in(self, directories[k], label);
+        size_t used = strlen(why);
+        snprintf(why + used, why_size - used, ", in %s (%s)", directories[k], strerror(error));
     }
     if (error != 0) {
         return -1;
     }
+    why[0] = '\0';
     snprintf(file, sizeof(file), "/proc/self/fd/%d", self->file);
     if (access(file, R_OK) < 0) {
-        explain(why, "%s is missing: owngil needs /proc", file);
+        snprintf(why, why_size, "%s is missing: owngil needs /proc", file);
         return -1;
     }
-    self->name = spell_anew(file);
-    self->path = spell_anew(path);
+    self->name = unique_spelling(file);
+    self->path = unique_spelling(path);
     if (self->name == NULL || self->path == NULL) {
-        explain(why, "%s", strerror(ENOMEM));
+        snprintf(why, why_size, "%s", strerror(ENOMEM));
         return -1;
     }
-    why->text[0] = '\0';
     return 0;
 }
 
 int
 owngil_load_reserve(owngil_loaded *self, const char *path, const char *const *directories, char *why, size_t why_size)
 {
-    explanation reason = {.text = why, .size = why_size};
     *self = (owngil_loaded){.source = -1, .file = -1};
     self->source = path[0] == '/' ? open(path, O_RDONLY | O_CLOEXEC) : (errno = EINVAL, -1);
     if (self->source < 0) {
-        explain(&reason, "it cannot be read: %s", strerror(errno));
+        snprintf(why, why_size, "it cannot be read: %s", strerror(errno));
         return -1;
     }
-    const char *damage = owngil_patch_init(&self->edit, self->source);
+    const char *damage = owngil_patch_init(&self->patch, self->source);
     if (damage != NULL) {
-        explain(&reason, "%s", damage);
+        snprintf(why, why_size, "%s", damage);
         return -1;
     }
-    return reserve(self, path, directories, &reason);
+    return reserve(self, path, directories, why, why_size);
 }
 
 int
 owngil_load_write(owngil_loaded *self, const owngil_rename *renames, size_t count, char *why, size_t why_size)
 {
-    int error = owngil_patch_apply(&self->edit, renames, count) ? owngil_patch_write(&self->edit, self->file) : ENOMEM;
+    int error =
+        owngil_patch_apply(&self->patch, renames, count) ? owngil_patch_write(&self->patch, self->file) : ENOMEM;
     if (error != 0) {
         snprintf(why, why_size, "its copy cannot be written: %s", strerror(error));
         return -1;
@@ -271,7 +228,7 @@ owngil_load_write(owngil_loaded *self, const owngil_rename *renames, size_t coun
     return 0;
 }
 
-/* What the dynamic loader passes to functions that begin a library; some find the command line there. */
+/* The dynamic loader's arguments for constructors. Some constructors read the command line from them. */
 static int main_argc;
 static char **main_argv, **main_environment;
 
@@ -283,13 +240,13 @@ remember_arguments(int argc, char **argv, char **environment)
     main_environment = environment;
 }
 
-/* Runs the constructors. The dynamic loader would have run them before redirect(), and threads that they start, say,
- * would be missed. */
+/* Runs the constructors. The dynamic loader would have run them before redirect(), which would then miss threads that
+ * they start, for instance. */
 static void
-begin(const owngil_loaded *self)
+run_constructors(const owngil_loaded *self)
 {
     typedef void (*function)(int, char **, char **);
-    const owngil_image *elf = &self->edit.elf;
+    const owngil_image *elf = &self->patch.elf;
     owngil_fork_gate_enter();
     if (elf->init != 0) {
         ((function)(self->start + elf->init))(main_argc, main_argv, main_environment);
@@ -298,6 +255,33 @@ begin(const owngil_loaded *self)
         ((function *)(self->start + elf->init_array))[k](main_argc, main_argv, main_environment);
     }
     owngil_fork_gate_leave();
+}
+
+static bool
+uses_parsers(const owngil_image *elf)
+{
+    static const char prefix[] = "_PyArg_";
+    const char *name;
+    for (size_t k = 0; (name = owngil_image_next_import(elf, &k)) != NULL;) {
+        if (strncmp(name, prefix, sizeof(prefix) - 1) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Frees what only an unloaded copy needs. */
+static void
+clear_sources(owngil_loaded *self)
+{
+    owngil_patch_clear(&self->patch);
+    if (self->file >= 0) {
+        close(self->file);
+    }
+    if (self->source >= 0) {
+        close(self->source);
+    }
+    self->file = self->source = -1;
 }
 
 int
@@ -311,26 +295,22 @@ owngil_load_open(owngil_loaded *self, owngil_redirection *redirections, size_t r
         return -1;
     }
     self->handle = handle;
-    share_pages(&self->edit, self->map, self->source, self->file);
-    redirect(&self->edit, self->map, redirections, redirection_count);
-    /* From here on dladdr(), and whoever walks the list of libraries, finds the original's path, of which files beside
-     * it can be found. The loader's own name comes back before it frees that. */
+    share_pages(&self->patch, self->map, self->source, self->file);
+    redirect(&self->patch, self->map, redirections, redirection_count);
+    /* From here on, dladdr() and code that walks the list of libraries find the original's path, and so the files
+     * beside it. owngil_load_clear() puts the loader's own name back, which the loader will free. */
     self->loader_name = self->map->l_name;
     self->map->l_name = self->path;
 
-    const owngil_image *elf = &self->edit.elf;
+    const owngil_image *elf = &self->patch.elf;
     self->start = self->map->l_addr;
     self->end = self->map->l_addr + elf->memory_end;
     self->fini = elf->fini != 0 ? (void (*)(void))(self->start + elf->fini) : NULL;
     self->fini_array = (void (**)(void))(self->start + elf->fini_array);
     self->fini_count = elf->fini_count;
-    self->uses_parsers = owngil_image_uses(elf, "_PyArg_");
-
-    begin(self);
-    owngil_patch_clear(&self->edit);
-    close(self->file);
-    close(self->source);
-    self->file = self->source = -1;
+    self->uses_parsers = uses_parsers(elf);
+    run_constructors(self);
+    clear_sources(self);
     return 0;
 }
 
@@ -354,13 +334,7 @@ owngil_load_clear(owngil_loaded *self)
         self->map->l_name = self->loader_name;
         owngil_fork_gate_close(self->handle);
     }
-    owngil_patch_clear(&self->edit);
-    if (self->file >= 0) {
-        close(self->file);
-    }
-    if (self->source >= 0) {
-        close(self->source);
-    }
+    clear_sources(self);
     free(self->name);
     free(self->path);
 }

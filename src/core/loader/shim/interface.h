@@ -1,21 +1,21 @@
-/* Between the core and shim.c: what the functions of a worker's shim call. */
+/* The interface between the core and shim.c: functions and data of the core that a worker's shim uses. */
 #pragma once
 
 #include "loader/threads.h"
 
 struct owngil_copies;
 
-/* std::thread::_M_start_thread(std::unique_ptr<std::thread::_State>, void (*)()) of libstdc++, as C sees it: the second
- * argument points at a pointer to an object, whose first word points at its class's table of virtual functions. */
+/* libstdc++'s std::thread::_M_start_thread(std::unique_ptr<std::thread::_State>, void (*)()), as C sees it: the second
+ * argument points at a pointer to an object, whose first word points at the table of virtual functions of its class. */
 #define OWNGIL_START_THREAD "_ZNSt6thread15_M_start_threadESt10unique_ptrINS_6_StateESt14default_deleteIS1_EEPFvvE"
 typedef void (*owngil_start_thread)(void *thread, void ***state, void (*depend)(void));
 
-/* What copies call instead of PyGILState_Ensure(), _Release() and _Check(); `owner` is the copies' owner. */
+/* Copies call these instead of PyGILState_Ensure(), _Release() and _Check(). `owner` is the owner of the copies. */
 typedef struct {
     int (*ensure)(owngil_refcounted *owner);
     void (*release)(owngil_refcounted *owner, int state);
     int (*check)(owngil_refcounted *owner);
-    void (*set_unloading)(bool unloading); /* whether the calling thread runs destructors of copies now */
+    void (*set_unloading)(bool unloading); /* whether the calling thread runs destructors of copies */
 } owngil_guest_functions;
 
 typedef struct {
@@ -24,7 +24,7 @@ typedef struct {
     owngil_refcounted *owner;
     const owngil_guest_functions *guests;
     owngil_start_thread start_thread; /* libstdc++'s own */
-    bool ended;                       /* the interpreter is no more */
+    bool ended;                       /* the interpreter has ended */
     void *(*lookup)(struct owngil_copies *copies, const char *name);
     const char *(*pin)(struct owngil_copies *copies, const void *address);
     int (*add_exit)(struct owngil_copies *copies, void (*function)(void));

@@ -1,8 +1,9 @@
-/* What a worker's private copies call instead of some functions of Python and the C library.
+/* The shim: a worker's private copies call its functions instead of some functions of Python and the C library.
  *
- * A library of its own, of which each worker has a private copy too: so these functions know whose they are, on
- * whatever thread they are called. PyGILState_Ensure() is the reason: CPython takes a thread that it has not seen for
- * one of the main interpreter's. The others note what must be undone, or forbids unloading, when the worker has ended.
+ * The shim is a library, of which each worker has a private copy too: so these functions know their worker on whatever
+ * thread they are called. PyGILState_Ensure() is the main reason: CPython attaches an unknown thread to the main
+ * interpreter. The other functions record what must be undone when the worker has ended, or pin copies that can then
+ * not be unloaded.
  */
 #include "loader/shim/interface.h"
 
@@ -18,6 +19,25 @@
 #define EXPORT __attribute__((visibility("default")))
 
 EXPORT owngil_shim owngil_shim_data; /* filled in by the core, in each copy */
+
+/* Pins the copy that `function` belongs to. Returns the path of its original, or NULL. */
+static const char *
+pin(const void *function)
+{
+    return owngil_shim_data.pin(owngil_shim_data.copies, function);
+}
+
+static void
+add_key(pthread_key_t key, const void *destroy)
+{
+    owngil_shim_data.add_key(owngil_shim_data.copies, key, destroy);
+}
+
+static void
+remove_key(pthread_key_t key)
+{
+    owngil_shim_data.remove_key(owngil_shim_data.copies, key);
+}
 
 EXPORT PyGILState_STATE
 owngil_shim_PyGILState_Ensure(void)
@@ -46,7 +66,7 @@ owngil_shim_Py_IsInitialized(void)
 EXPORT int
 owngil_shim_Py_IsFinalizing(void)
 {
-    return owngil_shim_data.ended || owngil_compat_is_finalizing();
+    return owngil_shim_data.ended || Py_IsFinalizing();
 }
 
 EXPORT int
@@ -64,7 +84,7 @@ owngil_shim_Py_AtExit(void (*function)(void))
 EXPORT int
 owngil_shim_PySys_AddAuditHook(Py_AuditHookFunction hook, void *data)
 {
-    owngil_shim_data.pin(owngil_shim_data.copies, (const void *)hook);
+    pin((const void *)hook);
     return PySys_AddAuditHook(hook, data);
 }
 
@@ -74,7 +94,7 @@ owngil_shim_PyThread_tss_create(Py_tss_t *key)
     int was_there = PyThread_tss_is_created(key);
     int error = PyThread_tss_create(key);
     if (!was_there && error == 0) {
-        owngil_shim_data.add_key(owngil_shim_data.copies, key->_key, NULL);
+        add_key(key->_key, NULL);
     }
     return error;
 }
@@ -83,7 +103,7 @@ EXPORT void
 owngil_shim_PyThread_tss_delete(Py_tss_t *key)
 {
     if (PyThread_tss_is_created(key)) {
-        owngil_shim_data.remove_key(owngil_shim_data.copies, key->_key);
+        remove_key(key->_key);
     }
     PyThread_tss_delete(key);
 }
@@ -92,13 +112,13 @@ EXPORT void
 owngil_shim_PyThread_tss_free(Py_tss_t *key)
 {
     if (key != NULL && PyThread_tss_is_created(key)) {
-        owngil_shim_data.remove_key(owngil_shim_data.copies, key->_key);
+        remove_key(key->_key);
     }
     PyThread_tss_free(key);
 }
 
-/* Whoever looks up a function by its name gets the same as those that are linked to it. The last call must be a jump:
- * dlsym() goes by the library that it returns to. */
+/* Finds by name the same function that a copy would be linked to. The call of dlsym() must be compiled to a jump:
+ * dlsym() decides by the library that contains its return address. */
 EXPORT void *
 owngil_shim_dlsym(void *handle, const char *name)
 {
@@ -109,48 +129,48 @@ owngil_shim_dlsym(void *handle, const char *name)
     return dlsym(handle, name);
 }
 
-/* What is called later, with nobody to ask whether it is still there. */
+/* The next functions pin copies: their arguments are called later, even if the copy has been unloaded by then. */
 
 EXPORT void
 owngil_shim_PyMem_SetAllocator(PyMemAllocatorDomain domain, PyMemAllocatorEx *allocator)
 {
-    owngil_shim_data.pin(owngil_shim_data.copies, (const void *)allocator->malloc);
+    pin((const void *)allocator->malloc);
     PyMem_SetAllocator(domain, allocator);
 }
 
 EXPORT void
 owngil_shim_PyObject_SetArenaAllocator(PyObjectArenaAllocator *allocator)
 {
-    owngil_shim_data.pin(owngil_shim_data.copies, (const void *)allocator->alloc);
+    pin((const void *)allocator->alloc);
     PyObject_SetArenaAllocator(allocator);
 }
 
 static void
-keep_event(const struct sigevent *event)
+pin_event(const struct sigevent *event)
 {
     if (event != NULL && event->sigev_notify == SIGEV_THREAD) {
-        owngil_shim_data.pin(owngil_shim_data.copies, (const void *)event->sigev_notify_function);
+        pin((const void *)event->sigev_notify_function);
     }
 }
 
 EXPORT int
 owngil_shim_timer_create(clockid_t clock, struct sigevent *event, timer_t *timer)
 {
-    keep_event(event);
+    pin_event(event);
     return timer_create(clock, event, timer);
 }
 
 EXPORT int
 owngil_shim_mq_notify(mqd_t queue, const struct sigevent *event)
 {
-    keep_event(event);
+    pin_event(event);
     return mq_notify(queue, event);
 }
 
 EXPORT int
 owngil_shim_on_exit(void (*function)(int, void *), void *argument)
 {
-    owngil_shim_data.pin(owngil_shim_data.copies, (const void *)function);
+    pin((const void *)function);
     return on_exit(function, argument);
 }
 
@@ -158,7 +178,7 @@ owngil_shim_on_exit(void (*function)(int, void *), void *argument)
 static owngil_thread *
 new_thread(const void *start, owngil_thread thread)
 {
-    thread.library = owngil_shim_data.pin(owngil_shim_data.copies, start);
+    thread.library = pin(start);
     thread.threads = owngil_shim_data.threads;
     thread.owner = owngil_shim_data.owner;
     return owngil_shim_data.new_thread(thread);
@@ -198,7 +218,7 @@ owngil_shim_tss_create(tss_t *key, tss_dtor_t destroy)
 {
     int error = tss_create(key, destroy);
     if (error == thrd_success) {
-        owngil_shim_data.add_key(owngil_shim_data.copies, (pthread_key_t)*key, (const void *)destroy);
+        add_key((pthread_key_t)*key, (const void *)destroy);
     }
     return error;
 }
@@ -206,7 +226,7 @@ owngil_shim_tss_create(tss_t *key, tss_dtor_t destroy)
 EXPORT void
 owngil_shim_tss_delete(tss_t key)
 {
-    owngil_shim_data.remove_key(owngil_shim_data.copies, (pthread_key_t)key);
+    remove_key((pthread_key_t)key);
     tss_delete(key);
 }
 
@@ -229,7 +249,7 @@ owngil_shim_pthread_key_create(pthread_key_t *key, void (*destroy)(void *))
 {
     int error = pthread_key_create(key, destroy);
     if (error == 0) {
-        owngil_shim_data.add_key(owngil_shim_data.copies, *key, (const void *)destroy);
+        add_key(*key, (const void *)destroy);
     }
     return error;
 }
@@ -237,15 +257,15 @@ owngil_shim_pthread_key_create(pthread_key_t *key, void (*destroy)(void *))
 EXPORT int
 owngil_shim_pthread_key_delete(pthread_key_t key)
 {
-    owngil_shim_data.remove_key(owngil_shim_data.copies, key);
+    remove_key(key);
     return pthread_key_delete(key);
 }
 
 EXPORT void
 owngil_shim_start_thread(void *thread, void ***state, void (*depend)(void))
 {
-    const char *library = owngil_shim_data.pin(owngil_shim_data.copies, **state);
+    const char *library = pin(**state);
     owngil_shim_data.start_thread(thread, state, depend);
-    /* A pthread_t is all that is in a std::thread. */
+    /* A std::thread contains a pthread_t and nothing else. */
     owngil_shim_data.add_thread(owngil_shim_data.threads, *(pthread_t *)thread, library);
 }

@@ -19,7 +19,7 @@ owngil_memfile_open(const char *directory, const char *label)
     if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR)) {
         return fd;
     }
-    char name[PATH_MAX]; /* the file system has no such files: the file has a name for a moment */
+    char name[PATH_MAX]; /* the file system has no nameless files: this one has a name for a moment */
     if (snprintf(name, sizeof(name), "%s/owngil-XXXXXX", directory) >= (int)sizeof(name)) {
         errno = ENAMETOOLONG;
         return -1;

@@ -14,7 +14,7 @@ void
 owngil_notify_ring(int fd)
 {
     const uint64_t one = 1;
-    /* write() fails only when the counter is full, and then the loop is awake. */
+    /* write() fails only when the counter is full, and then the descriptor is readable. */
     ssize_t ignored = write(fd, &one, sizeof(one));
     (void)ignored;
 }

@@ -19,14 +19,14 @@ owngil_thread_is_main(void)
 pid_t
 owngil_thread_id(void)
 {
-    return (pid_t)syscall(SYS_gettid); /* the C library has gettid() since glibc 2.30 */
+    return (pid_t)syscall(SYS_gettid); /* glibc has gettid() only since 2.30 */
 }
 
 pid_t
 owngil_thread_id_of(pthread_t thread)
 {
     clockid_t clock;
-    /* The thread's number is in the number of its clock: see clock_getres(2). */
+    /* The number of a thread's clock contains the thread's number: see clock_getres(2). */
     return pthread_getcpuclockid(thread, &clock) == 0 ? (pid_t) ~(clock >> 3) : 0;
 }
 
@@ -39,8 +39,8 @@ owngil_thread_is_alive(pid_t id)
 size_t
 owngil_thread_stack_size(void)
 {
-    /* The main thread's stack grows up to the soft limit. Without a limit there is no size to copy: 64 MiB of address
-     * space cost nothing until they are used. */
+    /* The main thread's stack grows up to the soft limit. If there is none (or a huge one), take 64 MiB, which cost
+     * nothing until they are used. */
     const size_t unlimited = (size_t)64 << 20;
     struct rlimit limit;
     if (getrlimit(RLIMIT_STACK, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > (rlim_t)1 << 36) {
@@ -53,7 +53,7 @@ owngil_thread_stack_size(void)
 void
 owngil_thread_set_name(pthread_t thread, const char *name)
 {
-    char short_name[16]; /* Linux allows no more */
+    char short_name[16]; /* Linux allows 15 characters */
     snprintf(short_name, sizeof(short_name), "%s", name);
     pthread_setname_np(thread, short_name);
 }
@@ -61,12 +61,12 @@ owngil_thread_set_name(pthread_t thread, const char *name)
 int
 owngil_thread_wait_semaphore(sem_t *semaphore, int64_t until)
 {
-#if __GLIBC_PREREQ(2, 30) && !defined(__SANITIZE_THREAD__) /* which does not know sem_clockwait() */
+#if __GLIBC_PREREQ(2, 30) && !defined(__SANITIZE_THREAD__) /* TSan does not know sem_clockwait() */
     struct timespec at = owngil_clock_timespec(until);
     return sem_clockwait(semaphore, CLOCK_MONOTONIC, &at);
 #else
-    /* A semaphore can only wait by the wall clock here. The time that is left is right when the wait begins; setting the
-     * clock meanwhile stretches or shortens this one wait. */
+    /* Here a semaphore waits by the wall clock only. The remaining time is right when the wait begins; setting the
+     * clock during the wait makes this one wait longer or shorter. */
     struct timespec wall;
     clock_gettime(CLOCK_REALTIME, &wall);
     int64_t left = until - owngil_clock_now();
