@@ -1,7 +1,7 @@
 /* The kinds of messages between a dispatcher and its workers, and the dispatcher's clients in other interpreters.
  *
- * This is the one place that numbers them: the module _core has each as a constant of that name. protocol.py says what each
- * is for; the core itself deals with the first ones only.
+ * This is the one place that numbers them: the module _core has each as a constant of that name. protocol.py says what
+ * each is for; the core itself deals with the first ones only.
  */
 #pragma once
 
@@ -15,8 +15,11 @@
     X(END)         /* among a worker's tasks: no task, but the end of the worker */ \
     X(CALL) \
     X(ERROR) \
-    X(READY) X(STDOUT) X(STDERR) X(WAKE) X(LOG) X(WARNING) X(JOIN) X(LEAVE) X(NEED) X(BLOCKED) X(UNBLOCKED) \
-        X(INTERRUPT) X(BROKEN) X(CANCEL) X(ENDED)
+    X(READY) \
+    X(STDOUT) \
+    X(STDERR) \
+    X(WAKE) X(LOG) X(WARNING) X(JOIN) X(LEAVE) X(NEED) X(BLOCKED) X(UNBLOCKED) X(INTERRUPT) X(BROKEN) X(CANCEL) \
+        X(ENDED)
 
 typedef enum {
     OWNGIL_MESSAGE_NONE, /* 0: the setup of a worker */

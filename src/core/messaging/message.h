@@ -1,8 +1,8 @@
 /* A message: what one thread hands to another, made of parts that any interpreter may hold.
  *
  * A message waits in a queue, is taken out of it, or cancelled before that. Exactly one of "taken" and "cancelled"
- * happens in the end, decided by one compare-and-swap, so that whoever cancels knows. Whoever it was has the parts for himself, and
- * lets go of them: others may hold the message for long, to ask what became of it.
+ * happens in the end, decided by one compare-and-swap, so that whoever cancels knows. Whoever it was has the parts for
+ * himself, and lets go of them: others may hold the message for long, to ask what became of it.
  */
 #pragma once
 

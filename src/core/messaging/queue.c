@@ -133,8 +133,8 @@ put_now(owngil_queue *self, owngil_message *message, owngil_status *code)
     return true;
 }
 
-/* Gets the first message if there is one, and a reference to it; true with CLOSED if there will be none, false if one may
- * come. The cancelled ones before it are put into a list for free_all(), as freeing may take long. */
+/* Gets the first message if there is one, and a reference to it; true with CLOSED if there will be none, false if one
+ * may come. The cancelled ones before it are put into a list for free_all(), as freeing may take long. */
 static bool
 get_now(owngil_queue *self, owngil_message **result, owngil_message **cancelled, owngil_status *code)
 {

@@ -1,8 +1,8 @@
 /* A process-wide queue of messages: many senders, many receivers, any interpreter.
  *
- * First in, first out; waiting receivers are served in the order they came, and so are waiting senders. A closed
- * queue takes no more messages and hands out those it has. Nothing here needs a GIL or touches a Python object; every function
- * locks the queue.
+ * First in, first out; waiting receivers are served in the order they came, and so are waiting senders. A closed queue
+ * takes no more messages and hands out those it has. Nothing here needs a GIL or touches a Python object; every
+ * function locks the queue.
  */
 #pragma once
 
@@ -26,13 +26,13 @@ typedef struct {
     owngil_waiters senders;  /* each waits for its `item` to be taken into the queue */
 } owngil_queue;
 
-/* Returns a new queue with one reference, or NULL without memory. With `last_first`, of the waiting receivers the one that came
- * last is served first: for workers, of which that one has its caches warm, and may not be asleep yet. */
+/* Returns a new queue with one reference, or NULL without memory. With `last_first`, of the waiting receivers the one
+ * that came last is served first: for workers, of which that one has its caches warm, and may not be asleep yet. */
 owngil_queue *owngil_queue_new(size_t maxsize, bool last_first);
 
 /* Appends `message` and takes a reference of its own. OK, CLOSED, TIMEOUT or INTERRUPTED; in all but the first the
- * message is not, and never was, in the queue. With owngil_deadline_now it does not wait, so that it may be called with a
- * GIL held; likewise the next one. */
+ * message is not, and never was, in the queue. With owngil_deadline_now it does not wait, so that it may be called with
+ * a GIL held; likewise the next one. */
 owngil_status owngil_queue_put(owngil_queue *self, owngil_message *message, owngil_deadline deadline);
 
 /* Messages for one receiver.
@@ -40,8 +40,8 @@ owngil_status owngil_queue_put(owngil_queue *self, owngil_message *message, owng
  * A receiver may have a number, not 0. What is put for that number waits for it alone, and it gets that first.
  */
 
-/* Takes the first message for the receiver of that number (0: it has none) that was not cancelled, or else the first for
- * any receiver. The caller owns the reference. Returns OK, CLOSED (and empty), TIMEOUT or INTERRUPTED. */
+/* Takes the first message for the receiver of that number (0: it has none) that was not cancelled, or else the first
+ * for any receiver. The caller owns the reference. Returns OK, CLOSED (and empty), TIMEOUT or INTERRUPTED. */
 owngil_status owngil_queue_get(owngil_queue *self, uint64_t receiver, owngil_message **result,
                                owngil_deadline deadline);
 
@@ -62,8 +62,8 @@ void owngil_queue_readdress(owngil_queue *self, uint64_t from, uint64_t to);
 owngil_status owngil_queue_answer(owngil_queue *self, owngil_message *task, owngil_message *answer);
 
 /* Waits for the answer to `task`. OK with *answer, and the caller owns the reference; OK with NULL when another thread
- * waits for it already or owngil_queue_stop_waiting() was called; TIMEOUT or INTERRUPTED. With `spins`, it may spin for a while
- * instead of blocking, and is INTERRUPTED if that was in vain. */
+ * waits for it already or owngil_queue_stop_waiting() was called; TIMEOUT or INTERRUPTED. With `spins`, it may spin for
+ * a while instead of blocking, and is INTERRUPTED if that was in vain. */
 owngil_status owngil_queue_await(owngil_queue *self, owngil_message *task, owngil_message **answer,
                                  owngil_deadline deadline, bool spins);
 
@@ -71,8 +71,9 @@ owngil_status owngil_queue_await(owngil_queue *self, owngil_message *task, owngi
 void owngil_queue_stop_waiting(owngil_queue *self, owngil_message *task);
 
 bool owngil_queue_has_answered(owngil_queue *self, const owngil_message *task);
-/* For those who do not sleep: does at once what can be done, or appends the waiter, which is served in its turn. `item` is
- * the message to be put (which gets a reference of the queue's own), or becomes the one that was got (the waiter's). */
+/* For those who do not sleep: does at once what can be done, or appends the waiter, which is served in its turn. `item`
+ * is the message to be put (which gets a reference of the queue's own), or becomes the one that was got (the
+ * waiter's). */
 void owngil_queue_begin_put(owngil_queue *self, owngil_waiter *waiter);
 void owngil_queue_begin_get(owngil_queue *self, owngil_waiter *waiter);
 

@@ -93,8 +93,8 @@ owngil_transfer_message(owngil_transfer *self)
     return self->message == NULL ? self->waiter.item : NULL;
 }
 
-/* The end of a transfer that no thread serves any more. It lets go of the wakeup: a coroutine that is never resumed must
- * not keep the descriptor of a loop that is gone. */
+/* The end of a transfer that no thread serves any more. It lets go of the wakeup: a coroutine that is never resumed
+ * must not keep the descriptor of a loop that is gone. */
 static void
 decide(owngil_transfer *self)
 {

@@ -2,8 +2,8 @@
  *
  * It is done at once or waits in the queue's own lists, in line with the threads that sleep there; a wakeup then says
  * when it is done. Until its owner confirms it, it can be undone: a message that was received goes back to its place in
- * the queue, or to the next receiver, and one that was sent is taken back if no receiver has it. So whatever happens to a
- * receiver between being served and having the object (an interrupt, a cancelled coroutine), no message is lost.
+ * the queue, or to the next receiver, and one that was sent is taken back if no receiver has it. So whatever happens to
+ * a receiver between being served and having the object (an interrupt, a cancelled coroutine), no message is lost.
  *
  * Its owner is the interpreter that made it; all functions are for threads with that one's GIL. The owner confirms,
  * withdraws or undoes it before giving its reference back.
@@ -49,6 +49,6 @@ void owngil_transfer_confirm(owngil_transfer *self);
 /* True if nothing had been done yet, and nothing will be. Locks the queue. */
 bool owngil_transfer_withdraw(owngil_transfer *self);
 
-/* Undoes it, unless it is decided. True if it is as if it had never been: false when a message that was sent is with its
- * receiver already. Locks the queue. */
+/* Undoes it, unless it is decided. True if it is as if it had never been: false when a message that was sent is with
+ * its receiver already. Locks the queue. */
 bool owngil_transfer_undo(owngil_transfer *self);

@@ -26,8 +26,8 @@ typedef struct {
 /* Returns a new one with one reference, or NULL with errno set. Needs no GIL. */
 owngil_wakeup *owngil_wakeup_new(void);
 
-/* Tells the loop of the entry's object, and takes a reference to that. The caller keeps both alive meanwhile, by the mutex
- * of a queue. Needs no GIL, and locks nothing. */
+/* Tells the loop of the entry's object, and takes a reference to that. The caller keeps both alive meanwhile, by the
+ * mutex of a queue. Needs no GIL, and locks nothing. */
 void owngil_wakeup_push(owngil_wakeup *self, owngil_wakeup_entry *entry);
 
 /* Wakes the loop with nothing to tell. `self` is a wakeup. Needs no GIL, and locks nothing. */

@@ -11,8 +11,8 @@ owngil_counters_init(owngil_counters *self)
     atomic_init(&self->since, owngil_clock_now());
 }
 
-/* There is one writer, so that no addition need be atomic as a whole. Each store comes after the odd version, and whoever
- * reads what it stored sees that too. */
+/* There is one writer, so that no addition need be atomic as a whole. Each store comes after the odd version, and
+ * whoever reads what it stored sees that too. */
 static inline void
 add(_Atomic int64_t *counter, int64_t value)
 {

@@ -1,7 +1,8 @@
 /* What a worker did with its time: a stopwatch that always runs, for one phase at a time, and counts beside it.
  *
- * The worker's own thread writes; any thread reads, without a GIL. Nobody waits for anybody: the reader looks again if the
- * worker was at it (a version that is odd meanwhile). Costs the worker one look at the clock for each change of phase.
+ * The worker's own thread writes; any thread reads, without a GIL. Nobody waits for anybody: the reader looks again if
+ * the worker was at it (a version that is odd meanwhile). Costs the worker one look at the clock for each change of
+ * phase.
  */
 #pragma once
 

@@ -3,8 +3,8 @@
 #include "base/clock.h"
 #include "base/compat.h"
 
-/* The calling thread's: the activity of its worker, if it is a worker's own; else its row; and the nanoseconds that it took to
- * write the call that it will put next. */
+/* The calling thread's: the activity of its worker, if it is a worker's own; else its row; and the nanoseconds that it
+ * took to write the call that it will put next. */
 static _Thread_local owngil_activity *activity;
 static _Thread_local owngil_recorder_slot thread_row;
 static _Thread_local int64_t writing;

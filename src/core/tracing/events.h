@@ -27,16 +27,16 @@ typedef struct {
 /* The calling thread is the worker's own from now on; NULL: no more. Needs no GIL. */
 void owngil_events_adopt(owngil_activity *self);
 
-/* The calling thread has written a call, since then; it is about to put a task; it has cancelled one; it has rebuilt what a
- * worker sent back, since then (`task` may be 0). */
+/* The calling thread has written a call, since then; it is about to put a task; it has cancelled one; it has rebuilt
+ * what a worker sent back, since then (`task` may be 0). */
 void owngil_events_wrote(int64_t since);
 void owngil_events_send(owngil_queue *queue, owngil_message *task);
 void owngil_events_cancel(const owngil_message *task);
 void owngil_events_receive(owngil_queue *replies, uint64_t task, int64_t since);
 
-/* The worker, whose own thread calls: it waits for a task; it has taken one; it is about to call a function of that name (only
- * while a recording is on); it calls; the call has returned; it is about to send the answer; it has ended its interpreter
- * since then (this needs no GIL). */
+/* The worker, whose own thread calls: it waits for a task; it has taken one; it is about to call a function of that
+ * name (only while a recording is on); it calls; the call has returned; it is about to send the answer; it has ended
+ * its interpreter since then (this needs no GIL). */
 void owngil_events_wait(owngil_activity *self);
 void owngil_events_take(owngil_activity *self, const owngil_message *task);
 void owngil_events_name(owngil_activity *self, const char *name);

@@ -1,7 +1,8 @@
 /* A recording of what the workers of the process do, in memory, while somebody wants one: see owngil.trace.
  *
- * Events belong to the process, so they outlive their worker. Each is in a row: a worker's, or another thread's. Nothing here
- * needs a GIL or touches a Python object. While no recording is on, that costs one look at `owngil_recorder_session`.
+ * Events belong to the process, so they outlive their worker. Each is in a row: a worker's, or another thread's.
+ * Nothing here needs a GIL or touches a Python object. While no recording is on, that costs one look at
+ * `owngil_recorder_session`.
  */
 #pragma once
 
@@ -80,8 +81,8 @@ typedef _Atomic uint64_t owngil_recorder_slot;
 /* Whether the slot has a number of the recording that is on, then *number. */
 bool owngil_recorder_get(owngil_recorder_slot *slot, uint32_t *number);
 
-/* Gives `slot` the number of a new row, if it has none yet, and returns as owngil_recorder_get() does: false if no recording is
- * on, or there is no memory. */
+/* Gives `slot` the number of a new row, if it has none yet, and returns as owngil_recorder_get() does: false if no
+ * recording is on, or there is no memory. */
 bool owngil_recorder_add_row(owngil_recorder_slot *slot, const char *name, bool is_worker, uint64_t number,
                              uint32_t *row);
 

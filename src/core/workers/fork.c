@@ -9,7 +9,7 @@
 #include "cpython/large_objects.h"
 #include "loader/fork_gate.h"
 #include "memory/lease.h"
-#include "sync/after_fork.h"
+#include "sync/waitable.h"
 #include "tracing/recorder.h"
 #include "workers/registry.h"
 #include "workers/shutdown.h"
@@ -19,12 +19,13 @@
 
 /* The lock order of the whole core, as far as locks belong to the process:
  *
- *   the fork gate's (also while a worker's own lock is taken after it), then the leaves: no lock is taken while a leaf is
- *   held, but the recorder's while the registry's is.
+ * the fork gate's (also while a worker's own lock is taken after it), then the leaves: no lock is taken while a leaf is
+ * held, but the recorder's while the registry's is.
  *
- * Locks of single objects are leaves, too: those of queues, semaphores, events, barriers, parking lots and private copies;
- * only a worker's lock comes before the leaves. A GIL is taken only while none of these is held. A thread that is inside the
- * fork gate has no lock by that, but forks wait for it: it may have its worker's GIL, and waits for no other. */
+ * Locks of single objects are leaves, too: those of queues, semaphores, events, barriers, parking lots and private
+ * copies; only a worker's lock comes before the leaves. A GIL is taken only while none of these is held. A thread that
+ * is inside the fork gate has no lock by that, but forks wait for it: it may have its worker's GIL, and waits for no
+ * other. */
 static void
 each_module(owngil_atfork_step step)
 {
@@ -37,7 +38,7 @@ each_module(owngil_atfork_step step)
     owngil_keyword_parsers_atfork(step);
     owngil_large_objects_atfork(step);
     owngil_lease_atfork(step);
-    owngil_after_fork_atfork(step);
+    owngil_waitable_atfork(step);
     owngil_recorder_atfork(step); /* after the registry's */
 }
 

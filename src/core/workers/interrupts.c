@@ -11,8 +11,8 @@
 /* After how long what could not be sent, for want of threads, is tried again. */
 #define AGAIN 0.05
 
-/* Nanoseconds from the interrupt of a task, as the wait for it ended by Ctrl-C, to the end of all that the same Ctrl-C ends,
- * such as the block that the wait was in. */
+/* Nanoseconds from the interrupt of a task, as the wait for it ended by Ctrl-C, to the end of all that the same Ctrl-C
+ * ends, such as the block that the wait was in. */
 #define ONE_CTRL_C INT64_C(400000000)
 
 static owngil_worker *
@@ -21,7 +21,8 @@ worker_of_timer(owngil_timer *timer)
     return (owngil_worker *)timer->owner;
 }
 
-/* Whether the worker is in that task and in that call with a limit (0: in any, or none). Decides with the worker's GIL held. */
+/* Whether the worker is in that task and in that call with a limit (0: in any, or none). Decides with the worker's GIL
+ * held. */
 static bool
 is_running(owngil_worker *worker, uint64_t task, uint64_t limit)
 {
@@ -55,8 +56,8 @@ append_frame(PyObject *lines, PyFrameObject *frame)
     return failed;
 }
 
-/* The stack of the worker's thread, innermost frame first, as UTF-8 bytes; or NULL with an exception. Runs no Python code.
- * Needs the worker's GIL: so that thread is in C code that has let go of it, and its frames stand still. */
+/* The stack of the worker's thread, innermost frame first, as UTF-8 bytes; or NULL with an exception. Runs no Python
+ * code. Needs the worker's GIL: so that thread is in C code that has let go of it, and its frames stand still. */
 static PyObject *
 describe_stack(owngil_worker *worker, PyInterpreterState *interp)
 {
@@ -82,7 +83,8 @@ describe_stack(owngil_worker *worker, PyInterpreterState *interp)
     return bytes;
 }
 
-/* Says that the worker does not notice its interrupt, unless that was said: `stack` is NULL if it is not known. Needs no GIL. */
+/* Says that the worker does not notice its interrupt, unless that was said: `stack` is NULL if it is not known. Needs
+ * no GIL. */
 static void
 report_stuck(owngil_worker *worker, uint64_t task, const char *stack, size_t size)
 {
@@ -108,7 +110,8 @@ inspect(owngil_worker *worker, uint64_t task, PyInterpreterState *interp)
     PyErr_Clear();
 }
 
-/* From here on an interrupt like this one is not on its way any more, and needs a visit of its own. Locks the worker. */
+/* From here on an interrupt like this one is not on its way any more, and needs a visit of its own. Locks the
+ * worker. */
 static void
 arrive(const errand *this)
 {

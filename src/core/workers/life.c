@@ -19,8 +19,8 @@ report_failure(owngil_worker *self, const char *text)
 
 /* Reports the exception that is set, with its traceback, and clears it. Needs the GIL.
  *
- * Of a worker that was stopped, without: nobody asks, and what `traceback` imports evaluates strings, by which the process
- * forgets that a KeyboardInterrupt is ending it. */
+ * Of a worker that was stopped, without: nobody asks, and what `traceback` imports evaluates strings, by which the
+ * process forgets that a KeyboardInterrupt is ending it. */
 static void
 report_exception(owngil_worker *self)
 {
@@ -53,7 +53,8 @@ run_bootstrap(owngil_worker *self)
     PyObject *result = NULL;
     if (globals != NULL && PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) == 0) {
         PyObject *code = Py_CompileString(self->bootstrap, "<string>", Py_file_input);
-        /* Not PyRun_String(), which notes for the whole process whether it ended by a KeyboardInterrupt: its exit code. */
+        /* Not PyRun_String(), which notes for the whole process whether it ended by a KeyboardInterrupt: its exit
+         * code. */
         result = code != NULL ? PyEval_EvalCode(code, globals, globals) : NULL;
         Py_XDECREF(code);
     }

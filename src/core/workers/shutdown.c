@@ -121,8 +121,8 @@ others_are_gone(PyInterpreterState *interp)
     return count_others(interp) == 0;
 }
 
-/* Forgets the other threads. They sleep in C, or in park_thread(): one that wakes after this finds its state gone.
- * That is safe only once the process is finalizing, and the moment until then is short. */
+/* Forgets the other threads. They sleep in C, or in park_thread(): one that wakes after this finds its state gone. That
+ * is safe only once the process is finalizing, and the moment until then is short. */
 static void
 drop_others(PyInterpreterState *interp)
 {

@@ -110,8 +110,8 @@ set_timer(owngil_timer *self, double seconds, uint64_t number, bool anew)
             owngil_refcount_acquire(self->owner);
             link_timer(self);
         }
-        /* Waking the thread costs more than all else here. If many calls have the same limit, each timer is later than the
-         * one before it. */
+        /* Waking the thread costs more than all else here. If many calls have the same limit, each timer is later than
+         * the one before it. */
         if (blocked && at < until) {
             pthread_cond_signal(&sooner);
             blocked = false;

@@ -1,5 +1,6 @@
-/* Timers: a function is called at a moment, unless the timer is unset before. One thread of the process, the timers' thread,
- * waits for all of them, blocked until the earliest. It starts with the first timer, and touches no Python object.
+/* Timers: a function is called at a moment, unless the timer is unset before. One thread of the process, the timers'
+ * thread, waits for all of them, blocked until the earliest. It starts with the first timer, and touches no Python
+ * object.
  */
 #pragma once
 
@@ -23,11 +24,12 @@ typedef struct owngil_timer {
 
 void owngil_timer_init(owngil_timer *self, owngil_refcounted *owner, void (*expire)(owngil_timer *, uint64_t));
 
-/* Sets the timer, or sets it anew, for so many seconds from now. Returns 0 or an errno: there is no thread. Needs no GIL, and
- * does not wait. */
+/* Sets the timer, or sets it anew, for so many seconds from now. Returns 0 or an errno: there is no thread. Needs no
+ * GIL, and does not wait. */
 int owngil_timer_set(owngil_timer *self, double seconds, uint64_t number);
 
-/* As set(), but leaves a timer that is set alone: for one that has expired, and may be set for something else by now. */
+/* As set(), but leaves a timer that is set alone: for one that has expired, and may be set for something else by
+ * now. */
 int owngil_timer_set_again(owngil_timer *self, double seconds, uint64_t number);
 
 /* Unsets the timer. False if it was not set, or has expired: its function may be running, hence the number. */

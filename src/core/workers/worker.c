@@ -12,8 +12,9 @@ static void
 worker_free(owngil_refcounted *base)
 {
     owngil_worker *self = (owngil_worker *)base;
-    /* A forked child has neither the worker's thread nor the threads that waited for `changed`. glibc would wait for both
-     * for ever: in pthread_detach() for a thread that was about to end, and in pthread_cond_destroy() for the waiters. */
+    /* A forked child has neither the worker's thread nor the threads that waited for `changed`. glibc would wait for
+     * both for ever: in pthread_detach() for a thread that was about to end, and in pthread_cond_destroy() for the
+     * waiters. */
     bool inherited = owngil_refcount_is_inherited(base);
     if (!inherited && !atomic_load(&self->joined)) {
         pthread_detach(self->thread);

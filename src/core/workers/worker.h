@@ -23,8 +23,8 @@ typedef struct {
     bool reported;        /* the dispatcher was told */
 } owngil_doubt;
 
-/* A guest: a thread from outside that is in the worker's interpreter. Its C code need not be able to deal with SystemExit:
- * PyErr_Print() ends the process then. */
+/* A guest: a thread from outside that is in the worker's interpreter. Its C code need not be able to deal with
+ * SystemExit: PyErr_Print() ends the process then. */
 typedef struct owngil_guest {
     struct owngil_guest *next;
     PyThreadState *tstate;
@@ -80,8 +80,8 @@ owngil_worker *owngil_worker_current(void);
 /* The calling thread is the worker's own from now on; NULL: no worker's. */
 void owngil_worker_adopt(owngil_worker *self);
 
-/* Keeps the worker's interpreter from ending until owngil_worker_release(). Returns NULL when its end has begun. Locks the
- * worker. */
+/* Keeps the worker's interpreter from ending until owngil_worker_release(). Returns NULL when its end has begun. Locks
+ * the worker. */
 PyInterpreterState *owngil_worker_hold(owngil_worker *self);
 void owngil_worker_release(owngil_worker *self);
 
@@ -95,6 +95,6 @@ void owngil_worker_remove_guest(owngil_worker *self, const owngil_guest *guest);
 /* Whether the thread state is a guest's. Locks the worker. */
 bool owngil_worker_has_guest(owngil_worker *self, const PyThreadState *tstate);
 
-/* Puts a message into `replies`, with the worker's number as id. `text` is a Block of so many bytes, or NULL: none. A report
- * that finds no memory is lost. Needs no GIL. */
+/* Puts a message into `replies`, with the worker's number as id. `text` is a Block of so many bytes, or NULL: none. A
+ * report that finds no memory is lost. Needs no GIL. */
 void owngil_worker_report(owngil_worker *self, owngil_message_kind kind, const char *text, size_t size);
