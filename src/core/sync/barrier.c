@@ -4,19 +4,7 @@
 
 #include <stdlib.h>
 
-/* All static functions but the first two and barrier_free() need the lock. */
-
-static void
-lock_barrier(owngil_barrier *self)
-{
-    owngil_waitable_lock(&self->waitable);
-}
-
-static void
-unlock_barrier(owngil_barrier *self)
-{
-    owngil_waitable_unlock(&self->waitable);
-}
+/* All static functions but barrier_free() need the lock. */
 
 /* Ends the meeting, if there is one, so that the next can begin. Returns it, with the barrier's reference to it. */
 static owngil_meeting *
@@ -58,7 +46,7 @@ wait_for_end(owngil_barrier *self, owngil_deadline deadline)
     owngil_waiter waiter;
     owngil_waiter_init(&waiter, NULL);
     owngil_status code = owngil_parking_wait_in_line(&self->waitable.waiters, &waiter, &self->waitable.lock, deadline);
-    lock_barrier(self);
+    owngil_waitable_lock(&self->waitable);
     return code;
 }
 
@@ -100,7 +88,7 @@ owngil_status
 owngil_barrier_join(owngil_barrier *self, owngil_meeting **meeting, bool *last, bool waits, owngil_deadline deadline)
 {
     owngil_status code = OWNGIL_OK;
-    lock_barrier(self);
+    owngil_waitable_lock(&self->waitable);
     while (code == OWNGIL_OK && self->acting) {
         code = waits ? wait_for_end(self, deadline) : OWNGIL_INTERRUPTED;
     }
@@ -125,7 +113,7 @@ owngil_barrier_join(owngil_barrier *self, owngil_meeting **meeting, bool *last, 
             *last = self->acting;
         }
     }
-    unlock_barrier(self);
+    owngil_waitable_unlock(&self->waitable);
     return code;
 }
 
@@ -133,7 +121,7 @@ owngil_status
 owngil_barrier_wait(owngil_barrier *self, owngil_meeting *meeting, owngil_deadline deadline)
 {
     owngil_status code = OWNGIL_OK;
-    lock_barrier(self);
+    owngil_waitable_lock(&self->waitable);
     if (!meeting->over) {
         code = wait_for_end(self, deadline);
     }
@@ -143,27 +131,27 @@ owngil_barrier_wait(owngil_barrier *self, owngil_meeting *meeting, owngil_deadli
     else if (code == OWNGIL_OK && meeting->broken) {
         code = OWNGIL_BROKEN;
     }
-    unlock_barrier(self);
+    owngil_waitable_unlock(&self->waitable);
     return code;
 }
 
 owngil_status
 owngil_barrier_end(owngil_barrier *self, owngil_meeting *meeting, bool failed)
 {
-    lock_barrier(self);
+    owngil_waitable_lock(&self->waitable);
     if (!meeting->over) { /* else another thread broke the barrier before */
         end_meeting(self, failed);
         self->broken = self->broken || failed;
     }
     owngil_status code = meeting->broken ? OWNGIL_BROKEN : OWNGIL_OK;
-    unlock_barrier(self);
+    owngil_waitable_unlock(&self->waitable);
     return code;
 }
 
 size_t
 owngil_barrier_leave(owngil_barrier *self, owngil_meeting *meeting, bool last)
 {
-    lock_barrier(self);
+    owngil_waitable_lock(&self->waitable);
     if (!meeting->over && !self->acting) { /* the action runs only for a meeting that is complete: too late to leave */
         self->arrived--;
     }
@@ -175,41 +163,41 @@ owngil_barrier_leave(owngil_barrier *self, owngil_meeting *meeting, bool last)
         number = meeting->passed++;
     }
     release_meeting(meeting);
-    unlock_barrier(self);
+    owngil_waitable_unlock(&self->waitable);
     return number;
 }
 
 void
 owngil_barrier_abort(owngil_barrier *self)
 {
-    lock_barrier(self);
+    owngil_waitable_lock(&self->waitable);
     break_barrier(self);
-    unlock_barrier(self);
+    owngil_waitable_unlock(&self->waitable);
 }
 
 void
 owngil_barrier_reset(owngil_barrier *self)
 {
-    lock_barrier(self);
+    owngil_waitable_lock(&self->waitable);
     end_meeting(self, true);
     self->broken = false;
-    unlock_barrier(self);
+    owngil_waitable_unlock(&self->waitable);
 }
 
 size_t
 owngil_barrier_waiting(owngil_barrier *self)
 {
-    lock_barrier(self);
+    owngil_waitable_lock(&self->waitable);
     size_t count = self->arrived;
-    unlock_barrier(self);
+    owngil_waitable_unlock(&self->waitable);
     return count;
 }
 
 bool
 owngil_barrier_is_broken(owngil_barrier *self)
 {
-    lock_barrier(self);
+    owngil_waitable_lock(&self->waitable);
     bool broken = self->broken;
-    unlock_barrier(self);
+    owngil_waitable_unlock(&self->waitable);
     return broken;
 }

@@ -7,5 +7,5 @@
 
 typedef int64_t owngil_deadline;
 
-#define OWNGIL_DEADLINE_NEVER INT64_MAX   /* wait as long as it takes */
-#define OWNGIL_DEADLINE_NOW INT64_C(0)    /* do not wait */
+#define OWNGIL_DEADLINE_NEVER INT64_MAX /* wait as long as it takes */
+#define OWNGIL_DEADLINE_NOW INT64_C(0)  /* do not wait */

@@ -13,8 +13,7 @@
 
 typedef struct {
     owngil_waitable waitable;
-    _Atomic int64_t
-        state;   /* free permits times two, plus one while there are waiters: this bit changes with the lock */
+    _Atomic int64_t state;   /* free permits times two, plus one while there are waiters; that bit needs the lock */
     _Atomic uint64_t holder; /* owngil_waitable_this_thread() of the thread that took the last permit */
     int64_t limit;           /* the most permits that can be free */
 } owngil_semaphore;
