@@ -19,14 +19,6 @@ typedef struct guest {
 static _Thread_local guest *innermost;
 static _Thread_local bool unloading;
 
-static _Noreturn void
-wait_forever(void)
-{
-    for (;;) {
-        pause();
-    }
-}
-
 /* Whether the thread state belongs to the worker's interpreter; false if either is missing. */
 static bool
 is_in_worker(PyThreadState *tstate, const owngil_worker *worker)
@@ -73,7 +65,9 @@ ensure(owngil_refcounted *owner)
         if (running != NULL) {
             (void)PyEval_SaveThread();
         }
-        wait_forever();
+        for (;;) {
+            pause();
+        }
     }
     if (running != NULL) {
         self->suspended = PyEval_SaveThread();

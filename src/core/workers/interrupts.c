@@ -15,12 +15,6 @@
  * then, for example, the block that the wait was in. */
 #define ONE_CTRL_C INT64_C(400000000)
 
-static owngil_worker *
-worker_of_timer(owngil_timer *timer)
-{
-    return (owngil_worker *)timer->owner;
-}
-
 /* Whether the worker is in that task and in that call with a limit (0: in any, or none). Final only with the worker's
  * GIL. */
 static bool
@@ -216,7 +210,7 @@ send_interrupt(owngil_worker *worker, uint64_t task, uint64_t limit, double grac
                                                      .unsent = unsent,
                                                      .since = owngil_clock_now(),
                                                      .serial = worker->pending.serial + 1};
-        error = owngil_timer_set(&worker->grace_timer, unsent ? RETRY_AFTER : grace, task);
+        error = owngil_timer_set(&worker->grace_timer, unsent ? RETRY_AFTER : grace, task, true);
         pthread_mutex_unlock(&worker->lock);
     }
     return error;
@@ -245,7 +239,7 @@ owngil_interrupts_stop(owngil_worker *worker, double grace)
 void
 owngil_interrupts_limit_expired(owngil_timer *timer, uint64_t limit)
 {
-    owngil_worker *worker = worker_of_timer(timer);
+    owngil_worker *worker = (owngil_worker *)timer->owner;
     uint64_t task = atomic_load(&worker->task);
     if (is_still_in(worker, task, limit)) {
         /* This is the timer thread, which must not wait: an interrupt that cannot be sent now is tried again. */
@@ -256,7 +250,7 @@ owngil_interrupts_limit_expired(owngil_timer *timer, uint64_t limit)
 void
 owngil_interrupts_grace_expired(owngil_timer *timer, uint64_t task)
 {
-    owngil_worker *worker = worker_of_timer(timer);
+    owngil_worker *worker = (owngil_worker *)timer->owner;
     pthread_mutex_lock(&worker->lock);
     owngil_pending_interrupt pending = worker->pending;
     pthread_mutex_unlock(&worker->lock);
@@ -277,9 +271,10 @@ owngil_interrupts_grace_expired(owngil_timer *timer, uint64_t task)
         }
         pthread_mutex_unlock(&worker->lock);
     }
-    (void)owngil_timer_set_again(timer,
-                                 error != 0 ? RETRY_AFTER
-                                 : inspects ? INSPECTION_PATIENCE
-                                            : pending.grace,
-                                 task);
+    /* A later interrupt may have set the timer for itself by now. */
+    (void)owngil_timer_set(timer,
+                           error != 0 ? RETRY_AFTER
+                           : inspects ? INSPECTION_PATIENCE
+                                      : pending.grace,
+                           task, false);
 }

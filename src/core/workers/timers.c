@@ -64,7 +64,7 @@ thread_main(void *unused)
         owngil_timer *earliest = find_earliest();
         if (earliest != NULL && earliest->at <= owngil_clock_now()) {
             uint64_t number = earliest->number;
-            owngil_refcounted *owner = earliest->owner; /* with the reference that set_timer() took */
+            owngil_refcounted *owner = earliest->owner; /* with the reference that owngil_timer_set() took */
             unlink_timer(earliest);
             pthread_mutex_unlock(&lock);
             earliest->expire(earliest, number);
@@ -104,13 +104,13 @@ start_thread(void)
     return error;
 }
 
-static int
-set_timer(owngil_timer *self, double seconds, uint64_t number, bool anew)
+int
+owngil_timer_set(owngil_timer *self, double seconds, uint64_t number, bool replaces)
 {
     int64_t at = owngil_clock_after(seconds);
     pthread_mutex_lock(&lock);
     int error = started ? 0 : start_thread();
-    if (error == 0 && (anew || !self->set)) {
+    if (error == 0 && (replaces || !self->set)) {
         self->at = at;
         self->number = number;
         if (!self->set) {
@@ -126,18 +126,6 @@ set_timer(owngil_timer *self, double seconds, uint64_t number, bool anew)
     }
     pthread_mutex_unlock(&lock);
     return error;
-}
-
-int
-owngil_timer_set(owngil_timer *self, double seconds, uint64_t number)
-{
-    return set_timer(self, seconds, number, true);
-}
-
-int
-owngil_timer_set_again(owngil_timer *self, double seconds, uint64_t number)
-{
-    return set_timer(self, seconds, number, false);
 }
 
 bool

@@ -24,13 +24,9 @@ typedef struct owngil_timer {
 
 void owngil_timer_init(owngil_timer *self, owngil_refcounted *owner, void (*expire)(owngil_timer *, uint64_t));
 
-/* Sets the timer, or sets it anew, for so many seconds from now. Returns 0, or an errno if the timer thread cannot
- * start. Needs no GIL, and does not wait. */
-int owngil_timer_set(owngil_timer *self, double seconds, uint64_t number);
-
-/* As owngil_timer_set(), but leaves a timer that is set alone. For a timer that has expired, and may be set for
- * something else by now. */
-int owngil_timer_set_again(owngil_timer *self, double seconds, uint64_t number);
+/* Sets the timer for so many seconds from now. Sets a timer that is set anew if `replaces`, else leaves it alone.
+ * Returns 0, or an errno if the timer thread cannot start. Needs no GIL, and does not wait. */
+int owngil_timer_set(owngil_timer *self, double seconds, uint64_t number, bool replaces);
 
 /* Unsets the timer. Returns false if it was not set or has expired: expire() may still be running, with the number it
  * was set for. */
