@@ -4,9 +4,9 @@
 #include "base/compat.h"
 
 /* Of the calling thread. */
-static _Thread_local owngil_activity *activity;        /* of the worker that owns the thread, or NULL */
-static _Thread_local owngil_recorder_slot thread_row;  /* of a thread that no worker owns */
-static _Thread_local int64_t writing;                  /* nanoseconds it took to write the call that it puts next */
+static _Thread_local owngil_activity *activity;       /* of the worker that owns the thread, or NULL */
+static _Thread_local owngil_recorder_slot thread_row; /* of a thread that no worker owns */
+static _Thread_local int64_t writing;                 /* nanoseconds it took to write the call that it puts next */
 
 void
 owngil_events_adopt(owngil_activity *self)

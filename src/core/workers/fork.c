@@ -97,12 +97,13 @@ register_with_python(void)
     PyObject *result = register_at_fork != NULL && nothing != NULL && functions != NULL
                            ? PyObject_Call(register_at_fork, nothing, functions)
                            : NULL;
+    bool failed = result == NULL;
     Py_XDECREF(result);
     Py_XDECREF(functions);
     Py_XDECREF(nothing);
     Py_XDECREF(register_at_fork);
     Py_XDECREF(os);
-    return result != NULL ? 0 : -1;
+    return failed ? -1 : 0;
 }
 
 int

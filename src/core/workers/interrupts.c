@@ -3,7 +3,6 @@
 #include "base/compat.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* Seconds that a helper thread may wait for the GIL of the worker that it inspects. */
 #define INSPECTION_PATIENCE 0.5
@@ -72,10 +71,9 @@ describe_stack(owngil_worker *worker, PyInterpreterState *interp)
     return lines;
 }
 
-/* Reports once that the worker does not notice its interrupt. `stack` is UTF-8, or NULL if it is not known. Needs no
- * GIL. */
+/* Reports once that the worker does not notice its interrupt. `stack` is UTF-8, "" if it is not known. Needs no GIL. */
 static void
-report_stuck(owngil_worker *worker, uint64_t task, PyObject *stack)
+report_stuck(owngil_worker *worker, uint64_t task, const char *stack)
 {
     pthread_mutex_lock(&worker->lock);
     bool reported = worker->pending.reported;
@@ -83,8 +81,7 @@ report_stuck(owngil_worker *worker, uint64_t task, PyObject *stack)
     pthread_mutex_unlock(&worker->lock);
     if (!reported) {
         owngil_worker_report(worker, task == OWNGIL_TASK_START ? OWNGIL_MESSAGE_STUCK_START : OWNGIL_MESSAGE_STUCK,
-                             stack != NULL ? PyBytes_AS_STRING(stack) : "",
-                             stack != NULL ? (size_t)PyBytes_GET_SIZE(stack) : 0);
+                             stack);
     }
 }
 
@@ -95,7 +92,7 @@ inspect(owngil_worker *worker, uint64_t task, PyInterpreterState *interp)
     PyObject *lines = describe_stack(worker, interp);
     PyObject *stack = lines != NULL ? owngil_worker_join_lines(lines) : NULL;
     if (stack != NULL) {
-        report_stuck(worker, task, stack);
+        report_stuck(worker, task, PyBytes_AS_STRING(stack));
     }
     Py_XDECREF(stack);
     Py_XDECREF(lines);
@@ -258,7 +255,7 @@ owngil_interrupts_grace_expired(owngil_timer *timer, uint64_t task)
         return;
     }
     if (pending.inspected) {
-        report_stuck(worker, task, NULL);
+        report_stuck(worker, task, "");
         return;
     }
     bool inspects = !pending.unsent;

@@ -9,14 +9,6 @@
 #include "workers/registry.h"
 #include "workers/shutdown.h"
 
-#include <string.h>
-
-static void
-report_failure(owngil_worker *self, const char *text)
-{
-    owngil_worker_report(self, OWNGIL_MESSAGE_FAILED, text, strlen(text));
-}
-
 /* Reports the exception that is set, with its traceback, and clears it. Needs the GIL.
  *
  * A stopped worker reports it without the traceback, which is not wanted then. Importing `traceback` evaluates strings,
@@ -32,8 +24,9 @@ report_exception(owngil_worker *self)
         lines = Py_BuildValue("[N]", PyObject_Repr(exception));
     }
     PyObject *text = lines != NULL ? owngil_worker_join_lines(lines) : NULL;
-    report_failure(self,
-                   text != NULL ? PyBytes_AS_STRING(text) : "the worker failed with an exception that has no text");
+    owngil_worker_report(self, OWNGIL_MESSAGE_FAILED,
+                         text != NULL ? PyBytes_AS_STRING(text)
+                                      : "the worker failed with an exception that has no text");
     PyErr_Clear();
     Py_XDECREF(text);
     Py_XDECREF(lines);
@@ -53,12 +46,13 @@ run_bootstrap(owngil_worker *self)
         result = code != NULL ? PyEval_EvalCode(code, globals, globals) : NULL;
         Py_XDECREF(code);
     }
-    if (result == NULL) {
+    bool failed = result == NULL;
+    if (failed) {
         report_exception(self);
     }
     Py_XDECREF(result);
     Py_XDECREF(globals);
-    return result != NULL ? 0 : -1;
+    return failed ? -1 : 0;
 }
 
 static void *
@@ -79,7 +73,8 @@ worker_main(void *argument)
     owngil_worker_adopt(self);
     PyStatus status = Py_NewInterpreterFromConfig(&tstate, &config);
     if (PyStatus_Exception(status)) {
-        report_failure(self, status.err_msg != NULL ? status.err_msg : "CPython could not make an interpreter");
+        owngil_worker_report(self, OWNGIL_MESSAGE_FAILED,
+                             status.err_msg != NULL ? status.err_msg : "CPython could not make an interpreter");
     }
     else {
         self->ident = PyThread_get_thread_ident();
@@ -107,7 +102,7 @@ worker_main(void *argument)
         owngil_parking_adopt(NULL);
         owngil_events_end(&self->activity, end);
     }
-    owngil_worker_report(self, OWNGIL_MESSAGE_EXITED, NULL, 0);
+    owngil_worker_report(self, OWNGIL_MESSAGE_EXITED, NULL);
     owngil_worker_adopt(NULL);
     owngil_refcount_release(&self->base);
     return NULL;

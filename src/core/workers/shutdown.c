@@ -112,7 +112,7 @@ await_exit(owngil_worker *self)
     self->next_kept = kept;
     kept = self;
     pthread_mutex_unlock(&lock);
-    owngil_worker_report(self, OWNGIL_MESSAGE_KEPT, NULL, 0);
+    owngil_worker_report(self, OWNGIL_MESSAGE_KEPT, NULL);
     Py_BEGIN_ALLOW_THREADS
     pthread_mutex_lock(&lock);
     while (!exiting) {

@@ -151,16 +151,16 @@ owngil_worker_has_guest(owngil_worker *self, const PyThreadState *tstate)
 }
 
 void
-owngil_worker_report(owngil_worker *self, owngil_message_kind kind, const char *text, size_t size)
+owngil_worker_report(owngil_worker *self, owngil_message_kind kind, const char *text)
 {
     owngil_message *message = owngil_message_new((int)kind, self->number, text != NULL ? 1 : 0);
     if (message == NULL) {
         return;
     }
-    owngil_block *block = text != NULL ? owngil_block_new(size) : NULL;
+    owngil_block *block = text != NULL ? owngil_block_new(strlen(text)) : NULL;
     message->count = block != NULL ? 1 : 0;
     if (block != NULL) {
-        memcpy(block->data, text, size);
+        memcpy(block->data, text, block->size);
         message->parts[0] = &block->base;
     }
     (void)owngil_queue_put(self->replies, message, OWNGIL_DEADLINE_NOW); /* it is unbounded */

@@ -98,9 +98,9 @@ void owngil_worker_remove_guest(owngil_worker *self, const owngil_guest *guest);
 /* Whether the thread state is a guest thread's. Locks the worker. */
 bool owngil_worker_has_guest(owngil_worker *self, const PyThreadState *tstate);
 
-/* Puts a message into `replies`, with the worker's number as id, and `text` as a Block of `size` bytes; NULL: no Block.
- * Without memory the report is lost. Needs no GIL. */
-void owngil_worker_report(owngil_worker *self, owngil_message_kind kind, const char *text, size_t size);
+/* Puts a message into `replies`, with the worker's number as id, and `text` as a Block; NULL: no Block. Without memory
+ * the report is lost. Needs no GIL. */
+void owngil_worker_report(owngil_worker *self, owngil_message_kind kind, const char *text);
 
 /* Returns the lines, a list of str, as one UTF-8 bytes object for a report; or NULL with an exception. Needs the
  * GIL. */
