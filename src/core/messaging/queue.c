@@ -6,7 +6,7 @@
 
 /* Releases a list of messages. Holds no lock, because freeing may take long. */
 static void
-free_all(owngil_message *list)
+release_all(owngil_message *list)
 {
     while (list != NULL) {
         owngil_message *next = list->next;
@@ -19,8 +19,8 @@ static void
 queue_free(owngil_refcounted *base)
 {
     owngil_queue *self = (owngil_queue *)base;
-    free_all(self->head);
-    free_all(self->addressed);
+    release_all(self->head);
+    release_all(self->addressed);
     pthread_mutex_destroy(&self->lock);
     free(self);
 }
@@ -165,7 +165,7 @@ put_now(owngil_queue *self, owngil_message *message, owngil_status *code)
 }
 
 /* Gets the first message for this receiver, or else for any, with the reference to it. Puts the cancelled ones before
- * it into a list for free_all(), because freeing may take long. Without a message, returns true with CLOSED if none
+ * it into a list for release_all(), because freeing may take long. Without a message, returns true with CLOSED if none
  * will come, and false if one may. */
 static bool
 get_now(owngil_queue *self, uint64_t receiver, owngil_message **result, owngil_message **cancelled, owngil_status *code)
@@ -278,7 +278,7 @@ owngil_queue_get(owngil_queue *self, uint64_t receiver, owngil_message **result,
         code = owngil_parking_wait_in_line(&self->receivers, &waiter, &self->lock, deadline);
         *result = waiter.item;
     }
-    free_all(cancelled);
+    release_all(cancelled);
     return code;
 }
 
@@ -308,7 +308,7 @@ owngil_queue_begin_get(owngil_queue *self, owngil_waiter *waiter)
         owngil_waiters_add(&self->receivers, waiter);
     }
     pthread_mutex_unlock(&self->lock);
-    free_all(cancelled);
+    release_all(cancelled);
 }
 
 bool
@@ -395,15 +395,6 @@ owngil_queue_take_back(owngil_queue *self, owngil_message *message)
     return true;
 }
 
-/* Ends the wait for the answer to `task`, with `answer` and the reference to it. Needs the lock. */
-static void
-serve_answer(owngil_message *task, owngil_message *answer)
-{
-    task->waiter->item = answer;
-    owngil_waiter_serve(task->waiter, OWNGIL_OK);
-    task->waiter = NULL;
-}
-
 owngil_status
 owngil_queue_answer(owngil_queue *self, owngil_message *task, owngil_message *answer)
 {
@@ -413,7 +404,9 @@ owngil_queue_answer(owngil_queue *self, owngil_message *task, owngil_message *an
     }
     if (task->waiter != NULL && self->receivers.length > 0) {
         owngil_refcount_acquire(&answer->base);
-        serve_answer(task, answer);
+        task->waiter->item = answer;
+        owngil_waiter_serve(task->waiter, OWNGIL_OK);
+        task->waiter = NULL;
     }
     else {
         (void)put_now(self, answer, &code); /* an unbounded queue always can */
@@ -466,7 +459,8 @@ owngil_queue_stop_waiting(owngil_queue *self, owngil_message *task)
     }
     task->abandoned = true;
     if (task->waiter != NULL) {
-        serve_answer(task, NULL);
+        owngil_waiter_serve(task->waiter, OWNGIL_OK);
+        task->waiter = NULL;
     }
     pthread_mutex_unlock(&self->lock);
 }
@@ -474,11 +468,11 @@ owngil_queue_stop_waiting(owngil_queue *self, owngil_message *task)
 bool
 owngil_queue_has_answered(owngil_queue *self, const owngil_message *task)
 {
-    if (!lock_queue(self)) {
-        return false;
+    bool answered = false;
+    if (lock_queue(self)) {
+        answered = task->answered;
+        pthread_mutex_unlock(&self->lock);
     }
-    bool answered = task->answered;
-    pthread_mutex_unlock(&self->lock);
     return answered;
 }
 
@@ -497,21 +491,21 @@ owngil_queue_close(owngil_queue *self)
 bool
 owngil_queue_is_closed(owngil_queue *self)
 {
-    if (!lock_queue(self)) {
-        return true;
+    bool closed = true;
+    if (lock_queue(self)) {
+        closed = self->closed;
+        pthread_mutex_unlock(&self->lock);
     }
-    bool closed = self->closed;
-    pthread_mutex_unlock(&self->lock);
     return closed;
 }
 
 size_t
 owngil_queue_length(owngil_queue *self)
 {
-    if (!lock_queue(self)) {
-        return 0;
+    size_t length = 0;
+    if (lock_queue(self)) {
+        length = self->length;
+        pthread_mutex_unlock(&self->lock);
     }
-    size_t length = self->length;
-    pthread_mutex_unlock(&self->lock);
     return length;
 }

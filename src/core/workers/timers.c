@@ -43,17 +43,6 @@ unlink_timer(owngil_timer *self)
     }
 }
 
-/* Returns the timer that expires first, or NULL. Needs the lock. */
-static owngil_timer *
-find_earliest(void)
-{
-    owngil_timer *earliest = first;
-    for (owngil_timer *at = first; at != NULL; at = at->next) {
-        earliest = at->at < earliest->at ? at : earliest;
-    }
-    return earliest;
-}
-
 static void *
 thread_main(void *unused)
 {
@@ -61,7 +50,10 @@ thread_main(void *unused)
     owngil_thread_set_name(pthread_self(), "owngil timers");
     pthread_mutex_lock(&lock);
     for (;;) {
-        owngil_timer *earliest = find_earliest();
+        owngil_timer *earliest = first;
+        for (owngil_timer *at = first; at != NULL; at = at->next) {
+            earliest = at->at < earliest->at ? at : earliest;
+        }
         if (earliest != NULL && earliest->at <= owngil_clock_now()) {
             uint64_t number = earliest->number;
             owngil_refcounted *owner = earliest->owner; /* with the reference that owngil_timer_set() took */
