@@ -30,7 +30,7 @@ typedef enum {
 struct owngil_refcounted {
     atomic_size_t refs;
     owngil_kind kind;
-    atomic_uint generation; /* of the process that made the object or adopted it (owngil_after_fork_lock) */
+    atomic_uint generation; /* of the process that made the object or adopted it (owngil_waitable_lock) */
     void (*free)(owngil_refcounted *);
     owngil_refcounted *next_dead; /* used by refcount.c when no reference is left */
 };

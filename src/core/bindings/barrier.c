@@ -18,7 +18,7 @@ barrier_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     owngil_barrier *barrier = owngil_barrier_new((size_t)parties);
-    return barrier != NULL ? owngil_wrap(type, &barrier->base) : PyErr_NoMemory();
+    return barrier != NULL ? owngil_wrap(type, &barrier->waitable.base) : PyErr_NoMemory();
 }
 
 /* Sets threading's own exception for a broken barrier, or MemoryError. Returns NULL. */

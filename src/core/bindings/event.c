@@ -26,7 +26,7 @@ event_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     owngil_event *event = owngil_event_new();
-    return event != NULL ? owngil_wrap(type, &event->base) : PyErr_NoMemory();
+    return event != NULL ? owngil_wrap(type, &event->waitable.base) : PyErr_NoMemory();
 }
 
 PyDoc_STRVAR(event_set_doc,
@@ -109,7 +109,7 @@ event_repr(PyObject *self)
 {
     owngil_event *event = OWNGIL_UNWRAP(owngil_event, self);
     return PyUnicode_FromFormat("<owngil.Event %s, %zu waiting>", atomic_load(&event->set) ? "set" : "unset",
-                                owngil_event_waiting(event));
+                                owngil_waitable_waiting(&event->waitable));
 }
 
 static PyMethodDef event_methods[] = {

@@ -26,7 +26,7 @@ run_limited(PyObject *Py_UNUSED(module), PyObject *args)
     bool has_timer = seconds < 1e9;
     worker->limit_grace = grace;
     atomic_store(&worker->limit, limit);
-    int error = has_timer ? owngil_timer_set(&worker->limit_timer, seconds, limit) : 0;
+    int error = has_timer ? owngil_timer_set(&worker->limit_timer, seconds, limit, true) : 0;
     if (error != 0) {
         atomic_store(&worker->limit, 0);
         return owngil_raise_errno(error);

@@ -108,7 +108,7 @@ lock_repr(PyObject *self)
     owngil_semaphore *semaphore = OWNGIL_UNWRAP(owngil_semaphore, self);
     return PyUnicode_FromFormat("<owngil.Lock %s, %zu waiting>",
                                 owngil_semaphore_value(semaphore) == 0 ? "locked" : "unlocked",
-                                owngil_semaphore_waiting(semaphore));
+                                owngil_waitable_waiting(&semaphore->waitable));
 }
 
 static PyMethodDef lock_methods[] = {

@@ -9,7 +9,7 @@ PyObject *
 owngil_semaphore_make(PyTypeObject *type, owngil_kind kind, int64_t value, int64_t limit)
 {
     owngil_semaphore *semaphore = owngil_semaphore_new(kind, value, limit);
-    return semaphore != NULL ? owngil_wrap(type, &semaphore->base) : PyErr_NoMemory();
+    return semaphore != NULL ? owngil_wrap(type, &semaphore->waitable.base) : PyErr_NoMemory();
 }
 
 /* Waits for a permit. Returns 1 with it; 0 if the time is over; -1 with the exception set that a signal handler or
@@ -233,7 +233,7 @@ give_back(PyObject *self, int64_t permits)
     if (owngil_semaphore_release(semaphore, permits)) {
         Py_RETURN_NONE;
     }
-    if (semaphore->base.kind == OWNGIL_KIND_BOUNDED_SEMAPHORE) {
+    if (semaphore->waitable.base.kind == OWNGIL_KIND_BOUNDED_SEMAPHORE) {
         PyErr_SetString(PyExc_ValueError, "semaphore released too many times");
     }
     else {
@@ -282,7 +282,8 @@ semaphore_repr(PyObject *self)
 {
     owngil_semaphore *semaphore = OWNGIL_UNWRAP(owngil_semaphore, self);
     return PyUnicode_FromFormat("<%s value=%lld, %zu waiting>", Py_TYPE(self)->tp_name,
-                                (long long)owngil_semaphore_value(semaphore), owngil_semaphore_waiting(semaphore));
+                                (long long)owngil_semaphore_value(semaphore),
+                                owngil_waitable_waiting(&semaphore->waitable));
 }
 
 static PyMethodDef semaphore_methods[] = {

@@ -9,9 +9,9 @@
 typedef struct {
     owngil_block block;
     _Alignas(OWNGIL_BLOCK_ALIGNMENT) char bytes[];
-} own_block;
+} inline_block;
 
-enum { HUGE = 1 << 22, PAGE = 4096 }; /* NumPy's */
+enum { HUGE = 1 << 22, PAGE = 4096 }; /* as in NumPy */
 
 static bool advises = true;
 
@@ -28,7 +28,7 @@ owngil_block_advise(void *data, size_t size)
     if (advises && size >= HUGE) {
         uintptr_t first = ((uintptr_t)data + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
         int error = errno;
-        madvise((void *)first, size - (first - (uintptr_t)data), MADV_HUGEPAGE); /* may fail: it is a wish */
+        madvise((void *)first, size - (first - (uintptr_t)data), MADV_HUGEPAGE); /* only a wish: it may fail */
         errno = error;
     }
 }
@@ -42,24 +42,21 @@ block_free(owngil_refcounted *base)
 owngil_block *
 owngil_block_new(size_t size)
 {
-    if (size > PTRDIFF_MAX - 2 * sizeof(own_block)) {
+    if (size > PTRDIFF_MAX - 2 * sizeof(inline_block)) {
         return NULL;
     }
     /* aligned_alloc wants a multiple of the alignment */
-    size_t total = (sizeof(own_block) + size + OWNGIL_BLOCK_ALIGNMENT - 1) & ~(size_t)(OWNGIL_BLOCK_ALIGNMENT - 1);
-    own_block *self = aligned_alloc(OWNGIL_BLOCK_ALIGNMENT, total);
+    size_t total = (sizeof(inline_block) + size + OWNGIL_BLOCK_ALIGNMENT - 1) & ~(size_t)(OWNGIL_BLOCK_ALIGNMENT - 1);
+    inline_block *self = aligned_alloc(OWNGIL_BLOCK_ALIGNMENT, total);
     if (self == NULL) {
         return NULL;
     }
     owngil_block_advise(self, total);
-    owngil_refcount_init(&self->block.base, OWNGIL_KIND_BLOCK, block_free);
-    self->block.data = self->bytes;
-    self->block.size = size;
-    self->block.is_writable = false;
+    owngil_block_init(&self->block, self->bytes, size, false, block_free);
     return &self->block;
 }
 
-/* From this size on, zeros have pages of their own: malloc() may have to clear memory that it has had before. */
+/* From this size on, zeros come from mmap(): calloc() may have to clear memory that was used before. */
 enum { MAP = 1 << 20 };
 
 static void
@@ -83,20 +80,15 @@ owngil_block_new_zeros(size_t size)
         return self;
     }
     self = malloc(sizeof(*self));
-    if (self == NULL || size > PTRDIFF_MAX) {
-        free(self);
-        return NULL;
-    }
-    void *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *data = self != NULL && size <= PTRDIFF_MAX
+                     ? mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                     : MAP_FAILED;
     if (data == MAP_FAILED) {
         free(self);
         return NULL;
     }
     owngil_block_advise(data, size);
-    owngil_refcount_init(&self->base, OWNGIL_KIND_BLOCK, mapping_free);
-    self->data = data;
-    self->size = size;
-    self->is_writable = true;
+    owngil_block_init(self, data, size, true, mapping_free);
     return self;
 }
 
@@ -115,7 +107,7 @@ part_free(owngil_refcounted *base)
 owngil_block *
 owngil_block_part(owngil_block *whole, void *data, size_t size)
 {
-    uintptr_t offset = (uintptr_t)data - (uintptr_t)whole->data; /* a huge number if it lies before */
+    uintptr_t offset = (uintptr_t)data - (uintptr_t)whole->data; /* a huge number if it lies before `whole` */
     if (size > whole->size || offset > whole->size - size) {
         return NULL;
     }
@@ -123,10 +115,7 @@ owngil_block_part(owngil_block *whole, void *data, size_t size)
     if (self == NULL) {
         return NULL;
     }
-    owngil_refcount_init(&self->block.base, OWNGIL_KIND_BLOCK, part_free);
-    self->block.data = data;
-    self->block.size = size;
-    self->block.is_writable = whole->is_writable;
+    owngil_block_init(&self->block, data, size, whole->is_writable, part_free);
     self->whole = whole;
     owngil_refcount_acquire(&whole->base);
     return &self->block;

@@ -1,4 +1,4 @@
-/* A block of memory that any interpreter may read, and that stays as long as somebody refers to it. */
+/* A block of memory that any interpreter may read. It lives until its last reference is released. */
 #pragma once
 
 #include "base/refcount.h"
@@ -8,28 +8,39 @@
 /* NumPy and Arrow like their data on cache lines. */
 #define OWNGIL_BLOCK_ALIGNMENT 64
 
-/* Where the memory is and whose, the kind of block knows: see lease.h for what an interpreter lends. */
+/* The kind of block knows where the memory is and whose it is: see lease.h for what an interpreter lends. */
 typedef struct {
     owngil_refcounted base;
     void *data;
     size_t size;      /* bytes */
-    bool is_writable; /* by whoever has it, whoever it came from: a shared array's. Does not change. */
+    bool is_writable; /* by all holders, wherever they got it: a shared array's memory. Constant */
 } owngil_block;
 
-/* Returns a block of `size` bytes at `data`, which lie in `whole` and are as writable as it is, or NULL: they do not, or
+/* Starts the life of `self` with one reference. */
+static inline void
+owngil_block_init(owngil_block *self, void *data, size_t size, bool is_writable, void (*free)(owngil_refcounted *))
+{
+    owngil_refcount_init(&self->base, OWNGIL_KIND_BLOCK, free);
+    self->data = data;
+    self->size = size;
+    self->is_writable = is_writable;
+}
+
+/* Returns a block of the `size` bytes at `data` in `whole`, as writable as that; or NULL: they do not lie in it, or
  * there is no memory. Needs no GIL. */
 owngil_block *owngil_block_part(owngil_block *whole, void *data, size_t size);
 
-/* Returns a block of the process's own: `size` uninitialised bytes, which outlive the interpreter that writes them, or NULL without memory. Needs no GIL. */
+/* Returns a block of `size` uninitialised bytes, which belongs to the process and outlives the interpreter that writes
+ * it, or NULL without memory. Needs no GIL. */
 owngil_block *owngil_block_new(size_t size);
 
-/* Returns a block of `size` zeros that everybody may write, or NULL without memory. Large ones take up room only as they are
+/* Returns a block of `size` zeros that all may write, or NULL without memory. A large one takes up memory only when
  * written. Needs no GIL. */
 owngil_block *owngil_block_new_zeros(size_t size);
 
-/* Asks for huge pages for the memory if it is large, as NumPy does for its own arrays: it is touched several times as
- * fast. For memory that is new. Needs no GIL. */
+/* Asks for huge pages if the memory is large, as NumPy does for its own arrays: new memory is touched several times as
+ * fast then. Needs no GIL. */
 void owngil_block_advise(void *data, size_t size);
 
-/* Reads NUMPY_MADVISE_HUGEPAGE, which forbids it if it is 0. For the main interpreter, before there are blocks. */
+/* Reads NUMPY_MADVISE_HUGEPAGE; 0 forbids huge pages. For the main interpreter, before there are blocks. */
 void owngil_block_configure(void);

@@ -8,27 +8,17 @@
 
 typedef struct lease {
     owngil_block block;
-    Py_buffer view;     /* the main interpreter's */
-    struct lease *next; /* in the list of those to be given back */
+    Py_buffer view;     /* of the main interpreter's object */
+    struct lease *next; /* in `returned` */
 } lease;
 
-static _Atomic(lease *) returned;
+static _Atomic(lease *) returned; /* leases without references, whose buffers are still to be given back */
 
-/* The thread. Guarded by `lock`, a leaf, which says `changed` when there is something to give back, or when to stop. */
+/* The lease thread. `lock`, a leaf, guards the rest. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed; /* made with the thread */
+static pthread_cond_t changed; /* for the thread: a buffer was returned, or `stops` set; initialized with the thread */
 static pthread_t thread;
 static bool is_running, stops;
-
-static void
-wake_thread(void)
-{
-    pthread_mutex_lock(&lock);
-    if (is_running) {
-        pthread_cond_signal(&changed);
-    }
-    pthread_mutex_unlock(&lock);
-}
 
 static void
 lease_free(owngil_refcounted *base)
@@ -45,12 +35,17 @@ lease_free(owngil_refcounted *base)
         self->next = first;
     } while (!atomic_compare_exchange_weak(&returned, &first, self));
     if (first == NULL) {
-        wake_thread();
+        pthread_mutex_lock(&lock);
+        if (is_running) {
+            pthread_cond_signal(&changed);
+        }
+        pthread_mutex_unlock(&lock);
     }
 }
 
+/* Gives back all buffers. Needs the GIL of the main interpreter. */
 static void
-give_back(void)
+give_buffers_back(void)
 {
     for (lease *self = atomic_exchange(&returned, NULL), *next; self != NULL; self = next) {
         next = self->next;
@@ -64,7 +59,7 @@ owngil_lease_collect(void)
 {
     if (atomic_load_explicit(&returned, memory_order_relaxed) != NULL
         && PyInterpreterState_Get() == PyInterpreterState_Main()) {
-        give_back();
+        give_buffers_back();
     }
 }
 
@@ -84,7 +79,7 @@ thread_main(void *Py_UNUSED(unused))
         if (!stops && atomic_load(&returned) != NULL) {
             pthread_mutex_unlock(&lock);
             PyGILState_STATE state = PyGILState_Ensure();
-            give_back();
+            give_buffers_back();
             PyGILState_Release(state);
             pthread_mutex_lock(&lock);
         }
@@ -127,9 +122,7 @@ owngil_lease_new(PyObject *object)
         free(self);
         return NULL;
     }
-    owngil_refcount_init(&self->block.base, OWNGIL_KIND_BLOCK, lease_free);
-    self->block.data = self->view.buf;
-    self->block.size = (size_t)self->view.len;
+    owngil_block_init(&self->block, self->view.buf, (size_t)self->view.len, false, lease_free);
     return &self->block;
 }
 

@@ -3,15 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Comes before an array's memory. Changed with the GIL of the array's interpreter only. */
+/* Precedes an array's memory. Changes with the GIL of the array's interpreter only. */
 typedef struct {
     size_t size;         /* bytes behind it */
-    owngil_block
-        *block; /* of all of it: the array refers to it, and whoever it was handed to. NULL: the array's alone */
+    owngil_block *block; /* of these bytes, which the array and other holders use; NULL: only the array does */
 } header;
 
-enum { ROOM = 16 }; /* malloc()'s alignment, which NumPy's own memory has too */
-_Static_assert(sizeof(header) <= ROOM, "a header has no room");
+enum { ROOM = 16 }; /* the alignment of malloc(), and so of NumPy's own memory */
+_Static_assert(sizeof(header) <= ROOM, "a header needs more room");
 
 /* As in NumPy's ndarraytypes.h, version 1. */
 typedef struct {
@@ -26,8 +25,8 @@ typedef struct {
     } allocator;
 } handler;
 
-enum { FEATURE_VERSION = 211, SET_HANDLER = 304 }; /* places in NumPy's table of functions */
-enum { HANDLERS = 0xF };                           /* its version that has them first: NumPy 1.22 */
+enum { FEATURE_VERSION = 211, SET_HANDLER = 304 }; /* indexes in NumPy's table of functions */
+enum { HANDLERS = 0xF }; /* the first version of the table with handlers: NumPy 1.22 */
 
 static header *
 header_of(void *data)
@@ -35,8 +34,9 @@ header_of(void *data)
     return (header *)((char *)data - ROOM);
 }
 
+/* Fills in the header of new memory, and returns the address behind it; NULL for NULL. */
 static void *
-finish(header *self, size_t size)
+fill_in(header *self, size_t size)
 {
     if (self == NULL) {
         return NULL;
@@ -49,7 +49,7 @@ finish(header *self, size_t size)
 static void *
 array_malloc(void *Py_UNUSED(context), size_t size)
 {
-    return size <= PTRDIFF_MAX - ROOM ? finish(malloc(ROOM + size), size) : NULL;
+    return size <= PTRDIFF_MAX - ROOM ? fill_in(malloc(ROOM + size), size) : NULL;
 }
 
 static void *
@@ -57,7 +57,7 @@ array_calloc(void *Py_UNUSED(context), size_t count, size_t size)
 {
     size_t total;
     return !__builtin_mul_overflow(count, size, &total) && total <= PTRDIFF_MAX - ROOM
-               ? finish(calloc(1, ROOM + total), total)
+               ? fill_in(calloc(1, ROOM + total), total)
                : NULL;
 }
 
@@ -84,7 +84,7 @@ array_realloc(void *context, void *data, size_t size)
     }
     header *self = header_of(data);
     if (self->block == NULL) {
-        return size <= PTRDIFF_MAX - ROOM ? finish(realloc(self, ROOM + size), size) : NULL;
+        return size <= PTRDIFF_MAX - ROOM ? fill_in(realloc(self, ROOM + size), size) : NULL;
     }
     void *other = array_malloc(context, size);
     if (other != NULL) {
@@ -106,10 +106,7 @@ owngil_numpy_allocator_block(void *start, void *data, size_t size)
 {
     header *self = header_of(start);
     if (self->block == NULL && (self->block = malloc(sizeof(*self->block))) != NULL) {
-        owngil_refcount_init(&self->block->base, OWNGIL_KIND_BLOCK, block_free);
-        self->block->data = start;
-        self->block->size = self->size;
-        self->block->is_writable = false;
+        owngil_block_init(self->block, start, self->size, false, block_free);
     }
     return self->block != NULL ? owngil_block_part(self->block, data, size) : NULL;
 }

@@ -51,22 +51,28 @@ owngil_message_new(int kind, uint64_t id, size_t count)
     return self;
 }
 
+/* Decides what becomes of a waiting message. Returns false if that was decided before. */
+static bool
+decide(owngil_message *self, int state)
+{
+    int expected = WAITING;
+    return atomic_compare_exchange_strong(&self->state, &expected, state);
+}
+
 bool
 owngil_message_take(owngil_message *self)
 {
-    int expected = WAITING;
-    return atomic_compare_exchange_strong(&self->state, &expected, TAKEN);
+    return decide(self, TAKEN);
 }
 
 bool
 owngil_message_cancel(owngil_message *self)
 {
-    int expected = WAITING;
-    if (!atomic_compare_exchange_strong(&self->state, &expected, CANCELLED)) {
-        return false;
+    bool cancelled = decide(self, CANCELLED);
+    if (cancelled) {
+        owngil_message_clear(self);
     }
-    owngil_message_clear(self);
-    return true;
+    return cancelled;
 }
 
 bool

@@ -4,9 +4,9 @@
 
 #include <stdlib.h>
 
-/* Without a lock, as freeing may take long. */
+/* Releases a list of messages. Holds no lock, because freeing may take long. */
 static void
-free_all(owngil_message *list)
+release_all(owngil_message *list)
 {
     while (list != NULL) {
         owngil_message *next = list->next;
@@ -19,8 +19,8 @@ static void
 queue_free(owngil_refcounted *base)
 {
     owngil_queue *self = (owngil_queue *)base;
-    free_all(self->head);
-    free_all(self->addressed);
+    release_all(self->head);
+    release_all(self->addressed);
     pthread_mutex_destroy(&self->lock);
     free(self);
 }
@@ -51,9 +51,21 @@ lock_queue(owngil_queue *self)
     return true;
 }
 
-/* The lock is held in all of these. */
+/* As lock_queue(). Ends the wait of a waiter at an inherited queue. */
+static bool
+lock_queue_for(owngil_queue *self, owngil_waiter *waiter)
+{
+    bool locked = lock_queue(self);
+    if (!locked) {
+        waiter->done = true;
+        waiter->code = OWNGIL_INHERITED;
+    }
+    return locked;
+}
 
-/* Takes over the reference to `message`. `before` and `after` are neighbours, NULL at the ends. */
+/* The next functions need the lock. */
+
+/* Links the message between its neighbours, NULL at the ends. Takes over the reference. */
 static void
 link_between(owngil_queue *self, owngil_message *before, owngil_message *message, owngil_message *after)
 {
@@ -70,22 +82,8 @@ append(owngil_queue *self, owngil_message *message)
     link_between(self, self->tail, message, NULL);
 }
 
-static owngil_message *
-pop(owngil_queue *self)
-{
-    owngil_message *message = self->head;
-    if (message != NULL) {
-        self->head = message->next;
-        if (self->head == NULL) {
-            self->tail = NULL;
-        }
-        message->next = NULL;
-        self->length--;
-    }
-    return message;
-}
-
-/* If there is room again (more messages than that may have been put back), the sender that waits longest delivers. */
+/* Appends the message of the sender that has waited longest, if there is room: more messages than were taken may have
+ * been put back. */
 static void
 admit_sender(owngil_queue *self)
 {
@@ -98,17 +96,50 @@ admit_sender(owngil_queue *self)
     }
 }
 
-/* A receiver is waiting: gives the one whose turn it is the message, and a reference to it. */
-static void
-hand_over(owngil_queue *self, owngil_message *message)
+/* Unlinks the first message for any receiver, or returns NULL. */
+static owngil_message *
+pop(owngil_queue *self)
 {
-    owngil_waiter *receiver = self->last_first ? self->receivers.tail : self->receivers.head;
+    owngil_message *message = self->head;
+    if (message != NULL) {
+        self->head = message->next;
+        self->tail = self->head != NULL ? self->tail : NULL;
+        message->next = NULL;
+        self->length--;
+        admit_sender(self);
+    }
+    return message;
+}
+
+/* Unlinks the first message for this receiver, or returns NULL. */
+static owngil_message *
+pop_addressed(owngil_queue *self, uint64_t receiver)
+{
+    owngil_message **at = &self->addressed;
+    while (*at != NULL && (*at)->receiver != receiver) {
+        at = &(*at)->next;
+    }
+    owngil_message *message = *at;
+    if (message != NULL) {
+        *at = message->next;
+        message->next = NULL;
+    }
+    return message;
+}
+
+/* Gives the message, and the reference to it, to a waiting receiver; NULL: the one whose turn it is. */
+static void
+serve_receiver(owngil_queue *self, owngil_waiter *receiver, owngil_message *message)
+{
+    if (receiver == NULL) {
+        receiver = self->last_first ? self->receivers.tail : self->receivers.head;
+    }
     owngil_waiters_remove(&self->receivers, receiver);
     receiver->item = message;
     owngil_waiter_serve(receiver, OWNGIL_OK);
 }
 
-/* Puts the message if that needs no waiting. False if it does. */
+/* Puts the message and returns true, or returns false if that needs waiting. */
 static bool
 put_now(owngil_queue *self, owngil_message *message, owngil_status *code)
 {
@@ -120,7 +151,7 @@ put_now(owngil_queue *self, owngil_message *message, owngil_status *code)
         if (owngil_message_take(message)) { /* else it was cancelled before it was sent */
             message->place = ++self->places;
             owngil_refcount_acquire(&message->base);
-            hand_over(self, message);
+            serve_receiver(self, NULL, message);
         }
     }
     else if (self->maxsize == 0 || self->length < self->maxsize) {
@@ -133,14 +164,14 @@ put_now(owngil_queue *self, owngil_message *message, owngil_status *code)
     return true;
 }
 
-/* Gets the first message if there is one, and a reference to it; true with CLOSED if there will be none, false if one may
- * come. The cancelled ones before it are put into a list for free_all(), as freeing may take long. */
+/* Gets the first message for this receiver, or else for any, with the reference to it. Puts the cancelled ones before
+ * it into a list for release_all(), because freeing may take long. Without a message, returns true with CLOSED if none
+ * will come, and false if one may. */
 static bool
-get_now(owngil_queue *self, owngil_message **result, owngil_message **cancelled, owngil_status *code)
+get_now(owngil_queue *self, uint64_t receiver, owngil_message **result, owngil_message **cancelled, owngil_status *code)
 {
     owngil_message *message;
-    while ((message = pop(self)) != NULL) {
-        admit_sender(self);
+    while ((message = pop_addressed(self, receiver)) != NULL || (message = pop(self)) != NULL) {
         if (owngil_message_take(message)) {
             *result = message;
             *code = OWNGIL_OK;
@@ -153,30 +184,7 @@ get_now(owngil_queue *self, owngil_message **result, owngil_message **cancelled,
     return self->closed;
 }
 
-/* Gets the first message for this receiver, and a reference to it; as get_now(). */
-static bool
-get_addressed(owngil_queue *self, uint64_t receiver, owngil_message **result, owngil_message **cancelled)
-{
-    owngil_message **at = &self->addressed;
-    while (*at != NULL) {
-        owngil_message *message = *at;
-        if (message->receiver != receiver) {
-            at = &message->next;
-            continue;
-        }
-        *at = message->next;
-        message->next = NULL;
-        if (owngil_message_take(message)) {
-            *result = message;
-            return true;
-        }
-        message->next = *cancelled;
-        *cancelled = message;
-    }
-    return false;
-}
-
-/* Gives the message to its receiver, or lets it wait for that one. Takes over the reference. */
+/* Gives the message to its receiver, or keeps it for that one. Takes over the reference. */
 static void
 deliver(owngil_queue *self, owngil_message *message)
 {
@@ -184,10 +192,9 @@ deliver(owngil_queue *self, owngil_message *message)
     while (receiver != NULL && receiver->receiver != message->receiver) {
         receiver = receiver->next;
     }
-    if (receiver != NULL && owngil_message_take(message)) { /* cancelled ones go when somebody passes over them */
-        owngil_waiters_remove(&self->receivers, receiver);
-        receiver->item = message;
-        owngil_waiter_serve(receiver, OWNGIL_OK);
+    /* A cancelled message stays until its receiver passes over it. */
+    if (receiver != NULL && owngil_message_take(message)) {
+        serve_receiver(self, receiver, message);
         return;
     }
     owngil_message **at = &self->addressed;
@@ -198,7 +205,7 @@ deliver(owngil_queue *self, owngil_message *message)
     *at = message;
 }
 
-/* From here on the lock is not held. */
+/* From here on, functions lock the queue themselves. */
 
 owngil_status
 owngil_queue_put(owngil_queue *self, owngil_message *message, owngil_deadline deadline)
@@ -253,17 +260,13 @@ owngil_queue_readdress(owngil_queue *self, uint64_t from, uint64_t to)
 owngil_status
 owngil_queue_get(owngil_queue *self, uint64_t receiver, owngil_message **result, owngil_deadline deadline)
 {
-    if (owngil_refcount_is_inherited(&self->base)) {
-        *result = NULL;
+    owngil_status code;
+    owngil_message *cancelled = NULL;
+    *result = NULL;
+    if (!lock_queue(self)) {
         return OWNGIL_INHERITED;
     }
-    owngil_status code = OWNGIL_OK;
-    owngil_message *cancelled = NULL;
-
-    *result = NULL;
-    pthread_mutex_lock(&self->lock);
-    bool done = (self->addressed != NULL && get_addressed(self, receiver, result, &cancelled))
-                || get_now(self, result, &cancelled, &code);
+    bool done = get_now(self, receiver, result, &cancelled, &code);
     if (done || deadline == OWNGIL_DEADLINE_NOW) {
         code = done ? code : OWNGIL_TIMEOUT;
         pthread_mutex_unlock(&self->lock);
@@ -275,16 +278,14 @@ owngil_queue_get(owngil_queue *self, uint64_t receiver, owngil_message **result,
         code = owngil_parking_wait_in_line(&self->receivers, &waiter, &self->lock, deadline);
         *result = waiter.item;
     }
-    free_all(cancelled);
+    release_all(cancelled);
     return code;
 }
 
 void
 owngil_queue_begin_put(owngil_queue *self, owngil_waiter *waiter)
 {
-    if (!lock_queue(self)) {
-        waiter->done = true;
-        waiter->code = OWNGIL_INHERITED;
+    if (!lock_queue_for(self, waiter)) {
         return;
     }
     waiter->done = put_now(self, waiter->item, &waiter->code);
@@ -298,18 +299,16 @@ void
 owngil_queue_begin_get(owngil_queue *self, owngil_waiter *waiter)
 {
     owngil_message *message = NULL, *cancelled = NULL;
-    if (!lock_queue(self)) {
-        waiter->done = true;
-        waiter->code = OWNGIL_INHERITED;
+    if (!lock_queue_for(self, waiter)) {
         return;
     }
-    waiter->done = get_now(self, &message, &cancelled, &waiter->code);
+    waiter->done = get_now(self, 0, &message, &cancelled, &waiter->code);
     waiter->item = message;
     if (!waiter->done) {
         owngil_waiters_add(&self->receivers, waiter);
     }
     pthread_mutex_unlock(&self->lock);
-    free_all(cancelled);
+    release_all(cancelled);
 }
 
 bool
@@ -328,9 +327,7 @@ owngil_queue_is_served(owngil_queue *self, owngil_waiter *waiter, owngil_status 
 bool
 owngil_queue_withdraw(owngil_queue *self, owngil_waiter *waiter, bool sends)
 {
-    if (!lock_queue(self)) {
-        waiter->done = true;
-        waiter->code = OWNGIL_INHERITED;
+    if (!lock_queue_for(self, waiter)) {
         return true;
     }
     bool waits = !waiter->done;
@@ -356,7 +353,7 @@ owngil_queue_put_back(owngil_queue *self, owngil_message *message)
         self->addressed = message;
     }
     else if (self->receivers.length > 0) { /* then the queue is empty */
-        hand_over(self, message);
+        serve_receiver(self, NULL, message);
     }
     else {
         owngil_message_untake(message);
@@ -376,7 +373,7 @@ owngil_queue_take_back(owngil_queue *self, owngil_message *message)
     if (owngil_refcount_is_inherited(&self->base)) {
         return true;
     }
-    if (!owngil_message_cancel(message)) { /* not under the lock: this lets go of its parts */
+    if (!owngil_message_cancel(message)) { /* without the lock: this releases the parts */
         return false;
     }
     pthread_mutex_lock(&self->lock);
@@ -412,7 +409,7 @@ owngil_queue_answer(owngil_queue *self, owngil_message *task, owngil_message *an
         task->waiter = NULL;
     }
     else {
-        (void)put_now(self, answer, &code); /* which an unbounded queue always can */
+        (void)put_now(self, answer, &code); /* an unbounded queue always can */
     }
     task->answered = code == OWNGIL_OK;
     pthread_mutex_unlock(&self->lock);
@@ -424,13 +421,12 @@ owngil_queue_await(owngil_queue *self, owngil_message *task, owngil_message **an
                    bool spins)
 {
     *answer = NULL;
-    if (owngil_refcount_is_inherited(&self->base)) {
+    if (!lock_queue(self)) {
         return OWNGIL_OK;
     }
     owngil_status code = OWNGIL_OK;
     owngil_waiter waiter;
     owngil_waiter_init(&waiter, NULL);
-    pthread_mutex_lock(&self->lock);
     bool waits = !task->abandoned && task->waiter == NULL;
     if (waits) {
         task->waiter = &waiter;
@@ -472,11 +468,11 @@ owngil_queue_stop_waiting(owngil_queue *self, owngil_message *task)
 bool
 owngil_queue_has_answered(owngil_queue *self, const owngil_message *task)
 {
-    if (!lock_queue(self)) {
-        return false;
+    bool answered = false;
+    if (lock_queue(self)) {
+        answered = task->answered;
+        pthread_mutex_unlock(&self->lock);
     }
-    bool answered = task->answered;
-    pthread_mutex_unlock(&self->lock);
     return answered;
 }
 
@@ -495,21 +491,21 @@ owngil_queue_close(owngil_queue *self)
 bool
 owngil_queue_is_closed(owngil_queue *self)
 {
-    if (!lock_queue(self)) {
-        return true;
+    bool closed = true;
+    if (lock_queue(self)) {
+        closed = self->closed;
+        pthread_mutex_unlock(&self->lock);
     }
-    bool closed = self->closed;
-    pthread_mutex_unlock(&self->lock);
     return closed;
 }
 
 size_t
 owngil_queue_length(owngil_queue *self)
 {
-    if (!lock_queue(self)) {
-        return 0;
+    size_t length = 0;
+    if (lock_queue(self)) {
+        length = self->length;
+        pthread_mutex_unlock(&self->lock);
     }
-    size_t length = self->length;
-    pthread_mutex_unlock(&self->lock);
     return length;
 }

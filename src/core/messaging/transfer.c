@@ -16,9 +16,9 @@ transfer_free(owngil_refcounted *base)
     free(self);
 }
 
-/* The waiter's `wake`. The queue's mutex is held, so the transfer, whose waiter was in the queue, lives. */
+/* The waiter's `wake`. The caller holds the queue's mutex, so the transfer, whose waiter was in the queue, lives. */
 static void
-tell_loop(owngil_waiter *waiter)
+push_to_loop(owngil_waiter *waiter)
 {
     owngil_transfer *self = (owngil_transfer *)((char *)waiter - offsetof(owngil_transfer, waiter));
     owngil_wakeup_push(self->wakeup, &self->entry);
@@ -40,7 +40,7 @@ transfer_new(owngil_queue *queue, owngil_message *message, owngil_wakeup *wakeup
         owngil_refcount_acquire(&message->base);
     }
     if (wakeup != NULL) {
-        self->waiter.wake = tell_loop;
+        self->waiter.wake = push_to_loop;
         self->wakeup = wakeup;
         owngil_refcount_acquire(&wakeup->base);
     }
@@ -93,16 +93,15 @@ owngil_transfer_message(owngil_transfer *self)
     return self->message == NULL ? self->waiter.item : NULL;
 }
 
-/* The end of a transfer that no thread serves any more. It lets go of the wakeup: a coroutine that is never resumed must
- * not keep the descriptor of a loop that is gone. */
+/* Ends a transfer that no thread serves any more. Releases its wakeup: a coroutine that is never resumed must not keep
+ * the descriptor of a loop that is gone. */
 static void
 decide(owngil_transfer *self)
 {
     self->decided = true;
-    owngil_wakeup *wakeup = self->wakeup;
-    self->wakeup = NULL;
-    if (wakeup != NULL) {
-        owngil_refcount_release(&wakeup->base);
+    if (self->wakeup != NULL) {
+        owngil_refcount_release(&self->wakeup->base);
+        self->wakeup = NULL;
     }
 }
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static owngil_wakeup_entry closed; /* the mark; its fields are never used */
+static owngil_wakeup_entry closed; /* a mark at the end of a closed list; its fields are never used */
 
 static void
 wakeup_free(owngil_refcounted *base)
@@ -59,7 +59,7 @@ owngil_wakeup_push(owngil_wakeup *self, owngil_wakeup_entry *entry)
 owngil_wakeup_entry *
 owngil_wakeup_take(owngil_wakeup *self)
 {
-    /* In this order: a thread that pushes after the list was taken rings after this. */
+    /* Before taking the list: a thread that pushes to the list after that rings once more. */
     owngil_notify_silence(self->fd);
     owngil_wakeup_entry *newest = atomic_load(&self->list);
     while (newest != &closed && !atomic_compare_exchange_weak(&self->list, &newest, NULL)) {

@@ -12,11 +12,10 @@ owngil_counter *
 owngil_counter_new(int64_t value)
 {
     owngil_counter *self = calloc(1, sizeof(*self));
-    if (self == NULL) {
-        return NULL;
+    if (self != NULL) {
+        owngil_refcount_init(&self->base, OWNGIL_KIND_COUNTER, counter_free);
+        atomic_init(&self->value, value);
     }
-    owngil_refcount_init(&self->base, OWNGIL_KIND_COUNTER, counter_free);
-    atomic_init(&self->value, value);
     return self;
 }
 

@@ -1,4 +1,4 @@
-/* A process-wide number that threads of any interpreters change; see event.h. */
+/* A number of the process that threads of any interpreter change. No function needs a GIL, see waitable.h. */
 #pragma once
 
 #include "base/refcount.h"
@@ -13,5 +13,5 @@ typedef struct {
 /* Returns a new counter with one reference, or NULL without memory. */
 owngil_counter *owngil_counter_new(int64_t value);
 
-/* Adds `n`, and stores the sum in *value. Returns false, and changes nothing, when it does not fit. */
+/* Adds `n`, and stores the sum in *value. Returns false and changes nothing if the sum does not fit. */
 bool owngil_counter_add(owngil_counter *self, int64_t n, int64_t *value);

@@ -1,4 +1,4 @@
-/* Until when a thread waits: a moment of owngil_clock_now(). */
+/* A deadline: the moment, by owngil_clock_now(), until which a thread waits. */
 #pragma once
 
 #include "base/clock.h"
@@ -7,6 +7,5 @@
 
 typedef int64_t owngil_deadline;
 
-/* As long as it takes; and not at all: then a wait only looks whether it need not wait. */
-#define OWNGIL_DEADLINE_NEVER INT64_MAX
-#define OWNGIL_DEADLINE_NOW INT64_C(0)
+#define OWNGIL_DEADLINE_NEVER INT64_MAX /* wait as long as it takes */
+#define OWNGIL_DEADLINE_NOW INT64_C(0)  /* do not wait */

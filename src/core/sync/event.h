@@ -1,23 +1,12 @@
-/* A process-wide flag that threads of any interpreters wait for.
- *
- * This and the other things to synchronize with (counter.h, semaphore.h, barrier.h) belong to the process and outlive the
- * interpreter that made or holds them. No function needs a GIL or touches a Python object. Those that do not wait may be
- * called with a GIL held, because no lock is held longer than a moment.
- */
+/* A flag of the process that threads of any interpreter wait for. No function needs a GIL, see waitable.h. */
 #pragma once
 
-#include "base/refcount.h"
-#include "sync/waiter.h"
-
-#include <pthread.h>
-#include <stdint.h>
+#include "sync/waitable.h"
 
 typedef struct {
-    owngil_refcounted base;
-    atomic_bool set;
+    owngil_waitable waitable;
+    atomic_bool set;            /* this and the next change with the lock held only */
     _Atomic uint64_t times_set;
-    pthread_mutex_t lock;   /* guards the list, and the others when they change; a leaf */
-    owngil_waiters waiters;
 } owngil_event;
 
 /* Returns a new event with one reference, or NULL without memory. */
@@ -26,8 +15,6 @@ owngil_event *owngil_event_new(void);
 void owngil_event_set(owngil_event *self);
 void owngil_event_clear(owngil_event *self);
 
-/* Returns OK, TIMEOUT or INTERRUPTED. A thread that waits when the event is set has waited enough, even if the event is
- * cleared at once: hence `times_set`, the event's count when the first round of the wait began. */
+/* Waits until the event is set: OK, TIMEOUT or INTERRUPTED. The wait ends when the event is set, even if another thread
+ * clears it at once. So the caller passes the `times_set` that the event had when the first round of the wait began. */
 owngil_status owngil_event_wait(owngil_event *self, uint64_t times_set, owngil_deadline deadline);
-
-size_t owngil_event_waiting(owngil_event *self);

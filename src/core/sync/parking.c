@@ -1,6 +1,6 @@
 #include "sync/parking.h"
 
-static _Thread_local owngil_parking *parking; /* the calling thread's, if it is a worker's */
+static _Thread_local owngil_parking *lot; /* the calling thread's; NULL unless a worker owns the thread */
 
 void
 owngil_parking_init(owngil_parking *self)
@@ -19,32 +19,32 @@ owngil_parking_clear(owngil_parking *self)
 void
 owngil_parking_adopt(owngil_parking *self)
 {
-    parking = self;
+    lot = self;
 }
 
-/* Returns whether no interrupt has come. */
+/* Sets the waiter that an interrupt wakes, and returns true if no interrupt has come so far. */
 static bool
-park(owngil_waiter *waiter)
+set_waiter(owngil_waiter *waiter)
 {
-    pthread_mutex_lock(&parking->lock);
-    parking->waiter = waiter;
-    bool undisturbed = !parking->interrupted;
-    pthread_mutex_unlock(&parking->lock);
-    return undisturbed;
+    pthread_mutex_lock(&lot->lock);
+    lot->waiter = waiter;
+    bool interrupted = lot->interrupted;
+    pthread_mutex_unlock(&lot->lock);
+    return !interrupted;
 }
 
 owngil_status
 owngil_parking_block(owngil_waiter *waiter, owngil_deadline deadline)
 {
-    if (parking == NULL) {
+    if (lot == NULL) {
         return owngil_waiter_block(waiter, deadline);
     }
     owngil_status code = OWNGIL_INTERRUPTED;
-    if (park(waiter)) {
-        /* Only workers spin here: elsewhere a signal that came meanwhile would not end the wait. */
+    if (set_waiter(waiter)) {
+        /* Only workers spin here: in other threads a signal that came meanwhile would not end the wait. */
         code = owngil_waiter_spin(waiter) == OWNGIL_SPIN_SERVED ? OWNGIL_OK : owngil_waiter_block(waiter, deadline);
     }
-    return park(NULL) ? code : OWNGIL_INTERRUPTED; /* an interrupt may be what woke the waiter */
+    return set_waiter(NULL) ? code : OWNGIL_INTERRUPTED; /* an interrupt may have woken the waiter */
 }
 
 owngil_status
@@ -68,10 +68,10 @@ owngil_parking_wait_in_line(owngil_waiters *list, owngil_waiter *waiter, pthread
 void
 owngil_parking_begin(void)
 {
-    if (parking != NULL) {
-        pthread_mutex_lock(&parking->lock);
-        parking->blocking = true;
-        pthread_mutex_unlock(&parking->lock);
+    if (lot != NULL) {
+        pthread_mutex_lock(&lot->lock);
+        lot->blocking = true;
+        pthread_mutex_unlock(&lot->lock);
     }
 }
 
@@ -79,12 +79,12 @@ bool
 owngil_parking_end(void)
 {
     bool interrupted = false;
-    if (parking != NULL) {
-        pthread_mutex_lock(&parking->lock);
-        interrupted = parking->interrupted;
-        parking->blocking = false;
-        parking->interrupted = false;
-        pthread_mutex_unlock(&parking->lock);
+    if (lot != NULL) {
+        pthread_mutex_lock(&lot->lock);
+        interrupted = lot->interrupted;
+        lot->blocking = false;
+        lot->interrupted = false;
+        pthread_mutex_unlock(&lot->lock);
     }
     return interrupted;
 }
@@ -104,17 +104,17 @@ replace_loop(owngil_parking *self, owngil_refcounted *loop, void (*wake_loop)(ow
 void
 owngil_parking_watch(owngil_refcounted *loop, void (*wake_loop)(owngil_refcounted *))
 {
-    if (parking != NULL && parking->loop != loop) { /* only this thread changes it */
+    if (lot != NULL && lot->loop != loop) { /* only this thread changes it */
         owngil_refcount_acquire(loop);
-        replace_loop(parking, loop, wake_loop);
+        replace_loop(lot, loop, wake_loop);
     }
 }
 
 void
 owngil_parking_forget(const owngil_refcounted *loop)
 {
-    if (parking != NULL && parking->loop == loop) {
-        replace_loop(parking, NULL, NULL);
+    if (lot != NULL && lot->loop == loop) {
+        replace_loop(lot, NULL, NULL);
     }
 }
 

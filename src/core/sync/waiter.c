@@ -47,8 +47,8 @@ owngil_waiter_clear(owngil_waiter *self)
 owngil_spin
 owngil_waiter_spin(owngil_waiter *self)
 {
-    /* Some 40 us: longer than it takes to wake the other thread, so that of two threads that answer each other one can
-     * begin with this, and then the other. */
+    /* 500 turns take some 40 us: longer than waking the other thread. So of two threads that answer each other, one can
+     * begin to spin, and then the other. */
     enum { TURNS = 500, MOST_FAILURES = 4, SKIPS = 64 };
     static _Thread_local int failures, skips;
     if (skips > 0) {
@@ -77,13 +77,13 @@ block_until(owngil_waiter *self, owngil_deadline deadline)
     return !failed ? OWNGIL_OK : errno == ETIMEDOUT ? OWNGIL_TIMEOUT : OWNGIL_INTERRUPTED;
 }
 
-/* How the main thread blocks, in which Python runs the handlers of signals.
+/* Blocks the main thread, in which Python runs signal handlers, for one nap at the most.
  *
- * A signal that arrives after Python has last looked and before the thread blocks does not end the wait. Only some
- * instructions lie between the two, but the thread releases its GIL there, so other threads run at just that moment, and
- * their work may be what the signal is about. A semaphore cannot wait and watch for signals in one step. So the thread
- * wakes up by itself, after a nap that doubles each time, to begin another round of the same wait. A signal is late by
- * about as long as the wait has lasted, at most, and a wait of an hour is disturbed sixteen times. */
+ * A signal does not end the wait if it arrives after Python's last check and before the thread blocks. Only some
+ * instructions lie between, but the thread releases its GIL there. So other threads run at just that moment, and may
+ * cause the signal. A semaphore cannot wait and watch for signals in one step. So the thread wakes up by itself, after
+ * a nap that doubles each time, and begins another round of the same wait. A signal is late by about as long as the
+ * wait has lasted, at most, and a wait of an hour is disturbed sixteen times. */
 static owngil_status
 block_in_naps(owngil_waiter *self, owngil_deadline deadline)
 {

@@ -1,7 +1,8 @@
-/* What a worker did with its time: a stopwatch that always runs, for one phase at a time, and counts beside it.
+/* Counters of a worker: a stopwatch that always runs for one phase at a time, and numbers beside it.
  *
- * The worker's own thread writes; any thread reads, without a GIL. Nobody waits for anybody: the reader looks again if the
- * worker was at it (a version that is odd meanwhile). Costs the worker one look at the clock for each change of phase.
+ * The worker's own thread writes; any thread reads, without a GIL. Neither waits for the other: the reader tries again
+ * if the worker wrote meanwhile (the version was odd, or has changed). A change of phase costs the worker one read of
+ * the clock.
  */
 #pragma once
 
@@ -22,28 +23,29 @@ typedef struct {
     atomic_uint version;
     atomic_int phase;
     _Atomic int64_t since;                /* when the phase began */
-    _Atomic int64_t spent[OWNGIL_PHASES]; /* nanoseconds, without the phase that is under way */
-    _Atomic int64_t waited;               /* nanoseconds that the worker's tasks were in the queue */
+    _Atomic int64_t spent[OWNGIL_PHASES]; /* nanoseconds, without the current phase */
+    _Atomic int64_t waited;               /* nanoseconds that the worker's tasks waited in the queue */
     _Atomic int64_t tasks, calls, failed, bytes_in, bytes_out;
 } owngil_counters;
 
-/* The same at one moment, with the phase that is under way. */
+/* The same at one moment; `spent` includes the current phase. */
 typedef struct {
     int phase;
     int64_t spent[OWNGIL_PHASES];
     int64_t waited, tasks, calls, failed, bytes_in, bytes_out;
 } owngil_counters_snapshot;
 
-/* Starts the stopwatch, in the first phase; before others see it. */
+/* Starts the stopwatch in the first phase. Call before other threads see it. */
 void owngil_counters_init(owngil_counters *self);
 
-/* Each of these ends a phase, and returns the time. For the worker's own thread. */
+/* Each of these three begins another phase, and returns the time. For the worker's own thread. */
 int64_t owngil_counters_enter(owngil_counters *self, owngil_phase phase);
 
-/* A task of so many bytes was taken, which was put into the queue at `sent_at`; 0: that is not known. */
+/* Counts a task of so many bytes that was taken; it was put into the queue at `sent_at`; 0: not known. */
 int64_t owngil_counters_take(owngil_counters *self, int64_t sent_at, int64_t bytes);
 
-/* It is done: of its calls so many failed; `bytes` go back. */
+/* Counts a task that is done: so many calls, of which `failed` failed, and an answer of `bytes`. */
 int64_t owngil_counters_answer(owngil_counters *self, int64_t calls, int64_t failed, int64_t bytes);
 
+/* Returns a consistent snapshot. For any thread. */
 owngil_counters_snapshot owngil_counters_read(owngil_counters *self);

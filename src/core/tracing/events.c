@@ -3,11 +3,10 @@
 #include "base/clock.h"
 #include "base/compat.h"
 
-/* The calling thread's: the activity of its worker, if it is a worker's own; else its row; and the nanoseconds that it took to
- * write the call that it will put next. */
-static _Thread_local owngil_activity *activity;
-static _Thread_local owngil_recorder_slot thread_row;
-static _Thread_local int64_t writing;
+/* Of the calling thread. */
+static _Thread_local owngil_activity *activity;       /* of the worker that owns the thread, or NULL */
+static _Thread_local owngil_recorder_slot thread_row; /* of a thread that no worker owns */
+static _Thread_local int64_t writing;                 /* nanoseconds it took to write the call that it puts next */
 
 void
 owngil_events_adopt(owngil_activity *self)
@@ -22,7 +21,7 @@ row_of_worker(owngil_activity *self, uint32_t *row)
            || owngil_recorder_add_row(&self->row_slot, self->name, true, self->number, row);
 }
 
-/* The row of the calling thread; false if no recording is on. Leaves an exception that is set alone. */
+/* Sets *row to that of the calling thread. Returns false if no recording is on. Leaves a set exception alone. */
 static bool
 row_of_thread(uint32_t *row)
 {
@@ -46,6 +45,16 @@ row_of_thread(uint32_t *row)
     return known;
 }
 
+/* Records the event in the row of `worker`; NULL: of the calling thread. Does nothing if no recording is on. */
+static inline void
+record(owngil_activity *worker, owngil_event_record event)
+{
+    unsigned session = owngil_recorder_current();
+    if (session != 0 && (worker != NULL ? row_of_worker(worker, &event.row) : row_of_thread(&event.row))) {
+        owngil_recorder_add(&event, session);
+    }
+}
+
 void
 owngil_events_send(owngil_queue *queue, owngil_message *task)
 {
@@ -54,13 +63,12 @@ owngil_events_send(owngil_queue *queue, owngil_message *task)
     if (writing != 0) {
         atomic_fetch_add_explicit(&queue->spent, writing, memory_order_relaxed);
     }
-    owngil_event_record event = {.kind = OWNGIL_EVENT_SEND, .queue = queue->number, .task = task->id};
-    unsigned session = owngil_recorder_current();
-    if (session != 0 && row_of_thread(&event.row)) {
-        event.times[0] = task->sent_at - writing;
-        event.times[1] = task->sent_at;
-        event.bytes_in = owngil_message_bytes(task);
-        owngil_recorder_add(&event, session);
+    if (owngil_recorder_current() != 0) { /* else do not count the bytes */
+        record(NULL, (owngil_event_record){.kind = OWNGIL_EVENT_SEND,
+                                           .queue = queue->number,
+                                           .task = task->id,
+                                           .times = {task->sent_at - writing, task->sent_at},
+                                           .bytes_in = owngil_message_bytes(task)});
     }
     writing = 0;
 }
@@ -68,13 +76,10 @@ owngil_events_send(owngil_queue *queue, owngil_message *task)
 void
 owngil_events_cancel(const owngil_message *task)
 {
-    owngil_event_record event = {.kind = OWNGIL_EVENT_CANCEL, .queue = task->sent_to, .task = task->id};
-    unsigned session = owngil_recorder_current();
-    if (session != 0 && row_of_thread(&event.row)) {
-        event.times[0] = task->sent_at;
-        event.times[1] = owngil_clock_now();
-        owngil_recorder_add(&event, session);
-    }
+    record(NULL, (owngil_event_record){.kind = OWNGIL_EVENT_CANCEL,
+                                       .queue = task->sent_to,
+                                       .task = task->id,
+                                       .times = {task->sent_at, owngil_clock_now()}});
 }
 
 void
@@ -82,26 +87,17 @@ owngil_events_receive(owngil_queue *replies, uint64_t task, int64_t since)
 {
     int64_t now = owngil_clock_now();
     atomic_fetch_add_explicit(&replies->spent, now - since, memory_order_relaxed);
-    owngil_event_record event = {.kind = OWNGIL_EVENT_RECEIVE, .task = task, .times = {since, now}};
-    unsigned session = owngil_recorder_current();
-    if (session != 0 && row_of_thread(&event.row)) {
-        owngil_recorder_add(&event, session);
-    }
+    record(NULL, (owngil_event_record){.kind = OWNGIL_EVENT_RECEIVE, .task = task, .times = {since, now}});
 }
 
 void
 owngil_events_wait(owngil_activity *self)
 {
-    if (atomic_load_explicit(&self->counters.phase, memory_order_relaxed) != OWNGIL_PHASE_START) {
-        return;
-    }
-    int64_t now = owngil_counters_enter(&self->counters, OWNGIL_PHASE_IDLE);
-    owngil_event_record event = {.kind = OWNGIL_EVENT_START, .queue = self->queue};
-    unsigned session = owngil_recorder_current();
-    if (session != 0 && row_of_worker(self, &event.row)) {
-        event.times[0] = now - owngil_counters_read(&self->counters).spent[OWNGIL_PHASE_START];
-        event.times[1] = now;
-        owngil_recorder_add(&event, session);
+    if (atomic_load_explicit(&self->counters.phase, memory_order_relaxed) == OWNGIL_PHASE_START) {
+        int64_t now = owngil_counters_enter(&self->counters, OWNGIL_PHASE_IDLE);
+        int64_t spent = owngil_counters_read(&self->counters).spent[OWNGIL_PHASE_START];
+        record(self,
+               (owngil_event_record){.kind = OWNGIL_EVENT_START, .queue = self->queue, .times = {now - spent, now}});
     }
 }
 
@@ -125,7 +121,8 @@ owngil_events_take(owngil_activity *self, const owngil_message *task)
     atomic_store_explicit(&self->task, task->id, memory_order_release);
 }
 
-/* The event of the task that the worker is doing; false if there is none. Needs no GIL, of any thread. */
+/* Fills in the event of the task that the worker is doing. Returns false if it is doing none. For any thread. Needs no
+ * GIL. */
 static bool
 event_of_task(owngil_activity *self, owngil_event_record *event)
 {
@@ -136,7 +133,7 @@ event_of_task(owngil_activity *self, owngil_event_record *event)
     }
     event->bytes_in = atomic_load_explicit(&self->bytes, memory_order_relaxed);
     if (!owngil_recorder_get(&self->name_slot, &event->name)) {
-        event->name = UINT32_MAX; /* it began before the recording, or has not yet */
+        event->name = UINT32_MAX; /* the call began before the recording, or has not begun */
     }
     return event->task != 0 && row_of_worker(self, &event->row);
 }
@@ -163,11 +160,7 @@ owngil_events_answer(owngil_activity *self, const owngil_message *answer, bool f
 void
 owngil_events_end(owngil_activity *self, int64_t since)
 {
-    owngil_event_record event = {.kind = OWNGIL_EVENT_END, .times = {since, owngil_clock_now()}};
-    unsigned session = owngil_recorder_current();
-    if (session != 0 && row_of_worker(self, &event.row)) {
-        owngil_recorder_add(&event, session);
-    }
+    record(self, (owngil_event_record){.kind = OWNGIL_EVENT_END, .times = {since, owngil_clock_now()}});
 }
 
 void

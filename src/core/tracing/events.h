@@ -1,4 +1,4 @@
-/* What happens to tasks: for the counters of workers, and for a recording while one is on.
+/* Events of tasks, for the counters of workers and for a recording while one is on.
  *
  * Each function needs the GIL of the calling thread, unless it says otherwise.
  */
@@ -8,11 +8,11 @@
 #include "tracing/counters.h"
 #include "tracing/recorder.h"
 
-/* What a worker does. */
+/* The activity of a worker. */
 typedef struct {
     /* Constant. */
-    const char *name;           /* the worker's; borrowed */
-    uint64_t number;            /* the worker's */
+    const char *name;           /* of the worker; borrowed */
+    uint64_t number;            /* of the worker */
     uint64_t queue;             /* number of the queue of its tasks */
     /* Atomic. */
     owngil_counters counters;
@@ -20,23 +20,23 @@ typedef struct {
     _Atomic int64_t times[4];   /* of that task, see owngil_event_record */
     _Atomic int64_t bytes;
     owngil_recorder_slot name_slot, row_slot;
-    /* Of the worker's thread. */
+    /* For the worker's own thread only. */
     int64_t calls, failed;      /* of the calls that its task made; see count_calls() */
 } owngil_activity;
 
-/* The calling thread is the worker's own from now on; NULL: no more. Needs no GIL. */
+/* Makes the calling thread the worker's own; NULL: no worker's. Needs no GIL. */
 void owngil_events_adopt(owngil_activity *self);
 
-/* The calling thread has written a call, since then; it is about to put a task; it has cancelled one; it has rebuilt what a
- * worker sent back, since then (`task` may be 0). */
+/* For any thread: it has written a call, since then; it is about to put that call as a task; it has cancelled a task;
+ * it has rebuilt what a worker sent back, since then (`task` may be 0: none). */
 void owngil_events_wrote(int64_t since);
 void owngil_events_send(owngil_queue *queue, owngil_message *task);
 void owngil_events_cancel(const owngil_message *task);
 void owngil_events_receive(owngil_queue *replies, uint64_t task, int64_t since);
 
-/* The worker, whose own thread calls: it waits for a task; it has taken one; it is about to call a function of that name (only
- * while a recording is on); it calls; the call has returned; it is about to send the answer; it has ended its interpreter
- * since then (this needs no GIL). */
+/* For the worker's own thread: it waits for a task; it has taken one; it is about to call a function of that name (only
+ * while a recording is on); it calls; the call has returned; it is about to send the answer; it has ended its
+ * interpreter, since then (this needs no GIL). */
 void owngil_events_wait(owngil_activity *self);
 void owngil_events_take(owngil_activity *self, const owngil_message *task);
 void owngil_events_name(owngil_activity *self, const char *name);
@@ -45,5 +45,5 @@ void owngil_events_return(owngil_activity *self);
 void owngil_events_answer(owngil_activity *self, const owngil_message *answer, bool failed);
 void owngil_events_end(owngil_activity *self, int64_t since);
 
-/* Records the task that the worker is doing now, unfinished. Needs no GIL. */
+/* Records the task that the worker is doing now, unfinished. For any thread. Needs no GIL. */
 void owngil_events_unfinished(owngil_activity *self);

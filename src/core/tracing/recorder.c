@@ -4,10 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    BUCKETS = 256,
-    MOST = 8000000, /* events: 800 MB */
-};
+enum { BUCKETS = 256, MOST_EVENTS = 8000000 /* 800 MB */ };
 
 typedef struct entry {
     struct entry *next;
@@ -16,9 +13,9 @@ typedef struct entry {
 
 atomic_uint owngil_recorder_session;
 
-static pthread_mutex_t lock =
-    PTHREAD_MUTEX_INITIALIZER; /* a leaf, and the one that may be locked with that of interp.c */
-static unsigned sessions;                                /* guarded by `lock`, as all below */
+/* A leaf, and the one lock that a thread may take while it holds the registry's. Guards all below. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned sessions; /* number of the newest recording */
 static owngil_recorder_data data;
 static size_t row_room, name_room;
 static entry *buckets[BUCKETS]; /* of names */
@@ -104,15 +101,15 @@ owngil_recorder_get(owngil_recorder_slot *slot, uint32_t *number)
     return value != 0 && value >> 32 == atomic_load_explicit(&owngil_recorder_session, memory_order_relaxed);
 }
 
-/* With the lock held. */
+/* Gives the slot a number of the recording that is on. Needs the lock. */
 static void
-set(owngil_recorder_slot *slot, uint32_t number)
+set_slot(owngil_recorder_slot *slot, uint32_t number)
 {
     uint64_t session = atomic_load(&owngil_recorder_session);
     atomic_store_explicit(slot, session << 32 | number, memory_order_relaxed);
 }
 
-/* Makes room for one more; false without memory. With the lock held. */
+/* Makes room for one more item. Returns false without memory. Needs the lock. */
 static bool
 make_room(void **items, size_t count, size_t *room, size_t size)
 {
@@ -137,7 +134,7 @@ owngil_recorder_add_row(owngil_recorder_slot *slot, const char *name, bool is_wo
         char *copy = strdup(name);
         if (copy != NULL) {
             data.rows[data.row_count] = (owngil_recorder_thread){copy, is_worker, number};
-            set(slot, (uint32_t)data.row_count++);
+            set_slot(slot, (uint32_t)data.row_count++);
         }
     }
     bool known = owngil_recorder_get(slot, row);
@@ -155,9 +152,9 @@ bucket_of(const char *name)
     return hash % BUCKETS;
 }
 
-/* With the lock held. False without memory. */
+/* Finds or adds the name. Returns false without memory. Needs the lock. */
 static bool
-find_name(const char *name, uint32_t *number)
+find_or_add_name(const char *name, uint32_t *number)
 {
     entry **bucket = &buckets[bucket_of(name)];
     for (const entry *at = *bucket; at != NULL; at = at->next) {
@@ -187,9 +184,9 @@ bool
 owngil_recorder_add_name(owngil_recorder_slot *slot, const char *name, uint32_t *number)
 {
     pthread_mutex_lock(&lock);
-    bool known = atomic_load(&owngil_recorder_session) != 0 && find_name(name, number);
+    bool known = atomic_load(&owngil_recorder_session) != 0 && find_or_add_name(name, number);
     if (known) {
-        set(slot, *number);
+        set_slot(slot, *number);
     }
     pthread_mutex_unlock(&lock);
     return known;
@@ -201,7 +198,7 @@ owngil_recorder_add(const owngil_event_record *event, unsigned session)
     const size_t full = sizeof(data.last->events) / sizeof(data.last->events[0]);
     pthread_mutex_lock(&lock);
     if (session != 0 && atomic_load(&owngil_recorder_session) == session) {
-        if (data.count < MOST && (data.last == NULL || data.last->count == full)) {
+        if (data.count < MOST_EVENTS && (data.last == NULL || data.last->count == full)) {
             owngil_recorder_chunk *chunk = malloc(sizeof(*chunk));
             if (chunk != NULL) {
                 chunk->next = NULL;
@@ -210,7 +207,7 @@ owngil_recorder_add(const owngil_event_record *event, unsigned session)
                 data.last = chunk;
             }
         }
-        if (data.count < MOST && data.last != NULL && data.last->count < full) {
+        if (data.count < MOST_EVENTS && data.last != NULL && data.last->count < full) {
             data.last->events[data.last->count++] = *event;
             data.count++;
         }

@@ -1,7 +1,8 @@
-/* A recording of what the workers of the process do, in memory, while somebody wants one: see owngil.trace.
+/* The recorder: keeps events of tasks in memory while a recording is on, see owngil.trace.
  *
- * Events belong to the process, so they outlive their worker. Each is in a row: a worker's, or another thread's. Nothing here
- * needs a GIL or touches a Python object. While no recording is on, that costs one look at `owngil_recorder_session`.
+ * Events belong to the process, so they outlive their worker. Each belongs to a row: a worker's, or another thread's.
+ * No function needs a GIL or touches a Python object. While no recording is on, an event costs one read of
+ * `owngil_recorder_session`.
  */
 #pragma once
 
@@ -13,15 +14,15 @@
 #include <stdint.h>
 
 typedef enum {
-    OWNGIL_EVENT_TASK,    /* times: put, taken, called, returned, answered; 0: it has not come so far */
-    OWNGIL_EVENT_SEND,    /* of this and the next: from, to */
+    OWNGIL_EVENT_TASK,    /* times: put, taken, called, returned, answered; 0: it did not get there */
+    OWNGIL_EVENT_SEND,    /* times of the next four: from, to */
     OWNGIL_EVENT_RECEIVE,
     OWNGIL_EVENT_START,
     OWNGIL_EVENT_END,
-    OWNGIL_EVENT_CANCEL,  /* put, cancelled */
+    OWNGIL_EVENT_CANCEL,  /* times: put, cancelled */
 } owngil_event_kind;
 
-/* All by owngil_clock_now(). _trace_format.py knows the layout. */
+/* Times are by owngil_clock_now(). _trace_format.py reads this layout. */
 typedef struct {
     int64_t times[5];
     uint64_t queue, task;
@@ -41,18 +42,18 @@ typedef struct owngil_recorder_chunk {
     owngil_event_record events[1024];
 } owngil_recorder_chunk;
 
-/* What was recorded, for owngil_recorder_free(). */
+/* A recording. owngil_recorder_free() frees it. */
 typedef struct {
     owngil_recorder_chunk *first, *last;
     size_t count;    /* of events */
-    size_t dropped;  /* events for which there was no room */
+    size_t dropped;  /* events that found no room */
     owngil_recorder_thread *rows;
     size_t row_count;
     char **names;
     size_t name_count;
 } owngil_recorder_data;
 
-/* The number of the recording that is on; 0: none is. */
+/* The number of the recording that is on; 0: none. */
 extern atomic_uint owngil_recorder_session;
 
 static inline unsigned
@@ -64,29 +65,29 @@ owngil_recorder_current(void)
 /* Returns false if a recording is on already. */
 bool owngil_recorder_start(void);
 
-/* Ends the recording, and moves it to `data`. False if none is on. */
+/* Ends the recording, and moves it to `data`. Returns false if none is on. */
 bool owngil_recorder_stop(owngil_recorder_data *data);
 void owngil_recorder_free(owngil_recorder_data *self);
 
-/* Around a fork, as the data must be whole in the child; when that of the list of living workers is done. */
+/* Keeps the data whole in the child of a fork. Comes after the registry, whose lock may be held before this one. */
 void owngil_recorder_atfork(owngil_atfork_step step);
 
-/* In a forked child: it has no recording. */
+/* Drops a recording that was inherited in a forked child. */
 void owngil_recorder_forget(void);
 
-/* A slot keeps a number that is of use in one recording only; it starts with 0. */
+/* A slot keeps a number that is valid in one recording only; it starts with 0. */
 typedef _Atomic uint64_t owngil_recorder_slot;
 
-/* Whether the slot has a number of the recording that is on, then *number. */
+/* Returns whether the slot has a number of the recording that is on, and sets *number. */
 bool owngil_recorder_get(owngil_recorder_slot *slot, uint32_t *number);
 
-/* Gives `slot` the number of a new row, if it has none yet, and returns as owngil_recorder_get() does: false if no recording is
- * on, or there is no memory. */
+/* Gives `slot` the number of a new row, if it has none yet. Returns as owngil_recorder_get() does: false if no
+ * recording is on, or there is no memory. */
 bool owngil_recorder_add_row(owngil_recorder_slot *slot, const char *name, bool is_worker, uint64_t number,
                              uint32_t *row);
 
-/* Likewise the number of a name, the same for equal names. */
+/* Gives `slot` the number of a name, the same for equal names. Returns the same. */
 bool owngil_recorder_add_name(owngil_recorder_slot *slot, const char *name, uint32_t *number);
 
-/* Takes a copy of the event, if the recording is on still that was before the event's row and name were asked for. */
+/* Copies the event into the recording, if `session` is still on. Read that before the event's row and name. */
 void owngil_recorder_add(const owngil_event_record *event, unsigned session);

@@ -9,7 +9,7 @@
 #include "cpython/large_objects.h"
 #include "loader/fork_gate.h"
 #include "memory/lease.h"
-#include "sync/after_fork.h"
+#include "sync/waitable.h"
 #include "tracing/recorder.h"
 #include "workers/registry.h"
 #include "workers/shutdown.h"
@@ -17,16 +17,17 @@
 
 #include <errno.h>
 
-/* The lock order of the whole core, as far as locks belong to the process:
+/* The lock order of the core, for locks that belong to the process:
  *
- *   the fork gate's (also while a worker's own lock is taken after it), then the leaves: no lock is taken while a leaf is
- *   held, but the recorder's while the registry's is.
+ * first the fork gate's (also before a worker's own lock), then the leaves. While a thread holds a leaf it takes no
+ * other lock, with one exception: the recorder's lock while it holds the registry's.
  *
- * Locks of single objects are leaves, too: those of queues, semaphores, events, barriers, parking lots and private copies;
- * only a worker's lock comes before the leaves. A GIL is taken only while none of these is held. A thread that is inside the
- * fork gate has no lock by that, but forks wait for it: it may have its worker's GIL, and waits for no other. */
+ * The locks of single objects are leaves, too: those of queues, semaphores, events, barriers, parking lots and private
+ * copies. Only a worker's lock comes before the leaves. A GIL is taken only while none of these is held. A thread
+ * inside the fork gate holds no lock by that, but forks wait for it: it may have its worker's GIL, and waits for no
+ * other. */
 static void
-each_module(owngil_atfork_step step)
+run_step(owngil_atfork_step step)
 {
     owngil_fork_gate_atfork(step);
     owngil_process_notes_atfork(step);
@@ -37,32 +38,33 @@ each_module(owngil_atfork_step step)
     owngil_keyword_parsers_atfork(step);
     owngil_large_objects_atfork(step);
     owngil_lease_atfork(step);
-    owngil_after_fork_atfork(step);
-    owngil_recorder_atfork(step); /* after the registry's */
+    owngil_waitable_atfork(step);
+    owngil_recorder_atfork(step); /* after the registry's, as in the lock order */
 }
 
 static void
-before(void)
+before_fork(void)
 {
-    each_module(OWNGIL_ATFORK_PREPARE);
+    run_step(OWNGIL_ATFORK_PREPARE);
 }
 
 static void
 after_in_parent(void)
 {
-    each_module(OWNGIL_ATFORK_PARENT);
+    run_step(OWNGIL_ATFORK_PARENT);
 }
 
 static void
 after_in_child(void)
 {
-    each_module(OWNGIL_ATFORK_CHILD);
+    run_step(OWNGIL_ATFORK_CHILD);
     atomic_fetch_add(&owngil_refcount_generation, 1);
     owngil_interpreter_list_forget();
 }
 
+/* Announces a fork to the fork gate, and waits until no thread is inside. */
 static PyObject *
-announce(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(unused))
+announce_fork(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(unused))
 {
     while (!owngil_fork_gate_announce()) {
         Py_BEGIN_ALLOW_THREADS
@@ -72,19 +74,20 @@ announce(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-/* There has been no fork if this is still announced: openpty() may fail in os.forkpty(), say. */
+/* Withdraws a fork that was announced and did not happen: in os.forkpty(), for example, openpty() may fail. */
 static PyObject *
-withdraw(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(unused))
+withdraw_fork(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(unused))
 {
     owngil_fork_gate_withdraw();
     Py_RETURN_NONE;
 }
 
-static PyMethodDef announce_definition = {"announce_fork", announce, METH_NOARGS, NULL};
-static PyMethodDef withdraw_definition = {"withdraw_fork", withdraw, METH_NOARGS, NULL};
+static PyMethodDef announce_definition = {"announce_fork", announce_fork, METH_NOARGS, NULL};
+static PyMethodDef withdraw_definition = {"withdraw_fork", withdraw_fork, METH_NOARGS, NULL};
 
+/* Registers the two functions with os.register_at_fork(). Returns 0, or -1 with an exception set. */
 static int
-watch_pythons(void)
+register_with_python(void)
 {
     PyObject *os = PyImport_ImportModule("os");
     PyObject *register_at_fork = os != NULL ? PyObject_GetAttrString(os, "register_at_fork") : NULL;
@@ -94,7 +97,7 @@ watch_pythons(void)
     PyObject *result = register_at_fork != NULL && nothing != NULL && functions != NULL
                            ? PyObject_Call(register_at_fork, nothing, functions)
                            : NULL;
-    int failed = result == NULL;
+    bool failed = result == NULL;
     Py_XDECREF(result);
     Py_XDECREF(functions);
     Py_XDECREF(nothing);
@@ -110,12 +113,12 @@ owngil_fork_watch(void)
     if (watches) {
         return 0;
     }
-    watches = true; /* even if half of it fails: not twice */
+    watches = true; /* even if the rest fails: it must not be done twice */
     owngil_fork_gate_init();
-    errno = pthread_atfork(before, after_in_parent, after_in_child);
+    errno = pthread_atfork(before_fork, after_in_parent, after_in_child);
     if (errno != 0) {
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }
-    return watch_pythons();
+    return register_with_python();
 }

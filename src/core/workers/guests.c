@@ -7,30 +7,23 @@
 
 /* A thread state that ensure() made for the calling thread. */
 typedef struct guest {
-    struct guest *outer;      /* of another worker, entered before this one */
+    struct guest *outer;         /* of another worker, entered before this one */
     owngil_worker *worker;
     PyThreadState *tstate;
-    owngil_guest entry;       /* in the worker's list */
-    PyThreadState *suspended; /* what the thread was running when it came in; usually NULL */
-    owngil_large_objects *heap;        /* which the thread took its blocks from; usually NULL */
-    size_t depth;             /* calls of ensure without their release */
+    owngil_guest entry;          /* in the worker's list */
+    PyThreadState *suspended;    /* that the thread had when it entered; usually NULL */
+    owngil_large_objects *heap;  /* that the thread took its blocks from when it entered; usually NULL */
+    size_t depth;                /* calls of ensure() without their release() */
 } guest;
 
 static _Thread_local guest *innermost;
 static _Thread_local bool unloading;
 
-static _Noreturn void
-hang(void)
+/* Whether the thread state belongs to the worker's interpreter; false if either is missing. */
+static bool
+is_in_worker(PyThreadState *tstate, const owngil_worker *worker)
 {
-    for (;;) {
-        pause();
-    }
-}
-
-static PyInterpreterState *
-interpreter_of(PyThreadState *tstate)
-{
-    return tstate != NULL ? PyThreadState_GetInterpreter(tstate) : NULL;
+    return tstate != NULL && PyThreadState_GetInterpreter(tstate) == atomic_load(&worker->own_interp);
 }
 
 static int
@@ -44,17 +37,16 @@ ensure(owngil_refcounted *owner)
         if (running == self->tstate) {
             return PyGILState_LOCKED;
         }
-        PyEval_RestoreThread(self->tstate); /* it had let go of the GIL */
+        PyEval_RestoreThread(self->tstate); /* it had released the GIL */
         return PyGILState_UNLOCKED;
     }
     if (unloading) {
         return PyGILState_LOCKED;
     }
-    PyInterpreterState *own = atomic_load(&worker->own_interp);
-    if (own != NULL && interpreter_of(PyGILState_GetThisThreadState()) == own) {
+    if (is_in_worker(PyGILState_GetThisThreadState(), worker)) {
         return (int)PyGILState_Ensure();
     }
-    if (own != NULL && interpreter_of(running) == own) { /* through a thread state that CPython's own would not find */
+    if (is_in_worker(running, worker)) { /* by a thread state that PyGILState_Ensure() would not find */
         return PyGILState_LOCKED;
     }
 
@@ -67,19 +59,21 @@ ensure(owngil_refcounted *owner)
         owngil_worker_add_guest(worker, &self->entry);
     }
     if (interp != NULL) {
-        owngil_worker_release(worker); /* which waits for the thread state from here on */
+        owngil_worker_release(worker); /* its end waits for the thread state from here on */
     }
-    if (tstate == NULL) { /* no memory, or no interpreter any more: there is no way to say so */
+    if (tstate == NULL) { /* no memory, or the interpreter is ending: the caller expects no failure */
         if (running != NULL) {
             (void)PyEval_SaveThread();
         }
-        hang();
+        for (;;) {
+            pause();
+        }
     }
     if (running != NULL) {
         self->suspended = PyEval_SaveThread();
     }
     innermost = self;
-    self->heap = owngil_large_objects_use(NULL); /* what it allocates in there does not belong to its own worker */
+    self->heap = owngil_large_objects_use(NULL); /* a guest's blocks are not its own worker's */
     PyEval_RestoreThread(tstate);
     return PyGILState_UNLOCKED;
 }
@@ -97,7 +91,7 @@ release(owngil_refcounted *owner, int state)
             }
             return;
         }
-        PyThreadState_Clear(self->tstate); /* may run Python code, which may come in once more */
+        PyThreadState_Clear(self->tstate); /* may run Python code, which may call ensure() again */
         innermost = self->outer;
         owngil_worker_remove_guest(worker, &self->entry);
         PyThreadState_DeleteCurrent();
@@ -107,20 +101,15 @@ release(owngil_refcounted *owner, int state)
         }
         free(self);
     }
-    else {
-        PyInterpreterState *own = atomic_load(&worker->own_interp);
-        if (!unloading && own != NULL && interpreter_of(PyGILState_GetThisThreadState()) == own) {
-            PyGILState_Release((PyGILState_STATE)state);
-        }
+    else if (!unloading && is_in_worker(PyGILState_GetThisThreadState(), worker)) {
+        PyGILState_Release((PyGILState_STATE)state);
     }
 }
 
 static int
 check(owngil_refcounted *owner)
 {
-    const owngil_worker *worker = (const owngil_worker *)owner;
-    PyThreadState *running = PyThreadState_GetUnchecked();
-    return !unloading && running != NULL && interpreter_of(running) == atomic_load(&worker->own_interp);
+    return !unloading && is_in_worker(PyThreadState_GetUnchecked(), (const owngil_worker *)owner);
 }
 
 static void

@@ -1,9 +1,9 @@
-/* Guests: PyGILState_Ensure(), _Release() and _Check() as a worker's private copies call them.
+/* Guest threads: PyGILState_Ensure(), _Release() and _Check() for a worker's private copies.
  *
- * CPython's own attach a thread that has no thread state yet to the main interpreter. These attach it to the worker's. A
- * thread of the worker's interpreter gets CPython's behaviour. When the interpreter has begun to end, a thread from outside
- * that wants to enter never returns: CPython does the same at its own end. While a thread unloads copies, their destructors
- * find no interpreter, and do not wait for one.
+ * CPython's functions attach a thread without a thread state to the main interpreter; these attach it to the worker's.
+ * In a thread that belongs to the worker's interpreter they do what CPython's do. Once the interpreter has begun to
+ * end, a guest thread that wants to enter never returns: CPython does the same at its own end. While a thread unloads
+ * private copies, their destructors find no interpreter, and do not wait for one.
  */
 #pragma once
 

@@ -3,41 +3,35 @@
 #include "base/compat.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-/* How long the visitor that inspects what a worker is doing may wait for the worker's GIL. */
-#define PATIENCE 0.5
+/* Seconds that a helper thread may wait for the GIL of the worker that it inspects. */
+#define INSPECTION_PATIENCE 0.5
 
-/* After how long what could not be sent, for want of threads, is tried again. */
-#define AGAIN 0.05
+/* Seconds until an errand is tried again for which no thread could start. */
+#define RETRY_AFTER 0.05
 
-/* Nanoseconds from the interrupt of a task, as the wait for it ended by Ctrl-C, to the end of all that the same Ctrl-C ends,
- * such as the block that the wait was in. */
+/* Nanoseconds during which a Ctrl-C ends several things: first the wait for a task, which interrupts that task, and
+ * then, for example, the block that the wait was in. */
 #define ONE_CTRL_C INT64_C(400000000)
 
-static owngil_worker *
-worker_of_timer(owngil_timer *timer)
-{
-    return (owngil_worker *)timer->owner;
-}
-
-/* Whether the worker is in that task and in that call with a limit (0: in any, or none). Decides with the worker's GIL held. */
+/* Whether the worker is in that task and in that call with a limit (0: in any, or none). Final only with the worker's
+ * GIL. */
 static bool
-is_running(owngil_worker *worker, uint64_t task, uint64_t limit)
+is_still_in(owngil_worker *worker, uint64_t task, uint64_t limit)
 {
     return (task == 0 || atomic_load(&worker->task) == task) && (limit == 0 || atomic_load(&worker->limit) == limit);
 }
 
-/* What a helper thread is sent into a worker's interpreter for. */
+/* An errand: a helper thread's task in a worker's interpreter. */
 typedef struct owngil_errand {
-    struct owngil_errand *next; /* among the worker's `errands`, until the helper thread has the GIL */
+    struct owngil_errand *next; /* in the worker's `errands`, until the helper thread has the GIL */
     owngil_worker *worker;
     PyInterpreterState *interp;
     uint64_t task, limit;
     bool inspects; /* else it interrupts */
 } errand;
 
-/* Appends a line for the frame: file, number of the line, function, each with 0x1f behind it. Returns 0, or -1 with an
+/* Appends a line for the frame: file, line number and function, with 0x1f between them. Returns 0, or -1 with an
  * exception. Needs the GIL. */
 static int
 append_frame(PyObject *lines, PyFrameObject *frame)
@@ -55,62 +49,60 @@ append_frame(PyObject *lines, PyFrameObject *frame)
     return failed;
 }
 
-/* The stack of the worker's thread, innermost frame first, as UTF-8 bytes; or NULL with an exception. Runs no Python code.
- * Needs the worker's GIL: so that thread is in C code that has let go of it, and its frames stand still. */
+/* Returns the worker's stack as a list of lines, innermost frame first, or NULL with an exception. Runs no Python code.
+ * Needs the worker's GIL: so the worker's thread is in C code that has released it, and its frames stand still. */
 static PyObject *
 describe_stack(owngil_worker *worker, PyInterpreterState *interp)
 {
-    PyObject *lines = PyList_New(0);
     PyThreadState *at = PyInterpreterState_ThreadHead(interp);
     while (at != NULL && at->thread_id != worker->ident) {
         at = PyThreadState_Next(at);
     }
+    PyObject *lines = PyList_New(0);
     PyFrameObject *frame = at != NULL && lines != NULL ? PyThreadState_GetFrame(at) : NULL;
-    bool failed = lines == NULL;
     while (frame != NULL) {
-        failed = failed || append_frame(lines, frame) < 0;
+        if (lines != NULL && append_frame(lines, frame) < 0) {
+            Py_CLEAR(lines);
+        }
         PyFrameObject *back = PyFrame_GetBack(frame);
         Py_DECREF(frame);
         frame = back;
     }
-    PyObject *empty = !failed ? PyUnicode_FromString("") : NULL;
-    PyObject *text = empty != NULL ? PyUnicode_Join(empty, lines) : NULL;
-    PyObject *bytes = text != NULL ? PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace") : NULL;
-    Py_XDECREF(text);
-    Py_XDECREF(empty);
-    Py_XDECREF(lines);
-    return bytes;
+    return lines;
 }
 
-/* Says that the worker does not notice its interrupt, unless that was said: `stack` is NULL if it is not known. Needs no GIL. */
+/* Reports once that the worker does not notice its interrupt. `stack` is UTF-8, "" if it is not known. Needs no GIL. */
 static void
-report_stuck(owngil_worker *worker, uint64_t task, const char *stack, size_t size)
+report_stuck(owngil_worker *worker, uint64_t task, const char *stack)
 {
     pthread_mutex_lock(&worker->lock);
-    bool reported = worker->doubt.reported;
-    worker->doubt.reported = true;
+    bool reported = worker->pending.reported;
+    worker->pending.reported = true;
     pthread_mutex_unlock(&worker->lock);
-    if (reported) {
-        return;
+    if (!reported) {
+        owngil_worker_report(worker, task == OWNGIL_TASK_START ? OWNGIL_MESSAGE_STUCK_START : OWNGIL_MESSAGE_STUCK,
+                             stack);
     }
-    owngil_worker_report(worker, task == OWNGIL_TASK_START ? OWNGIL_MESSAGE_STUCK_START : OWNGIL_MESSAGE_STUCK,
-                         stack != NULL ? stack : "", size);
 }
 
+/* Reports the stack of a task that the worker runs. Needs the worker's GIL. */
 static void
 inspect(owngil_worker *worker, uint64_t task, PyInterpreterState *interp)
 {
-    PyObject *stack = describe_stack(worker, interp);
+    PyObject *lines = describe_stack(worker, interp);
+    PyObject *stack = lines != NULL ? owngil_worker_join_lines(lines) : NULL;
     if (stack != NULL) {
-        report_stuck(worker, task, PyBytes_AS_STRING(stack), (size_t)PyBytes_GET_SIZE(stack));
-        Py_DECREF(stack);
+        report_stuck(worker, task, PyBytes_AS_STRING(stack));
     }
+    Py_XDECREF(stack);
+    Py_XDECREF(lines);
     PyErr_Clear();
 }
 
-/* From here on an interrupt like this one is not on its way any more, and needs a visit of its own. Locks the worker. */
+/* Takes the errand out of its list: from here on, an interrupt like this one needs a helper thread of its own. Locks
+ * the worker. */
 static void
-arrive(const errand *this)
+unlink_errand(const errand *this)
 {
     pthread_mutex_lock(&this->worker->lock);
     errand **at = &this->worker->errands;
@@ -121,7 +113,7 @@ arrive(const errand *this)
     pthread_mutex_unlock(&this->worker->lock);
 }
 
-/* Whether one like this is on its way. The worker is locked. */
+/* Whether another helper thread is on its way for the same. Needs the worker's lock. */
 static bool
 is_on_its_way(const errand *this)
 {
@@ -132,7 +124,7 @@ is_on_its_way(const errand *this)
     return at != NULL;
 }
 
-/* Enters the worker's interpreter, as soon as its GIL can be had. */
+/* The helper thread: waits for the worker's GIL and does its errand. */
 static void *
 helper_main(void *argument)
 {
@@ -142,10 +134,10 @@ helper_main(void *argument)
     if (tstate != NULL) {
         PyEval_RestoreThread(tstate);
     }
-    arrive(this);
+    unlink_errand(this);
     if (tstate != NULL) {
-        /* The worker starts and ends tasks with its GIL held, so that this one cannot end in between. */
-        bool in_time = is_running(worker, this->task, this->limit);
+        /* The worker starts and ends tasks with its GIL held, so this one cannot end meanwhile. */
+        bool in_time = is_still_in(worker, this->task, this->limit);
         if (in_time && this->inspects) {
             inspect(worker, this->task, this->interp);
         }
@@ -161,20 +153,7 @@ helper_main(void *argument)
     return NULL;
 }
 
-/* Returns 0 or an errno. */
-static int
-start_thread(errand *this)
-{
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_t thread;
-    int error = pthread_create(&thread, &attributes, helper_main, this);
-    pthread_attr_destroy(&attributes);
-    return error;
-}
-
-/* Starts a visit, unless one like it is on its way. Returns 0 or an errno. Locks the worker. */
+/* Starts a helper thread, unless one is on its way for the same. Returns 0 or an errno. Locks the worker. */
 static int
 send_helper(const errand *what)
 {
@@ -192,12 +171,14 @@ send_helper(const errand *what)
     this->interp = interp;
     owngil_refcount_acquire(&worker->base);
     int error = 0;
-    /* Until the thread is there: who finds this visit on its way counts on it. */
+    /* Locked until the thread has started: a caller that finds this errand in the list relies on it. */
     pthread_mutex_lock(&worker->lock);
     bool needed = !is_on_its_way(this);
     if (needed) {
-        error = start_thread(this);
+        pthread_t thread;
+        error = pthread_create(&thread, NULL, helper_main, this);
         if (error == 0) {
+            pthread_detach(thread);
             this->next = worker->errands;
             worker->errands = this;
         }
@@ -211,21 +192,22 @@ send_helper(const errand *what)
     return error;
 }
 
-/* Returns 0 or an errno. If no thread can be had for an interrupt with a grace period, it is tried again. */
+/* Interrupts the task or the call. Returns 0 or an errno. If no helper thread can start for an interrupt with a grace
+ * period, that is tried again. */
 static int
-interrupt(owngil_worker *worker, uint64_t task, uint64_t limit, double grace)
+send_interrupt(owngil_worker *worker, uint64_t task, uint64_t limit, double grace)
 {
     int error = send_helper(&(errand){.worker = worker, .task = task, .limit = limit});
     if (grace > 0) {
         bool unsent = error != 0;
         pthread_mutex_lock(&worker->lock);
-        worker->doubt = (owngil_doubt){.task = task,
-                                       .limit = limit,
-                                       .grace = grace,
-                                       .unsent = unsent,
-                                       .since = owngil_clock_now(),
-                                       .serial = worker->doubt.serial + 1};
-        error = owngil_timer_set(&worker->grace_timer, unsent ? AGAIN : grace, task);
+        worker->pending = (owngil_pending_interrupt){.task = task,
+                                                     .limit = limit,
+                                                     .grace = grace,
+                                                     .unsent = unsent,
+                                                     .since = owngil_clock_now(),
+                                                     .serial = worker->pending.serial + 1};
+        error = owngil_timer_set(&worker->grace_timer, unsent ? RETRY_AFTER : grace, task, true);
         pthread_mutex_unlock(&worker->lock);
     }
     return error;
@@ -234,18 +216,19 @@ interrupt(owngil_worker *worker, uint64_t task, uint64_t limit, double grace)
 int
 owngil_interrupts_interrupt(owngil_worker *worker, uint64_t task, double grace)
 {
-    return task != 0 ? interrupt(worker, task, 0, grace) : 0;
+    return task != 0 ? send_interrupt(worker, task, 0, grace) : 0;
 }
 
 int
 owngil_interrupts_stop(owngil_worker *worker, double grace)
 {
-    /* run_task() sets `task` and then inspects at `stopped`; here it is the other way round, so one of the two sees. */
+    /* run_task() sets `task` and then reads `stopped`. This does it the other way round, so one of the two sees the
+     * other. */
     atomic_store(&worker->stopped, true);
     uint64_t task = atomic_load(&worker->task);
     pthread_mutex_lock(&worker->lock);
-    const owngil_doubt *doubt = &worker->doubt;
-    bool same = doubt->task == task && doubt->limit == 0 && owngil_clock_now() - doubt->since < ONE_CTRL_C;
+    const owngil_pending_interrupt *pending = &worker->pending;
+    bool same = pending->task == task && pending->limit == 0 && owngil_clock_now() - pending->since < ONE_CTRL_C;
     pthread_mutex_unlock(&worker->lock);
     return same ? 0 : owngil_interrupts_interrupt(worker, task, grace);
 }
@@ -253,37 +236,42 @@ owngil_interrupts_stop(owngil_worker *worker, double grace)
 void
 owngil_interrupts_limit_expired(owngil_timer *timer, uint64_t limit)
 {
-    owngil_worker *worker = worker_of_timer(timer);
+    owngil_worker *worker = (owngil_worker *)timer->owner;
     uint64_t task = atomic_load(&worker->task);
-    if (is_running(worker, task, limit)) {
-        /* The thread that this is on sets all timers: what cannot be sent now is tried again. */
-        (void)interrupt(worker, task, limit, worker->limit_grace);
+    if (is_still_in(worker, task, limit)) {
+        /* This is the timer thread, which must not wait: an interrupt that cannot be sent now is tried again. */
+        (void)send_interrupt(worker, task, limit, worker->limit_grace);
     }
 }
 
 void
 owngil_interrupts_grace_expired(owngil_timer *timer, uint64_t task)
 {
-    owngil_worker *worker = worker_of_timer(timer);
+    owngil_worker *worker = (owngil_worker *)timer->owner;
     pthread_mutex_lock(&worker->lock);
-    owngil_doubt doubt = worker->doubt;
+    owngil_pending_interrupt pending = worker->pending;
     pthread_mutex_unlock(&worker->lock);
-    if (doubt.task != task || !is_running(worker, task, doubt.limit)) {
+    if (pending.task != task || !is_still_in(worker, task, pending.limit)) {
         return;
     }
-    if (doubt.inspected) {
-        report_stuck(worker, task, NULL, 0);
+    if (pending.inspected) {
+        report_stuck(worker, task, "");
         return;
     }
-    bool inspects = !doubt.unsent;
-    int error = send_helper(&(errand){.worker = worker, .task = task, .limit = doubt.limit, .inspects = inspects});
+    bool inspects = !pending.unsent;
+    int error = send_helper(&(errand){.worker = worker, .task = task, .limit = pending.limit, .inspects = inspects});
     if (error == 0) {
         pthread_mutex_lock(&worker->lock);
-        if (worker->doubt.serial == doubt.serial) { /* not that about a later one */
-            worker->doubt.unsent = false;
-            worker->doubt.inspected = inspects;
+        if (worker->pending.serial == pending.serial) { /* else it is about a later interrupt */
+            worker->pending.unsent = false;
+            worker->pending.inspected = inspects;
         }
         pthread_mutex_unlock(&worker->lock);
     }
-    (void)owngil_timer_set_again(timer, error != 0 ? AGAIN : inspects ? PATIENCE : doubt.grace, task);
+    /* A later interrupt may have set the timer for itself by now. */
+    (void)owngil_timer_set(timer,
+                           error != 0 ? RETRY_AFTER
+                           : inspects ? INSPECTION_PATIENCE
+                                      : pending.grace,
+                           task, false);
 }

@@ -9,43 +9,32 @@
 #include "workers/registry.h"
 #include "workers/shutdown.h"
 
-#include <string.h>
-
-static void
-report_failure(owngil_worker *self, const char *text)
-{
-    owngil_worker_report(self, OWNGIL_MESSAGE_FAILED, text, strlen(text));
-}
-
 /* Reports the exception that is set, with its traceback, and clears it. Needs the GIL.
  *
- * Of a worker that was stopped, without: nobody asks, and what `traceback` imports evaluates strings, by which the process
- * forgets that a KeyboardInterrupt is ending it. */
+ * A stopped worker reports it without the traceback, which is not wanted then. Importing `traceback` evaluates strings,
+ * which makes CPython forget that a KeyboardInterrupt is ending the process. */
 static void
 report_exception(owngil_worker *self)
 {
     PyObject *exception = PyErr_GetRaisedException();
     PyObject *module = !atomic_load(&self->stopped) ? PyImport_ImportModule("traceback") : NULL;
     PyObject *lines = module != NULL ? PyObject_CallMethod(module, "format_exception", "O", exception) : NULL;
-    PyObject *empty = lines != NULL ? PyUnicode_FromString("") : NULL;
-    PyObject *text = empty != NULL ? PyUnicode_Join(empty, lines) : NULL;
-    if (text == NULL) {
+    if (lines == NULL) {
         PyErr_Clear();
-        text = PyObject_Repr(exception);
+        lines = Py_BuildValue("[N]", PyObject_Repr(exception));
     }
-    PyObject *bytes = text != NULL ? PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace") : NULL;
-    report_failure(self, bytes != NULL ? PyBytes_AS_STRING(bytes) : "an error that has no text");
+    PyObject *text = lines != NULL ? owngil_worker_join_lines(lines) : NULL;
+    owngil_worker_report(self, OWNGIL_MESSAGE_FAILED,
+                         text != NULL ? PyBytes_AS_STRING(text)
+                                      : "the worker failed with an exception that has no text");
     PyErr_Clear();
-    Py_XDECREF(bytes);
     Py_XDECREF(text);
-    Py_XDECREF(empty);
     Py_XDECREF(lines);
     Py_XDECREF(module);
     Py_XDECREF(exception);
 }
 
-/* Runs the bootstrap source in a namespace of its own. Returns 0, or -1 when it failed, which is then reported. Needs
- * the GIL. */
+/* Runs the bootstrap source in a namespace of its own. Returns 0, or -1 after reporting the failure. Needs the GIL. */
 static int
 run_bootstrap(owngil_worker *self)
 {
@@ -53,11 +42,11 @@ run_bootstrap(owngil_worker *self)
     PyObject *result = NULL;
     if (globals != NULL && PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) == 0) {
         PyObject *code = Py_CompileString(self->bootstrap, "<string>", Py_file_input);
-        /* Not PyRun_String(), which notes for the whole process whether it ended by a KeyboardInterrupt: its exit code. */
+        /* Not PyRun_String(), which sets for the whole process whether a KeyboardInterrupt ended it: its exit code. */
         result = code != NULL ? PyEval_EvalCode(code, globals, globals) : NULL;
         Py_XDECREF(code);
     }
-    int failed = result == NULL;
+    bool failed = result == NULL;
     if (failed) {
         report_exception(self);
     }
@@ -69,13 +58,13 @@ run_bootstrap(owngil_worker *self)
 static void *
 worker_main(void *argument)
 {
-    owngil_worker *self = argument; /* and a reference to it */
+    owngil_worker *self = argument; /* owned */
     PyInterpreterConfig config = {
         .use_main_obmalloc = 0,
         .allow_fork = 0,
         .allow_exec = 0,
         .allow_threads = 1,
-        .allow_daemon_threads = 1, /* tqdm's monitor is one; shutdown.c deals with them */
+        .allow_daemon_threads = 1, /* tqdm's monitor is one; shutdown.c ends them */
         .check_multi_interp_extensions = 1,
         .gil = PyInterpreterConfig_OWN_GIL,
     };
@@ -84,7 +73,8 @@ worker_main(void *argument)
     owngil_worker_adopt(self);
     PyStatus status = Py_NewInterpreterFromConfig(&tstate, &config);
     if (PyStatus_Exception(status)) {
-        report_failure(self, status.err_msg != NULL ? status.err_msg : "no interpreter could be made");
+        owngil_worker_report(self, OWNGIL_MESSAGE_FAILED,
+                             status.err_msg != NULL ? status.err_msg : "CPython could not make an interpreter");
     }
     else {
         self->ident = PyThread_get_thread_ident();
@@ -99,7 +89,7 @@ worker_main(void *argument)
         self->heap.interp = interp;
         owngil_large_objects_use(&self->heap);
         if (run_bootstrap(self) < 0) {
-            owngil_shutdown_before_end(self); /* which may not be registered yet */
+            owngil_shutdown_before_end(self); /* the atexit function may not be registered yet */
         }
         int64_t end = owngil_counters_enter(&self->activity.counters, OWNGIL_PHASE_END);
         owngil_copies_end_thread(&self->copies);
@@ -112,7 +102,7 @@ worker_main(void *argument)
         owngil_parking_adopt(NULL);
         owngil_events_end(&self->activity, end);
     }
-    owngil_worker_report(self, OWNGIL_MESSAGE_EXITED, NULL, 0);
+    owngil_worker_report(self, OWNGIL_MESSAGE_EXITED, NULL);
     owngil_worker_adopt(NULL);
     owngil_refcount_release(&self->base);
     return NULL;
@@ -159,12 +149,12 @@ owngil_life_join(owngil_worker *self)
     pthread_join(self->thread, NULL);
     Py_END_ALLOW_THREADS
     owngil_copies_decide(&self->copies, owngil_keyword_parsers_forget);
-    owngil_keyword_parsers_release(); /* the interpreter's end may have filled in more */
+    owngil_keyword_parsers_release(); /* the end of the interpreter may have filled in more */
     Py_BEGIN_ALLOW_THREADS
     bool unloaded = owngil_copies_unload(&self->copies);
     living = owngil_threads_living(&self->copies.threads);
     if (!unloaded || living != NULL) {
-        owngil_refcount_acquire(&self->base); /* for ever: pinned copies and their threads may come back to it */
+        owngil_refcount_acquire(&self->base); /* for ever: pinned copies and their threads may use it */
     }
     if (living == NULL) {
         owngil_arena_tracking_free(self->owner);

@@ -1,7 +1,6 @@
 /* The life of a worker, from the start of its thread to the release of its memory.
  *
- * The interpreter is made, used and ended on one and the same thread, and with one and the same thread state: on 3.12
- * threading's shutdown hangs otherwise.
+ * One thread makes, uses and ends the interpreter, with one thread state: on 3.12 threading's shutdown hangs otherwise.
  */
 #pragma once
 
@@ -12,8 +11,8 @@
 owngil_worker *owngil_life_start(const char *name, uint64_t number, const char *bootstrap, owngil_message *setup,
                                  owngil_queue *tasks, owngil_queue *replies, int *error);
 
-/* Waits until the thread is gone, which it is soon after EXITED. Then unloads the worker's private copies and frees the
- * memory that its interpreter left, unless a thread that a copy started still lives: it may use that memory. Returns NULL, or
- * the path of the library that started that thread, "" if it is not known. Needs a GIL, of any interpreter but the worker's,
- * and lets go of it meanwhile. */
+/* Waits until the thread is gone, soon after EXITED. Then unloads the worker's private copies and frees the memory that
+ * its interpreter left, unless a thread that a private copy started still lives: it may use that memory. Returns NULL,
+ * or the path of the library that started that thread, "" if it is not known. Needs a GIL, of any interpreter but the
+ * worker's, and releases it meanwhile. */
 const char *owngil_life_join(owngil_worker *self);

@@ -1,6 +1,6 @@
 #include "workers/registry.h"
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf, but for the recorder's lock; guards the list */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the list; a leaf, except for the recorder's */
 static owngil_worker *workers;
 
 void
@@ -16,12 +16,11 @@ void
 owngil_registry_remove(owngil_worker *worker)
 {
     pthread_mutex_lock(&lock);
-    for (owngil_worker **at = &workers; *at != NULL; at = &(*at)->next) {
-        if (*at == worker) {
-            *at = worker->next;
-            break;
-        }
+    owngil_worker **at = &workers;
+    while (*at != worker) {
+        at = &(*at)->next;
     }
+    *at = worker->next;
     pthread_mutex_unlock(&lock);
 }
 
@@ -31,7 +30,7 @@ owngil_registry_of_thread(void)
     owngil_worker *current = owngil_worker_current();
     PyThreadState *tstate = PyThreadState_GetUnchecked();
     PyInterpreterState *interp = tstate != NULL ? PyThreadState_GetInterpreter(tstate) : NULL;
-    if (current != NULL) { /* a worker's own thread may be in another interpreter, as a guest */
+    if (current != NULL) { /* a worker's own thread may be a guest in another interpreter */
         PyInterpreterState *own = atomic_load(&current->own_interp);
         if (interp == NULL || own == NULL || interp == own) {
             return current;

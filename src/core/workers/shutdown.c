@@ -4,58 +4,25 @@
 #include "base/compat.h"
 #include "cpython/keyword_parsers.h"
 
-#include <stdlib.h>
 #include <unistd.h>
-
-/* The thread of a worker that waits for the exit of the process. */
-typedef struct kept {
-    struct kept *next;
-    pthread_t thread;
-} kept;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf; guards the rest */
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static bool exiting;
-static kept *all_kept;
-
-static void
-keep(pthread_t thread)
-{
-    kept *entry = malloc(sizeof(*entry));
-    if (entry == NULL) { /* no thread will join it: no more than an untidy exit */
-        return;
-    }
-    pthread_mutex_lock(&lock);
-    entry->thread = thread;
-    entry->next = all_kept;
-    all_kept = entry;
-    pthread_mutex_unlock(&lock);
-}
-
-static void
-await_exit(void)
-{
-    pthread_mutex_lock(&lock);
-    while (!exiting) {
-        pthread_cond_wait(&changed, &lock);
-    }
-    pthread_mutex_unlock(&lock);
-}
+static owngil_worker
+    *kept; /* workers that wait for the exit of the process; each has a reference that is never released */
 
 void
 owngil_shutdown_exit(void)
 {
     pthread_mutex_lock(&lock);
     exiting = true;
-    kept *list = all_kept;
-    all_kept = NULL;
+    owngil_worker *list = kept;
+    kept = NULL;
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&lock);
-    while (list != NULL) {
-        kept *entry = list;
-        list = entry->next;
-        pthread_join(entry->thread, NULL);
-        free(entry);
+    for (; list != NULL; list = list->next_kept) {
+        pthread_join(list->thread, NULL);
     }
 }
 
@@ -65,22 +32,19 @@ owngil_shutdown_atfork(owngil_atfork_step step)
     owngil_atfork_lock(step, &lock);
     if (step == OWNGIL_ATFORK_CHILD) {
         pthread_cond_init(&changed, NULL);
-        all_kept = NULL;
+        kept = NULL;
     }
 }
 
-/* Thread states of `interp` other than the caller's. The list changes only with the GIL held, which the caller does. */
-static size_t
-count_others(PyInterpreterState *interp)
+/* Whether the interpreter has no thread state but the caller's. The list changes only with the GIL, which the caller
+ * has. */
+static bool
+is_alone(PyInterpreterState *interp)
 {
-    size_t count = 0;
-    for (PyThreadState *at = PyInterpreterState_ThreadHead(interp); at != NULL; at = PyThreadState_Next(at)) {
-        count += at != PyThreadState_Get();
-    }
-    return count;
+    return PyThreadState_Next(PyInterpreterState_ThreadHead(interp)) == NULL;
 }
 
-/* Asks the other threads of the worker's own to end: those that run Python code do so at their next bytecode. */
+/* Asks the other threads, except guest threads, to end. Those that run Python code do so at their next bytecode. */
 static void
 stop_others(owngil_worker *self, PyInterpreterState *interp)
 {
@@ -91,12 +55,12 @@ stop_others(owngil_worker *self, PyInterpreterState *interp)
     }
 }
 
-/* Profile function of last resort, for threads that went on when they were asked to end: whatever such a thread does
- * next, it waits here until the process is gone. */
+/* A profile function that stops threads which did not end when they were asked to: whatever such a thread does next, it
+ * waits here until the process is gone. */
 static int
 park_thread(PyObject *Py_UNUSED(unused), PyFrameObject *Py_UNUSED(frame), int Py_UNUSED(what), PyObject *Py_UNUSED(arg))
 {
-    if (owngil_worker_current() == NULL) { /* the worker's own thread is not meant */
+    if (owngil_worker_current() == NULL) { /* not in the worker's own thread */
         Py_BEGIN_ALLOW_THREADS
         for (;;) {
             pause();
@@ -106,25 +70,26 @@ park_thread(PyObject *Py_UNUSED(unused), PyFrameObject *Py_UNUSED(frame), int Py
     return 0;
 }
 
-/* Waits for the other threads to go; returns whether they did. CPython tells nobody when one goes: hence the short
- * sleeps, which only a worker that is closing and has daemon threads ever does. Needs the GIL, and lets go of it. */
+/* Waits a quarter of a second for the other threads to end, and returns whether they did. CPython tells no thread when
+ * another ends, hence the short sleeps: only a worker that closes and has daemon threads ever sleeps. Needs the GIL,
+ * and releases it meanwhile. */
 static bool
-others_are_gone(PyInterpreterState *interp)
+await_others(PyInterpreterState *interp)
 {
-    const struct timespec nap = {.tv_nsec = 1000000};
+    const struct timespec nap = {.tv_nsec = OWNGIL_CLOCK_MILLISECOND};
     enum { NAPS = 250 };
-    for (int k = 0; k < NAPS && count_others(interp) > 0; k++) {
+    for (int k = 0; k < NAPS && !is_alone(interp); k++) {
         Py_BEGIN_ALLOW_THREADS
         nanosleep(&nap, NULL);
         Py_END_ALLOW_THREADS
     }
-    return count_others(interp) == 0;
+    return is_alone(interp);
 }
 
-/* Forgets the other threads. They sleep in C, or in park_thread(): one that wakes after this finds its state gone.
- * That is safe only once the process is finalizing, and the moment until then is short. */
+/* Deletes the other threads' states. These threads wait in C code or in park_thread(). One that wakes up after this
+ * finds its state gone, which is safe only once the process is finalizing; the time until then is short. */
 static void
-drop_others(PyInterpreterState *interp)
+delete_others(PyInterpreterState *interp)
 {
     PyThreadState *at = PyInterpreterState_ThreadHead(interp);
     while (at != NULL) {
@@ -137,38 +102,44 @@ drop_others(PyInterpreterState *interp)
     }
 }
 
-/* Returns when the interpreter has no other thread: Py_EndInterpreter kills the process otherwise. */
+/* Waits for the exit of the process, with the other threads stopped. Needs the GIL, and releases it meanwhile. */
 static void
-await_threads(owngil_worker *self)
+await_exit(owngil_worker *self)
 {
-    PyInterpreterState *interp = PyInterpreterState_Get();
-
-    owngil_worker_refuse_holders(self);
-    if (count_others(interp) == 0) {
-        return;
-    }
-    stop_others(self, interp);
-    if (others_are_gone(interp)) {
-        return;
-    }
-    PyEval_SetProfileAllThreads(park_thread, NULL);
-    if (others_are_gone(interp)) {
-        return;
-    }
-    PyEval_SetProfile(NULL, NULL);
     atomic_store(&self->joined, true);
-    owngil_refcount_acquire(&self->base); /* for ever: its copies stay loaded, and their threads may come back to it */
-    keep(pthread_self());
-    owngil_worker_report(self, OWNGIL_MESSAGE_KEPT, NULL, 0);
+    owngil_refcount_acquire(&self->base); /* for ever: its copies stay loaded, and their threads may use it */
+    pthread_mutex_lock(&lock);
+    self->next_kept = kept;
+    kept = self;
+    pthread_mutex_unlock(&lock);
+    owngil_worker_report(self, OWNGIL_MESSAGE_KEPT, NULL);
     Py_BEGIN_ALLOW_THREADS
-    await_exit();
+    pthread_mutex_lock(&lock);
+    while (!exiting) {
+        pthread_cond_wait(&changed, &lock);
+    }
+    pthread_mutex_unlock(&lock);
     Py_END_ALLOW_THREADS
-    drop_others(interp);
 }
 
 void
 owngil_shutdown_before_end(owngil_worker *self)
 {
-    await_threads(self);
+    PyInterpreterState *interp = PyInterpreterState_Get();
+    owngil_worker_refuse_holders(self);
+    bool alone = is_alone(interp);
+    if (!alone) {
+        stop_others(self, interp);
+        alone = await_others(interp);
+    }
+    if (!alone) {
+        PyEval_SetProfileAllThreads(park_thread, NULL);
+        alone = await_others(interp);
+    }
+    if (!alone) {
+        PyEval_SetProfile(NULL, NULL);
+        await_exit(self);
+        delete_others(interp); /* Py_EndInterpreter() kills the process if there are any */
+    }
     owngil_keyword_parsers_release();
 }

@@ -10,8 +10,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf; guards all b
 static pthread_cond_t sooner; /* a timer was set that is earlier than `until` */
 static bool started;
 static bool blocked;          /* the thread waits for `sooner` */
-static int64_t until;         /* when it will wake up by itself; INT64_MAX: never */
-static owngil_timer *first;   /* two for each worker at the most: not worth an order */
+static int64_t until;         /* when the thread wakes up by itself; INT64_MAX: never */
+static owngil_timer *first;   /* in no order: there are only two for each worker */
 
 void
 owngil_timer_init(owngil_timer *self, owngil_refcounted *owner, void (*expire)(owngil_timer *, uint64_t))
@@ -19,7 +19,7 @@ owngil_timer_init(owngil_timer *self, owngil_refcounted *owner, void (*expire)(o
     *self = (owngil_timer){.owner = owner, .expire = expire};
 }
 
-/* These two need the lock. Neither touches the owner's references. */
+/* These two need the lock. Neither changes the owner's references. */
 
 static void
 link_timer(owngil_timer *self)
@@ -51,12 +51,12 @@ thread_main(void *unused)
     pthread_mutex_lock(&lock);
     for (;;) {
         owngil_timer *earliest = first;
-        for (owngil_timer *at = earliest; at != NULL; at = at->next) {
+        for (owngil_timer *at = first; at != NULL; at = at->next) {
             earliest = at->at < earliest->at ? at : earliest;
         }
         if (earliest != NULL && earliest->at <= owngil_clock_now()) {
             uint64_t number = earliest->number;
-            owngil_refcounted *owner = earliest->owner; /* and the reference that came with setting the timer */
+            owngil_refcounted *owner = earliest->owner; /* with the reference that owngil_timer_set() took */
             unlink_timer(earliest);
             pthread_mutex_unlock(&lock);
             earliest->expire(earliest, number);
@@ -82,36 +82,35 @@ static int
 start_thread(void)
 {
     owngil_clock_init_condition(&sooner);
-    /* Signals are for the threads that Python knows. */
+    /* Blocks all signals in the new thread: they are for the threads that Python knows. */
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_t thread;
-    int error = pthread_create(&thread, &attributes, thread_main, NULL);
-    pthread_attr_destroy(&attributes);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int error = pthread_create(&thread, NULL, thread_main, NULL);
     started = error == 0;
+    if (started) {
+        pthread_detach(thread);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return error;
 }
 
-static int
-set_timer(owngil_timer *self, double seconds, uint64_t number, bool anew)
+int
+owngil_timer_set(owngil_timer *self, double seconds, uint64_t number, bool replaces)
 {
     int64_t at = owngil_clock_after(seconds);
     pthread_mutex_lock(&lock);
     int error = started ? 0 : start_thread();
-    if (error == 0 && (anew || !self->set)) {
+    if (error == 0 && (replaces || !self->set)) {
         self->at = at;
         self->number = number;
         if (!self->set) {
             owngil_refcount_acquire(self->owner);
             link_timer(self);
         }
-        /* Waking the thread costs more than all else here. If many calls have the same limit, each timer is later than the
-         * one before it. */
+        /* Waking the thread costs more than all else here, and is rare: of many calls with the same limit, each sets
+         * its timer to a later moment than the one before. */
         if (blocked && at < until) {
             pthread_cond_signal(&sooner);
             blocked = false;
@@ -119,18 +118,6 @@ set_timer(owngil_timer *self, double seconds, uint64_t number, bool anew)
     }
     pthread_mutex_unlock(&lock);
     return error;
-}
-
-int
-owngil_timer_set(owngil_timer *self, double seconds, uint64_t number)
-{
-    return set_timer(self, seconds, number, true);
-}
-
-int
-owngil_timer_set_again(owngil_timer *self, double seconds, uint64_t number)
-{
-    return set_timer(self, seconds, number, false);
 }
 
 bool

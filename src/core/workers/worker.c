@@ -12,8 +12,9 @@ static void
 worker_free(owngil_refcounted *base)
 {
     owngil_worker *self = (owngil_worker *)base;
-    /* A forked child has neither the worker's thread nor the threads that waited for `changed`. glibc would wait for both
-     * for ever: in pthread_detach() for a thread that was about to end, and in pthread_cond_destroy() for the waiters. */
+    /* A forked child has neither the worker's thread nor the threads that waited for `changed`. For both, glibc would
+     * wait for ever: in pthread_detach() for a thread that was about to end, and in pthread_cond_destroy() for the
+     * waiters. */
     bool inherited = owngil_refcount_is_inherited(base);
     if (!inherited && !atomic_load(&self->joined)) {
         pthread_detach(self->thread);
@@ -150,20 +151,29 @@ owngil_worker_has_guest(owngil_worker *self, const PyThreadState *tstate)
 }
 
 void
-owngil_worker_report(owngil_worker *self, owngil_message_kind kind, const char *text, size_t size)
+owngil_worker_report(owngil_worker *self, owngil_message_kind kind, const char *text)
 {
     owngil_message *message = owngil_message_new((int)kind, self->number, text != NULL ? 1 : 0);
-    owngil_block *block = message != NULL && text != NULL ? owngil_block_new(size) : NULL;
     if (message == NULL) {
         return;
     }
+    owngil_block *block = text != NULL ? owngil_block_new(strlen(text)) : NULL;
+    message->count = block != NULL ? 1 : 0;
     if (block != NULL) {
-        memcpy(block->data, text, size);
+        memcpy(block->data, text, block->size);
         message->parts[0] = &block->base;
     }
-    else {
-        message->count = 0;
-    }
-    (void)owngil_queue_put(self->replies, message, OWNGIL_DEADLINE_NOW); /* which is unbounded */
+    (void)owngil_queue_put(self->replies, message, OWNGIL_DEADLINE_NOW); /* it is unbounded */
     owngil_refcount_release(&message->base);
+}
+
+PyObject *
+owngil_worker_join_lines(PyObject *lines)
+{
+    PyObject *empty = PyUnicode_FromString("");
+    PyObject *text = empty != NULL ? PyUnicode_Join(empty, lines) : NULL;
+    PyObject *bytes = text != NULL ? PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace") : NULL;
+    Py_XDECREF(text);
+    Py_XDECREF(empty);
+    return bytes;
 }
