@@ -16,7 +16,7 @@ from typing import Any
 
 from owngil._arrays import block_of
 from owngil._chunks import Chunks
-from owngil._core import Block, Queue, dumps_plain, dumps_plain_call, note_writing
+from owngil._core import Block, Queue, dumps_plain, dumps_plain_call, wrote_call
 from owngil._pickler import Handle, Pickler, loading
 
 __all__ = ["Parts", "SavedCall", "describe_callable", "dumps", "dumps_call", "dumps_result", "loads", "loads_call"]
@@ -129,7 +129,7 @@ def dumps_call(
         return (plain,)
     since = monotonic_ns()
     parts = dumps((fn, args, kwargs), f"{describe_callable(fn if named is None else named)} cannot be sent to a worker")
-    note_writing(since)
+    wrote_call(since)
     return parts
 
 

@@ -79,24 +79,24 @@ count_workers(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     return PyLong_FromSize_t(owngil_registry_count());
 }
 
-/* get_note(name): the number that the process keeps under the name (bytes); 0 for none. */
+/* get_process_note(name): the number that the process keeps under the name (bytes); 0 for none. */
 static PyObject *
-get_note(PyObject *Py_UNUSED(module), PyObject *args)
+get_process_note(PyObject *Py_UNUSED(module), PyObject *args)
 {
     const char *name;
-    if (!PyArg_ParseTuple(args, "y:get_note", &name)) {
+    if (!PyArg_ParseTuple(args, "y:get_process_note", &name)) {
         return NULL;
     }
     return PyLong_FromUnsignedLongLong(owngil_process_notes_get(name));
 }
 
-/* set_note(name, value): let the process keep a number under the name (bytes), for all its interpreters. */
+/* set_process_note(name, value): let the process keep a number under the name (bytes), for all its interpreters. */
 static PyObject *
-set_note(PyObject *Py_UNUSED(module), PyObject *args)
+set_process_note(PyObject *Py_UNUSED(module), PyObject *args)
 {
     const char *name;
     unsigned long long value;
-    if (!PyArg_ParseTuple(args, "yK:set_note", &name, &value)) {
+    if (!PyArg_ParseTuple(args, "yK:set_process_note", &name, &value)) {
         return NULL;
     }
     if (!owngil_process_notes_set(name, value)) {
@@ -105,9 +105,9 @@ set_note(PyObject *Py_UNUSED(module), PyObject *args)
     Py_RETURN_NONE;
 }
 
-/* take_notes(): return all notes as a dict of bytes and ints; the process forgets them. */
+/* take_process_notes(): return all notes as a dict of bytes and ints; the process forgets them. */
 static PyObject *
-take_notes(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+take_process_notes(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
     PyObject *dict = PyDict_New();
     owngil_process_note *list = dict != NULL ? owngil_process_notes_take() : NULL;
@@ -127,8 +127,8 @@ take_notes(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 }
 
 OWNGIL_DEFINE_FUNCTIONS(process, {"protect_immortals", protect_immortals, METH_NOARGS, NULL},
-                        {"count_workers", count_workers, METH_NOARGS, NULL}, {"get_note", get_note, METH_VARARGS, NULL},
-                        {"set_note", set_note, METH_VARARGS, NULL}, {"take_notes", take_notes, METH_NOARGS, NULL},
+                        {"count_workers", count_workers, METH_NOARGS, NULL}, {"get_process_note", get_process_note, METH_VARARGS, NULL},
+                        {"set_process_note", set_process_note, METH_VARARGS, NULL}, {"take_process_notes", take_process_notes, METH_NOARGS, NULL},
                         {"after_fork", after_fork, METH_NOARGS, NULL},
                         {"end_kept_workers", end_kept_workers, METH_NOARGS, NULL},
                         {"die_of_sigint", die_of_sigint, METH_NOARGS, NULL},

@@ -7,10 +7,10 @@
 
 #include <string.h>
 
-/* note_writing(since, /): note that this thread wrote a call, from then on, by time.monotonic_ns(): the queue of tasks
+/* wrote_call(since, /): note that this thread wrote a call, from then on, by time.monotonic_ns(): the queue of tasks
  * that it goes into next counts it. */
 static PyObject *
-note_writing(PyObject *Py_UNUSED(module), PyObject *argument)
+wrote_call(PyObject *Py_UNUSED(module), PyObject *argument)
 {
     long long since = PyLong_AsLongLong(argument);
     if (since == -1 && PyErr_Occurred()) {
@@ -166,5 +166,5 @@ trace_forget(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 
 OWNGIL_DEFINE_FUNCTIONS(tracing, {"trace_start", trace_start, METH_NOARGS, NULL},
                         {"trace_stop", trace_stop, METH_NOARGS, NULL},
-                        {"trace_forget", trace_forget, METH_NOARGS, NULL}, {"note_writing", note_writing, METH_O, NULL},
+                        {"trace_forget", trace_forget, METH_NOARGS, NULL}, {"wrote_call", wrote_call, METH_O, NULL},
                         {"call", OWNGIL_FAST(call), NULL}, {"count_calls", count_calls, METH_VARARGS, NULL})
