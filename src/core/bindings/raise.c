@@ -16,10 +16,10 @@ owngil_raise_status(owngil_status code, PyObject *closed)
     case OWNGIL_INHERITED:
         PyErr_SetString(
             PyExc_RuntimeError,
-            "it was made before this process was forked, and leads to the parent's workers: make a new one here");
+            "this object was made before the process was forked, and leads to the parent's workers: make a new one");
         break;
     case OWNGIL_OK:
-    case OWNGIL_BROKEN: /* a barrier's own business */
+    case OWNGIL_BROKEN: /* the barrier raises this itself */
     case OWNGIL_INTERRUPTED:
         PyErr_Format(PyExc_SystemError, "code %d is no error", (int)code);
         break;
