@@ -14,8 +14,7 @@ barrier_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     if (parties < 1) {
-        PyErr_Format(PyExc_ValueError, "parties must be 1 or more, not %zd", parties);
-        return NULL;
+        return PyErr_Format(PyExc_ValueError, "parties must be 1 or more, not %zd", parties);
     }
     return owngil_wrap(type, (owngil_refcounted *)owngil_barrier_new((size_t)parties));
 }

@@ -81,8 +81,7 @@ counter_add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *k
         }
     }
     if (!owngil_counter_add(OWNGIL_UNWRAP(owngil_counter, self), n, &sum)) {
-        PyErr_SetString(PyExc_OverflowError, "the sum does not fit into 64 bits");
-        return NULL;
+        return PyErr_Format(PyExc_OverflowError, "the sum does not fit into 64 bits");
     }
     return PyLong_FromLongLong(sum);
 }

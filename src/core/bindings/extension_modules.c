@@ -59,8 +59,7 @@ create_module(PyObject *Py_UNUSED(unused), PyObject *args)
         return raise_returned_null(symbol);
     }
     if (Py_TYPE(made) == NULL) { /* CPython has this check too */
-        PyErr_Format(PyExc_SystemError, "%s returned a definition without PyModuleDef_Init()", symbol);
-        return NULL;
+        return PyErr_Format(PyExc_SystemError, "%s returned a definition without PyModuleDef_Init()", symbol);
     }
     if (PyErr_Occurred()) {
         if (!PyObject_TypeCheck(made, &PyModuleDef_Type)) {

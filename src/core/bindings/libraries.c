@@ -194,8 +194,7 @@ load_copies(PyObject *Py_UNUSED(module), PyObject *numbers)
         return NULL;
     }
     if (!PyTuple_Check(numbers)) {
-        PyErr_SetString(PyExc_TypeError, "load_copies() takes a tuple");
-        return NULL;
+        return PyErr_Format(PyExc_TypeError, "load_copies() takes a tuple");
     }
     for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(numbers); k++) {
         owngil_copy *copy = PyLong_AsVoidPtr(PyTuple_GET_ITEM(numbers, k));

@@ -1,7 +1,6 @@
 /* Calls with a limit of time, on a worker's own thread. */
 #include "bindings/raise.h"
-#include "bindings/state.h"
-#include "workers/worker.h"
+#include "bindings/worker.h"
 
 /* run_limited(seconds, grace, timed_out, fn, args, kwargs, /): return fn(*args, **kwargs), or interrupt the call after
  * `seconds`. In that case raise the exception that ``timed_out()`` returns, whatever the call returns or raises then;
@@ -16,11 +15,12 @@ run_limited(PyObject *Py_UNUSED(module), PyObject *args)
                           &PyDict_Type, &fn_kwargs)) {
         return NULL;
     }
-    owngil_worker *worker = owngil_worker_current();
-    if (worker == NULL || atomic_load(&worker->limit) != 0) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        worker == NULL ? "this thread is not a worker's own" : "this call has a limit already");
+    owngil_worker *worker = owngil_worker_require_current();
+    if (worker == NULL) {
         return NULL;
+    }
+    if (atomic_load(&worker->limit) != 0) {
+        return PyErr_Format(PyExc_RuntimeError, "this call has a limit already");
     }
     uint64_t limit = ++worker->limits;
     bool has_timer = seconds < 1e9;

@@ -186,8 +186,10 @@ static PyObject *
 message_has_answer(PyObject *self, PyObject *object)
 {
     owngil_queue *queue = queue_of(self, object);
-    return queue != NULL ? PyBool_FromLong(owngil_queue_has_answered(queue, OWNGIL_UNWRAP(owngil_message, self)))
-                         : NULL;
+    if (queue == NULL) {
+        return NULL;
+    }
+    return PyBool_FromLong(owngil_queue_has_answered(queue, OWNGIL_UNWRAP(owngil_message, self)));
 }
 
 static PyMethodDef message_methods[] = {

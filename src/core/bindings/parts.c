@@ -47,15 +47,15 @@ unwrap_part(const owngil_state *state, PyObject *part)
     return shared;
 }
 
-/* Returns a new wrapper that takes over the reference to `shared`, even when it fails. */
-static PyObject *
-wrap_part(owngil_state *state, owngil_refcounted *shared, bool writable)
+PyObject *
+owngil_parts_wrap(owngil_state *state, owngil_refcounted *part, bool writable)
 {
-    if (shared->kind == OWNGIL_KIND_BLOCK) {
-        return owngil_block_wrap(state, shared, writable);
+    owngil_refcount_acquire(part);
+    if (part->kind == OWNGIL_KIND_BLOCK) {
+        return owngil_block_wrap(state, part, writable);
     }
-    bool is_sync = shared->kind >= OWNGIL_KIND_LOCK && shared->kind <= OWNGIL_KIND_COUNTER;
-    return owngil_wrap(is_sync ? state->sync_types[shared->kind - OWNGIL_KIND_LOCK] : state->queue_type, shared);
+    bool is_sync = part->kind >= OWNGIL_KIND_LOCK && part->kind <= OWNGIL_KIND_COUNTER;
+    return owngil_wrap(is_sync ? state->sync_types[part->kind - OWNGIL_KIND_LOCK] : state->queue_type, part);
 }
 
 owngil_message *
@@ -87,15 +87,10 @@ owngil_parts_from_message(owngil_state *state, const owngil_message *message, bo
     PyObject *parts = PyTuple_New((Py_ssize_t)message->count);
     for (size_t k = 0; parts != NULL && k < message->count; k++) {
         owngil_refcounted *shared = message->parts[k];
-        PyObject *part;
-        if (k == 0 && shared->kind == OWNGIL_KIND_BLOCK && ((owngil_block *)shared)->size < SMALL) {
-            const owngil_block *block = (owngil_block *)shared;
-            part = PyBytes_FromStringAndSize(block->data, (Py_ssize_t)block->size);
-        }
-        else {
-            owngil_refcount_acquire(shared);
-            part = wrap_part(state, shared, writable);
-        }
+        const owngil_block *block = k == 0 && shared->kind == OWNGIL_KIND_BLOCK ? (owngil_block *)shared : NULL;
+        PyObject *part = block != NULL && block->size < SMALL
+                             ? PyBytes_FromStringAndSize(block->data, (Py_ssize_t)block->size)
+                             : owngil_parts_wrap(state, shared, writable);
         PyTuple_SET_ITEM(parts, (Py_ssize_t)k, part);
         if (part == NULL) {
             Py_CLEAR(parts);

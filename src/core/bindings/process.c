@@ -1,5 +1,4 @@
-/* Functions for the whole process: its end, its forks, the objects that all interpreters share, and the process
- * notes. */
+/* Functions for the whole process: its end, its forks, objects that all interpreters share, and process notes. */
 #include "bindings/state.h"
 
 #include "base/process_notes.h"
@@ -13,8 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* after_fork(): release the keyword tuples of workers in a forked child, where the workers never end and so never do
- * it. */
+/* after_fork(): detach the keyword tuples from workers in a forked child, where no worker's end will do it. */
 static PyObject *
 after_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
@@ -22,8 +20,7 @@ after_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-/* end_kept_workers(): at the exit of the main interpreter, let the workers that reported KEPT end, and wait for
- * them. */
+/* end_kept_workers(): at the main interpreter's exit, let the workers that reported KEPT end, and wait for them. */
 static PyObject *
 end_kept_workers(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {

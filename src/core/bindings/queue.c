@@ -20,8 +20,7 @@ queue_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     if (maxsize < 0) {
-        PyErr_Format(PyExc_ValueError, "maxsize must be 0 (unbounded) or more, not %zd", maxsize);
-        return NULL;
+        return PyErr_Format(PyExc_ValueError, "maxsize must be 0 (unbounded) or more, not %zd", maxsize);
     }
     return owngil_wrap(type, (owngil_refcounted *)owngil_queue_new((size_t)maxsize, last_first != 0));
 }

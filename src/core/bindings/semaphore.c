@@ -59,8 +59,7 @@ owngil_semaphore_acquire_method(PyObject *self, PyObject *const *args, Py_ssize_
         }
     }
     if (!blocking && timeout != Py_None) {
-        PyErr_SetString(PyExc_ValueError, "can't specify a timeout for a non-blocking call");
-        return NULL;
+        return PyErr_Format(PyExc_ValueError, "can't specify a timeout for a non-blocking call");
     }
     owngil_deadline deadline;
     if (owngil_args_timeout(timeout, !is_lock, &deadline) < 0) {
@@ -80,16 +79,14 @@ owngil_semaphore_release_or_raise(PyObject *self, int64_t permits)
     if (owngil_semaphore_release(semaphore, permits)) {
         Py_RETURN_NONE;
     }
-    if (semaphore->base.kind == OWNGIL_KIND_LOCK) {
-        PyErr_SetString(PyExc_RuntimeError, "release unlocked lock");
+    switch (semaphore->base.kind) {
+    case OWNGIL_KIND_LOCK:
+        return PyErr_Format(PyExc_RuntimeError, "release unlocked lock");
+    case OWNGIL_KIND_BOUNDED_SEMAPHORE:
+        return PyErr_Format(PyExc_ValueError, "semaphore released too many times");
+    default:
+        return PyErr_Format(PyExc_OverflowError, "a semaphore cannot have 2**62 permits");
     }
-    else if (semaphore->base.kind == OWNGIL_KIND_BOUNDED_SEMAPHORE) {
-        PyErr_SetString(PyExc_ValueError, "semaphore released too many times");
-    }
-    else {
-        PyErr_SetString(PyExc_OverflowError, "a semaphore cannot have 2**62 permits");
-    }
-    return NULL;
 }
 
 PyObject *

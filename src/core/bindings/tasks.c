@@ -16,15 +16,10 @@ worker_setup(PyObject *module, PyObject *Py_UNUSED(unused))
     if (worker == NULL) {
         return NULL;
     }
-    PyObject *parts = owngil_parts_from_message(state, worker->setup, false);
-    if (parts == NULL) {
-        return NULL;
-    }
-    owngil_refcount_acquire(&worker->tasks->base);
-    PyObject *tasks = owngil_wrap(state->queue_type, &worker->tasks->base);
-    owngil_refcount_acquire(&worker->replies->base);
-    PyObject *replies = owngil_wrap(state->queue_type, &worker->replies->base);
-    return Py_BuildValue("sKNNN", worker->name, (unsigned long long)worker->number, parts, tasks, replies);
+    return Py_BuildValue("sKNNN", worker->name, (unsigned long long)worker->number,
+                         owngil_parts_from_message(state, worker->setup, false),
+                         owngil_parts_wrap(state, &worker->tasks->base, false),
+                         owngil_parts_wrap(state, &worker->replies->base, false));
 }
 
 /* take_task(): wait for the next task of this worker and return (id, parts). Raise QueueClosed when there will be none,
@@ -70,8 +65,7 @@ answer(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     if (worker->request == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "there is no task to answer");
-        return NULL;
+        return PyErr_Format(PyExc_RuntimeError, "there is no task to answer");
     }
     int kind = PyLong_AsInt(args[0]);
     if (kind == -1 && PyErr_Occurred()) {
@@ -102,8 +96,7 @@ run_task(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     if (count < 2) {
-        PyErr_SetString(PyExc_TypeError, "run_task() needs an id and a callable");
-        return NULL;
+        return PyErr_Format(PyExc_TypeError, "run_task() needs an id and a callable");
     }
     unsigned long long id = PyLong_AsUnsignedLongLong(args[0]);
     if (id == (unsigned long long)-1 && PyErr_Occurred()) {

@@ -46,8 +46,7 @@ call(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     if (count != 4 || !PyTuple_Check(args[1]) || !PyDict_Check(args[2])) {
-        PyErr_SetString(PyExc_TypeError, "call() takes a callable, a tuple, a dict and a callable");
-        return NULL;
+        return PyErr_Format(PyExc_TypeError, "call() takes a callable, a tuple, a dict and a callable");
     }
     if (owngil_recorder_current() != 0 && record_name(worker, args[0], args[1], args[3]) < 0) {
         return NULL;

@@ -124,7 +124,7 @@ transfer_withdraw(PyObject *self, PyObject *Py_UNUSED(unused))
 }
 
 /* undo(): put a received message back, or take back one that was sent and that no receiver has. Does nothing once the
- * transfer is confirmed or undone. Return True if the transfer has no effect any more. */
+ * transfer is confirmed or undone. Return True if it is now as if the transfer had never been. */
 static PyObject *
 transfer_undo(PyObject *self, PyObject *Py_UNUSED(unused))
 {
@@ -141,8 +141,7 @@ transfer_get_parts(PyObject *self, void *Py_UNUSED(closure))
         message = owngil_transfer_message(transfer);
     }
     if (message == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "the transfer has no message, or no longer has it");
-        return NULL;
+        return PyErr_Format(PyExc_AttributeError, "the transfer has no message, or no longer has it");
     }
     return owngil_parts_from_message(owngil_state_of(Py_TYPE(self)), message, false);
 }

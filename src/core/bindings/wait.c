@@ -26,9 +26,8 @@ owngil_wait_end(owngil_status code, bool undoes)
     }
     if (interrupted) {
         PyErr_SetNone(PyExc_KeyboardInterrupt);
-        return -1;
     }
-    if (PyErr_CheckSignals() < 0) {
+    if (interrupted || PyErr_CheckSignals() < 0) {
         return -1;
     }
     if (over) {

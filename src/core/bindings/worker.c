@@ -95,8 +95,7 @@ static PyMethodDef worker_methods[] = {
 };
 
 static PyGetSetDef worker_getset[] = {
-    {"interpreter_id", worker_get_interpreter_id, NULL, "CPython's number of the interpreter; -1 before it is made.",
-     NULL},
+    {"interpreter_id", worker_get_interpreter_id, NULL, "CPython's number of the interpreter; -1 before it is made."},
     {"task", worker_get_task, NULL, "Id of the running task; 0 for none."},
     {NULL},
 };
@@ -127,12 +126,11 @@ start_worker(PyObject *module, PyObject *args)
         return NULL;
     }
     if (owngil_compat_tracemalloc_hangs()) {
-        PyErr_Format(
+        return PyErr_Format(
             PyExc_RuntimeError,
             "worker '%s' cannot be started while tracemalloc is tracing: before Python 3.15, the new interpreter would"
             " wait for ever. Call tracemalloc.stop() first, or start tracing after the workers.",
             name);
-        return NULL;
     }
     owngil_message *setup = owngil_parts_to_message(state, 0, 0, parts);
     if (setup == NULL) {
@@ -144,13 +142,11 @@ start_worker(PyObject *module, PyObject *args)
                           OWNGIL_UNWRAP(owngil_queue, replies), &error);
     owngil_refcount_release(&setup->base);
     if (worker == NULL) {
-        PyErr_Format(PyExc_RuntimeError, "no thread can be started for worker '%s': %s", name, strerror(error));
-        return NULL;
+        return PyErr_Format(PyExc_RuntimeError, "no thread can be started for worker '%s': %s", name, strerror(error));
     }
-    /* Not in Python: a signal handler may run, and raise, as soon as this function has returned. The worker would be
-     * lost. */
+    /* Do this in C: as soon as this function returns, a signal handler may raise, and the worker would be lost. */
     PyObject *wrapper = owngil_wrap(state->worker_type, &worker->base);
-    int failed = wrapper == NULL || PyDict_SetItem(workers, PyTuple_GET_ITEM(args, 1), wrapper) < 0;
+    bool failed = wrapper == NULL || PyDict_SetItem(workers, PyTuple_GET_ITEM(args, 1), wrapper) < 0;
     Py_XDECREF(wrapper);
     return failed ? NULL : Py_NewRef(Py_None);
 }
@@ -159,4 +155,5 @@ static PyMethodDef functions[] = {
     {"start_worker", start_worker, METH_VARARGS},
     {NULL},
 };
+
 OWNGIL_DEFINE_FUNCTIONS(start_worker, functions)

@@ -34,10 +34,9 @@ owngil_wrapper_dealloc(PyObject *self)
 PyObject *
 owngil_wrapper_reduce(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    PyErr_Format(PyExc_TypeError,
-                 "cannot pickle '%.200s': it belongs to this process and can be sent to its workers only",
-                 Py_TYPE(self)->tp_name);
-    return NULL;
+    return PyErr_Format(PyExc_TypeError,
+                        "cannot pickle '%.200s': it belongs to this process and can be sent to its workers only",
+                        Py_TYPE(self)->tp_name);
 }
 
 PyObject *
