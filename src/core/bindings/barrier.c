@@ -79,37 +79,11 @@ barrier_wait(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *
     return code == OWNGIL_OK ? PyLong_FromSize_t(number) : raise_broken(code);
 }
 
-static PyObject *
-barrier_abort(PyObject *self, PyObject *Py_UNUSED(unused))
-{
-    owngil_barrier_abort(OWNGIL_UNWRAP(owngil_barrier, self));
-    Py_RETURN_NONE;
-}
-
-static PyObject *
-barrier_reset(PyObject *self, PyObject *Py_UNUSED(unused))
-{
-    owngil_barrier_reset(OWNGIL_UNWRAP(owngil_barrier, self));
-    Py_RETURN_NONE;
-}
-
-static PyObject *
-barrier_get_parties(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyLong_FromSize_t(OWNGIL_UNWRAP(owngil_barrier, self)->parties);
-}
-
-static PyObject *
-barrier_get_n_waiting(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyLong_FromSize_t(owngil_barrier_waiting(OWNGIL_UNWRAP(owngil_barrier, self)));
-}
-
-static PyObject *
-barrier_get_broken(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(owngil_barrier_is_broken(OWNGIL_UNWRAP(owngil_barrier, self)));
-}
+OWNGIL_DEFINE_ACTION(barrier_abort, owngil_barrier, owngil_barrier_abort)
+OWNGIL_DEFINE_ACTION(barrier_reset, owngil_barrier, owngil_barrier_reset)
+OWNGIL_DEFINE_GETTER(barrier_get_parties, owngil_barrier, PyLong_FromSize_t, self->parties)
+OWNGIL_DEFINE_GETTER(barrier_get_n_waiting, owngil_barrier, PyLong_FromSize_t, owngil_barrier_waiting(self))
+OWNGIL_DEFINE_GETTER(barrier_get_broken, owngil_barrier, PyBool_FromLong, owngil_barrier_is_broken(self))
 
 static PyMethodDef barrier_methods[] = {
     {"wait", OWNGIL_FAST(barrier_wait) | METH_KEYWORDS},

@@ -165,11 +165,7 @@ static PyMethodDef block_methods[] = {
     {NULL},
 };
 
-static PyObject *
-block_get_shared(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(OWNGIL_UNWRAP(owngil_block, self)->is_writable);
-}
+OWNGIL_DEFINE_GETTER(block_get_shared, owngil_block, PyBool_FromLong, self->is_writable)
 
 static PyGetSetDef block_getset[] = {
     {"shared", block_get_shared, NULL, "Whether every interpreter may write."},

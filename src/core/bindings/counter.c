@@ -124,11 +124,7 @@ counter_compare_exchange(PyObject *self, PyObject *const *args, Py_ssize_t count
         atomic_compare_exchange_strong(&OWNGIL_UNWRAP(owngil_counter, self)->value, &expected, value));
 }
 
-static PyObject *
-counter_get_value(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyLong_FromLongLong(atomic_load(&OWNGIL_UNWRAP(owngil_counter, self)->value));
-}
+OWNGIL_DEFINE_GETTER(counter_get_value, owngil_counter, PyLong_FromLongLong, atomic_load(&self->value))
 
 static PyObject *
 counter_repr(PyObject *self)

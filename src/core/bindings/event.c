@@ -32,33 +32,19 @@ PyDoc_STRVAR(event_set_doc,
 "set($self, /)\n--\n\n"
 "Set the flag, and wake all threads that wait for it.");
 
-static PyObject *
-event_set(PyObject *self, PyObject *Py_UNUSED(unused))
-{
-    owngil_event_set(OWNGIL_UNWRAP(owngil_event, self));
-    Py_RETURN_NONE;
-}
+OWNGIL_DEFINE_ACTION(event_set, owngil_event, owngil_event_set)
 
 PyDoc_STRVAR(event_clear_doc,
 "clear($self, /)\n--\n\n"
 "Unset the flag. Threads that were waiting when it was set go on all the same.");
 
-static PyObject *
-event_clear(PyObject *self, PyObject *Py_UNUSED(unused))
-{
-    owngil_event_clear(OWNGIL_UNWRAP(owngil_event, self));
-    Py_RETURN_NONE;
-}
+OWNGIL_DEFINE_ACTION(event_clear, owngil_event, owngil_event_clear)
 
 PyDoc_STRVAR(event_is_set_doc,
 "is_set($self, /)\n--\n\n"
 "Return whether the flag is set.");
 
-static PyObject *
-event_is_set(PyObject *self, PyObject *Py_UNUSED(unused))
-{
-    return PyBool_FromLong(atomic_load(&OWNGIL_UNWRAP(owngil_event, self)->set));
-}
+OWNGIL_DEFINE_METHOD(event_is_set, owngil_event, PyBool_FromLong, atomic_load(&self->set))
 
 PyDoc_STRVAR(event_wait_doc,
 "wait($self, /, timeout=None)\n--\n\n"

@@ -81,11 +81,7 @@ PyDoc_STRVAR(lock_locked_doc,
 "locked($self, /)\n--\n\n"
 "Return whether the lock is held.");
 
-static PyObject *
-lock_locked(PyObject *self, PyObject *Py_UNUSED(unused))
-{
-    return PyBool_FromLong(owngil_semaphore_value(OWNGIL_UNWRAP(owngil_semaphore, self)) == 0);
-}
+OWNGIL_DEFINE_METHOD(lock_locked, owngil_semaphore, PyBool_FromLong, owngil_semaphore_value(self) == 0)
 
 static PyObject *
 lock_repr(PyObject *self)

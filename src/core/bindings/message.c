@@ -30,17 +30,8 @@ message_refuse(PyObject *self, PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-static PyObject *
-message_get_taken(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(owngil_message_is_taken(OWNGIL_UNWRAP(owngil_message, self)));
-}
-
-static PyObject *
-message_get_cancelled(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(owngil_message_is_cancelled(OWNGIL_UNWRAP(owngil_message, self)));
-}
+OWNGIL_DEFINE_GETTER(message_get_taken, owngil_message, PyBool_FromLong, owngil_message_is_taken(self))
+OWNGIL_DEFINE_GETTER(message_get_cancelled, owngil_message, PyBool_FromLong, owngil_message_is_cancelled(self))
 
 /* Rebuilds the result in the answer, and sets it in the future. Returns 1; 0 if another thread must do that; or -1 with
  * an exception: the future has not changed. */

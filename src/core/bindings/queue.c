@@ -163,25 +163,12 @@ queue_spend(PyObject *self, PyObject *argument)
     Py_RETURN_NONE;
 }
 
-static PyObject *
-queue_get_spent(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyLong_FromLongLong(atomic_load_explicit(&OWNGIL_UNWRAP(owngil_queue, self)->spent, memory_order_relaxed));
-}
+OWNGIL_DEFINE_GETTER(queue_get_spent, owngil_queue, PyLong_FromLongLong,
+                     atomic_load_explicit(&self->spent, memory_order_relaxed))
 
 /* close(): accept no more messages, and wake all threads that wait, with QueueClosed. */
-static PyObject *
-queue_close(PyObject *self, PyObject *Py_UNUSED(unused))
-{
-    owngil_queue_close(OWNGIL_UNWRAP(owngil_queue, self));
-    Py_RETURN_NONE;
-}
-
-static PyObject *
-queue_get_closed(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(owngil_queue_is_closed(OWNGIL_UNWRAP(owngil_queue, self)));
-}
+OWNGIL_DEFINE_ACTION(queue_close, owngil_queue, owngil_queue_close)
+OWNGIL_DEFINE_GETTER(queue_get_closed, owngil_queue, PyBool_FromLong, owngil_queue_is_closed(self))
 
 static Py_ssize_t
 queue_length(PyObject *self)

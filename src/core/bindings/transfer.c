@@ -117,19 +117,11 @@ transfer_check(PyObject *self, PyObject *Py_UNUSED(unused))
 }
 
 /* withdraw(): return True if nothing has been done yet, and then nothing will be. */
-static PyObject *
-transfer_withdraw(PyObject *self, PyObject *Py_UNUSED(unused))
-{
-    return PyBool_FromLong(owngil_transfer_withdraw(OWNGIL_UNWRAP(owngil_transfer, self)));
-}
+OWNGIL_DEFINE_METHOD(transfer_withdraw, owngil_transfer, PyBool_FromLong, owngil_transfer_withdraw(self))
 
 /* undo(): put a received message back, or take back one that was sent and that no receiver has. Does nothing once the
  * transfer is confirmed or undone. Return True if it is now as if the transfer had never been. */
-static PyObject *
-transfer_undo(PyObject *self, PyObject *Py_UNUSED(unused))
-{
-    return PyBool_FromLong(owngil_transfer_undo(OWNGIL_UNWRAP(owngil_transfer, self)));
-}
+OWNGIL_DEFINE_METHOD(transfer_undo, owngil_transfer, PyBool_FromLong, owngil_transfer_undo(self))
 
 static PyObject *
 transfer_get_parts(PyObject *self, void *Py_UNUSED(closure))
@@ -146,11 +138,7 @@ transfer_get_parts(PyObject *self, void *Py_UNUSED(closure))
     return owngil_parts_from_message(owngil_state_of(Py_TYPE(self)), message, false);
 }
 
-static PyObject *
-transfer_get_confirmed(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(OWNGIL_UNWRAP(owngil_transfer, self)->decided);
-}
+OWNGIL_DEFINE_GETTER(transfer_get_confirmed, owngil_transfer, PyBool_FromLong, self->decided)
 
 static int
 transfer_set_confirmed(PyObject *self, PyObject *value, void *Py_UNUSED(closure))

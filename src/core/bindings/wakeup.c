@@ -22,11 +22,7 @@ wakeup_dealloc(PyObject *self)
     owngil_wrapper_dealloc(self);
 }
 
-static PyObject *
-wakeup_fileno(PyObject *self, PyObject *Py_UNUSED(unused))
-{
-    return PyLong_FromLong(OWNGIL_UNWRAP(owngil_wakeup, self)->fd);
-}
+OWNGIL_DEFINE_METHOD(wakeup_fileno, owngil_wakeup, PyLong_FromLong, self->fd)
 
 /* take(): return the keys of the transfers that were done since the last call, in that order. The descriptor is no
  * longer ready. */

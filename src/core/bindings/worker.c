@@ -63,17 +63,8 @@ worker_join(PyObject *self, PyObject *Py_UNUSED(unused))
     return library != NULL ? PyBytes_FromString(library) : Py_NewRef(Py_None);
 }
 
-static PyObject *
-worker_get_interpreter_id(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyLong_FromLongLong(atomic_load(&OWNGIL_UNWRAP(owngil_worker, self)->interpreter_id));
-}
-
-static PyObject *
-worker_get_task(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyLong_FromUnsignedLongLong(owngil_worker_running_task(OWNGIL_UNWRAP(owngil_worker, self)));
-}
+OWNGIL_DEFINE_GETTER(worker_get_interpreter_id, owngil_worker, PyLong_FromLongLong, atomic_load(&self->interpreter_id))
+OWNGIL_DEFINE_GETTER(worker_get_task, owngil_worker, PyLong_FromUnsignedLongLong, owngil_worker_running_task(self))
 
 /* counters(): return (phase, spent, waited, tasks, calls, failed, bytes_in, bytes_out) up to this moment. `spent` has
  * the nanoseconds in each phase: starting, idle, reading, running, writing, ending. */

@@ -21,6 +21,27 @@ typedef struct {
         return owngil_wrapper_add_type(module, &spec, &state->field); \
     }
 
+/* Each defines a function of a type, in which `self` is the wrapped object: a getter, or a method without arguments,
+ * that returns convert(value); and a method without arguments that calls function(self) and returns None. */
+#define OWNGIL_DEFINE_GETTER(name, type, convert, value) \
+    static PyObject *name(PyObject *wrapper, void *Py_UNUSED(closure)) \
+    { \
+        type *self = OWNGIL_UNWRAP(type, wrapper); \
+        return convert(value); \
+    }
+#define OWNGIL_DEFINE_METHOD(name, type, convert, value) \
+    static PyObject *name(PyObject *wrapper, PyObject *Py_UNUSED(unused)) \
+    { \
+        type *self = OWNGIL_UNWRAP(type, wrapper); \
+        return convert(value); \
+    }
+#define OWNGIL_DEFINE_ACTION(name, type, function) \
+    static PyObject *name(PyObject *wrapper, PyObject *Py_UNUSED(unused)) \
+    { \
+        function(OWNGIL_UNWRAP(type, wrapper)); \
+        Py_RETURN_NONE; \
+    }
+
 /* clang-format off */
 /* Slots of a handle, a wrapper that is equal to all others of the same object: wrappers come and go, the object
  * stays. */
