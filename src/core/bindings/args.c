@@ -3,6 +3,21 @@
 #include <math.h>
 
 int
+owngil_args_check_count(const char *function, Py_ssize_t count, Py_ssize_t least, Py_ssize_t most)
+{
+    if (count >= least && count <= most) {
+        return 0;
+    }
+    if (least == most) {
+        PyErr_Format(PyExc_TypeError, "%s() takes exactly %zd arguments (%zd given)", function, most, count);
+    }
+    else {
+        PyErr_Format(PyExc_TypeError, "%s() takes %zd to %zd arguments (%zd given)", function, least, most, count);
+    }
+    return -1;
+}
+
+int
 owngil_args_parse(const char *function, const char *const *names, PyObject **values, PyObject *const *args,
                   Py_ssize_t count, PyObject *kwnames)
 {
@@ -37,8 +52,8 @@ owngil_args_parse(const char *function, const char *const *names, PyObject **val
     return 0;
 }
 
-static int
-read_timeout(PyObject *timeout, bool may_have_passed, owngil_deadline *deadline)
+int
+owngil_args_timeout(PyObject *timeout, bool may_be_negative, owngil_deadline *deadline)
 {
     *deadline = OWNGIL_DEADLINE_NEVER;
     if (timeout == NULL || timeout == Py_None) {
@@ -48,22 +63,10 @@ read_timeout(PyObject *timeout, bool may_have_passed, owngil_deadline *deadline)
     if (seconds == -1.0 && PyErr_Occurred()) {
         return -1;
     }
-    if (isnan(seconds) || (seconds < 0.0 && !may_have_passed)) {
+    if (isnan(seconds) || (seconds < 0.0 && !may_be_negative)) {
         PyErr_Format(PyExc_ValueError, "timeout must be None or a number of seconds >= 0, not %R", timeout);
         return -1;
     }
     *deadline = seconds <= 0.0 ? OWNGIL_DEADLINE_NOW : owngil_clock_after(seconds);
     return 0;
-}
-
-int
-owngil_args_timeout(PyObject *timeout, owngil_deadline *deadline)
-{
-    return read_timeout(timeout, false, deadline);
-}
-
-int
-owngil_args_timeout_or_passed(PyObject *timeout, owngil_deadline *deadline)
-{
-    return read_timeout(timeout, true, deadline);
 }

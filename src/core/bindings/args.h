@@ -1,17 +1,21 @@
-/* Reading arguments. All needs the GIL. */
+/* Reading arguments. All functions need the GIL. */
 #pragma once
 
 #include "base/compat.h"
 #include "sync/deadline.h"
 
-/* Puts the arguments of a METH_FASTCALL | METH_KEYWORDS call into `values`, one for each of the `names` (which NULL ends);
- * those that are not given stay as they are. Borrowed references. Returns 0, or -1 with TypeError set.
+/* Checks the number of arguments of a METH_FASTCALL function. Returns 0, or -1 with TypeError set. */
+int owngil_args_check_count(const char *function, Py_ssize_t count, Py_ssize_t least, Py_ssize_t most);
+
+/* Puts the arguments of a METH_FASTCALL | METH_KEYWORDS call into `values`, one for each of the `names`, which end in
+ * NULL. The value of an argument that is not given does not change. The references are borrowed. Returns 0, or -1 with
+ * TypeError set.
  *
- * By hand, because CPython's fast parser keeps a C static for each function, which interpreters would share. */
+ * CPython's fast parser is no choice here: it keeps a C static for each function, which interpreters would share. */
 int owngil_args_parse(const char *function, const char *const *names, PyObject **values, PyObject *const *args,
                       Py_ssize_t count, PyObject *kwnames);
 
-/* Reads a timeout: NULL or None (never), or a number of seconds. Returns 0, or -1 with ValueError or TypeError set. A negative
- * number is an error; or, as threading has it for events and semaphores, a moment that has passed. */
-int owngil_args_timeout(PyObject *timeout, owngil_deadline *deadline);
-int owngil_args_timeout_or_passed(PyObject *timeout, owngil_deadline *deadline);
+/* Reads a timeout: NULL or None (never), or a number of seconds. With `may_be_negative`, a negative number is a moment
+ * that has passed, as threading's events and semaphores have it; else it is an error. Returns 0, or -1 with ValueError
+ * or TypeError set. */
+int owngil_args_timeout(PyObject *timeout, bool may_be_negative, owngil_deadline *deadline);

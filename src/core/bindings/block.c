@@ -7,13 +7,12 @@
 
 #include <string.h>
 
-/* Below this, letting go of the GIL costs more than the copy. */
+/* For fewer bytes, to release the GIL costs more than to copy them. */
 enum { COPY_WITHOUT_GIL = 1 << 18 };
 
 typedef struct {
-    PyObject_HEAD
-    owngil_refcounted *shared;
-    bool writable; /* of this view; the memory may have no owner among the interpreters */
+    owngil_wrapper wrapper;
+    bool writable; /* whether buffers of this wrapper are */
 } block_object;
 
 PyObject *
@@ -26,9 +25,9 @@ owngil_block_wrap(owngil_state *state, owngil_refcounted *shared, bool writable)
     return self;
 }
 
-/* memcpy(), of much without the GIL. Needs the GIL; both memories must stay meanwhile. */
+/* Calls memcpy(); releases the GIL if there are many bytes. Needs the GIL; both memories must live meanwhile. */
 static void
-copy(void *target, const void *source, size_t size)
+copy_bytes(void *target, const void *source, size_t size)
 {
     if (size >= COPY_WITHOUT_GIL) {
         Py_BEGIN_ALLOW_THREADS
@@ -40,9 +39,9 @@ copy(void *target, const void *source, size_t size)
     }
 }
 
-/* Block(data, /, lend=False): a copy of a contiguous buffer in memory that belongs to the process; or with `lend`, in
- * the main interpreter, that buffer itself, which its object keeps until the last reference to the block is gone. The
- * block itself is read-only; the one that a receiver gets may be writable. */
+/* Block(data, /, lend=False): copy a contiguous buffer into memory that belongs to the process. With `lend`, in the
+ * main interpreter, the block is that buffer itself, which its object keeps until the last reference to the block is
+ * gone. The new Block is read-only; a receiver may get one that is writable. */
 static PyObject *
 block_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -65,12 +64,12 @@ block_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         PyBuffer_Release(&view);
         return PyErr_NoMemory();
     }
-    copy(block->data, view.buf, (size_t)view.len);
+    copy_bytes(block->data, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
     return owngil_block_wrap(owngil_state_of(type), &block->base, false);
 }
 
-/* zeros(size, /): return a block of so many zeros that every interpreter may write: a shared array's memory. */
+/* zeros(size, /): return a block of `size` zeros that every interpreter may write: the memory of a shared array. */
 static PyObject *
 block_zeros(PyObject *type, PyObject *size)
 {
@@ -78,15 +77,19 @@ block_zeros(PyObject *type, PyObject *size)
     if (count == (size_t)-1 && PyErr_Occurred()) {
         return NULL;
     }
-    owngil_block *block = owngil_block_new_zeros(count);
-    if (block == NULL) {
-        return PyErr_NoMemory();
-    }
-    return owngil_block_wrap(owngil_state_of((PyTypeObject *)type), &block->base, true);
+    owngil_refcounted *block = (owngil_refcounted *)owngil_block_new_zeros(count);
+    return owngil_block_wrap(owngil_state_of((PyTypeObject *)type), block, true);
 }
 
-/* of_array(start, data, /): return the block of a contiguous buffer that lies in an array whose memory at the address
- * `start` use_array_memory() gave, without a copy; or None if it does not lie in there. */
+/* Returns a new read-only wrapper that takes over the reference to `block`; or None for NULL. */
+static PyObject *
+wrap_or_none(PyTypeObject *type, owngil_block *block)
+{
+    return block != NULL ? owngil_block_wrap(owngil_state_of(type), &block->base, false) : Py_NewRef(Py_None);
+}
+
+/* of_array(start, data, /): return the block of a contiguous buffer, without a copy; or None if the buffer does not lie
+ * in the memory at `start`, which an array has from the allocator of use_array_memory(). */
 static PyObject *
 block_of_array(PyObject *type, PyObject *args)
 {
@@ -101,20 +104,17 @@ block_of_array(PyObject *type, PyObject *args)
     }
     owngil_block *block = owngil_numpy_allocator_block((void *)(uintptr_t)start, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
-    if (block == NULL) {
-        Py_RETURN_NONE;
-    }
-    return owngil_block_wrap(owngil_state_of((PyTypeObject *)type), &block->base, false);
+    return wrap_or_none((PyTypeObject *)type, block);
 }
 
-/* copy_to(start, target, /): copy what the block has from `start` on into a writable buffer, as much as fits, and
- * return how many bytes that were. Nobody else may have the buffer yet: a long copy lets go of the GIL. */
+/* copy_to(start, target, /): copy the bytes of the block from `start` on into a writable buffer, as many as fit, and
+ * return their number. No other thread may use the buffer yet: a long copy releases the GIL. */
 static PyObject *
 block_copy_to(PyObject *self, PyObject *args)
 {
     Py_ssize_t start;
     Py_buffer target;
-    owngil_block *block = (owngil_block *)((block_object *)self)->shared;
+    const owngil_block *block = OWNGIL_UNWRAP(owngil_block, self);
     if (!PyArg_ParseTuple(args, "nw*:copy_to", &start, &target)) {
         return NULL;
     }
@@ -122,14 +122,14 @@ block_copy_to(PyObject *self, PyObject *args)
     if (start >= 0 && (size_t)start < block->size) {
         size_t left = block->size - (size_t)start;
         count = left < (size_t)target.len ? left : (size_t)target.len;
-        copy(target.buf, (char *)block->data + start, count);
+        copy_bytes(target.buf, (char *)block->data + start, count);
     }
     PyBuffer_Release(&target);
     return PyLong_FromSize_t(count);
 }
 
-/* part(data, /): return the block of a contiguous buffer that lies in this one, without a copy; or None if it does not
- * lie in there. */
+/* part(data, /): return the block of a contiguous buffer, without a copy; or None if the buffer does not lie in this
+ * block. */
 static PyObject *
 block_part(PyObject *self, PyObject *data)
 {
@@ -137,46 +137,39 @@ block_part(PyObject *self, PyObject *data)
     if (PyObject_GetBuffer(data, &view, PyBUF_ANY_CONTIGUOUS) < 0) {
         return NULL;
     }
-    owngil_block *part = owngil_block_part((owngil_block *)((block_object *)self)->shared, view.buf, (size_t)view.len);
+    owngil_block *part = owngil_block_part(OWNGIL_UNWRAP(owngil_block, self), view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
-    if (part == NULL) {
-        Py_RETURN_NONE;
-    }
-    return owngil_block_wrap(owngil_state_of(Py_TYPE(self)), &part->base, false);
+    return wrap_or_none(Py_TYPE(self), part);
 }
 
 static int
-block_getbuffer(PyObject *op, Py_buffer *view, int flags)
+block_getbuffer(PyObject *self, Py_buffer *view, int flags)
 {
-    block_object *self = (block_object *)op;
-    owngil_block *block = (owngil_block *)self->shared;
-    return PyBuffer_FillInfo(view, op, block->data, (Py_ssize_t)block->size, !self->writable, flags);
+    const owngil_block *block = OWNGIL_UNWRAP(owngil_block, self);
+    return PyBuffer_FillInfo(view, self, block->data, (Py_ssize_t)block->size, !((block_object *)self)->writable,
+                             flags);
 }
 
 static Py_ssize_t
-block_length(PyObject *op)
+block_length(PyObject *self)
 {
-    return (Py_ssize_t)((owngil_block *)((block_object *)op)->shared)->size;
+    return (Py_ssize_t)OWNGIL_UNWRAP(owngil_block, self)->size;
 }
 
 static PyMethodDef block_methods[] = {
-    {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
-    {"part", block_part, METH_O, NULL},
-    {"copy_to", block_copy_to, METH_VARARGS, NULL},
-    {"zeros", block_zeros, METH_O | METH_CLASS, NULL},
-    {"of_array", block_of_array, METH_VARARGS | METH_CLASS, NULL},
-    {NULL, NULL, 0, NULL},
+    {"__reduce__", owngil_wrapper_reduce, METH_NOARGS},
+    {"part", block_part, METH_O},
+    {"copy_to", block_copy_to, METH_VARARGS},
+    {"zeros", block_zeros, METH_O | METH_CLASS},
+    {"of_array", block_of_array, METH_VARARGS | METH_CLASS},
+    {NULL},
 };
 
-static PyObject *
-block_get_shared(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(((owngil_block *)((block_object *)self)->shared)->is_writable);
-}
+OWNGIL_DEFINE_GETTER(block_get_shared, owngil_block, PyBool_FromLong, self->is_writable)
 
 static PyGetSetDef block_getset[] = {
-    {"shared", block_get_shared, NULL, "Whether every interpreter may write.", NULL},
-    {NULL, NULL, NULL, NULL, NULL},
+    {"shared", block_get_shared, NULL, "Whether every interpreter may write."},
+    {NULL},
 };
 
 static PyType_Slot block_slots[] = {
@@ -186,7 +179,7 @@ static PyType_Slot block_slots[] = {
     {Py_tp_getset, block_getset},
     {Py_bf_getbuffer, block_getbuffer},
     {Py_sq_length, block_length},
-    {0, NULL},
+    {0},
 };
 
 OWNGIL_DEFINE_TYPE(block, "owngil._core.Block", block_object, 0, block_slots, block_type)

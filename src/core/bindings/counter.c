@@ -3,7 +3,7 @@
 #include "bindings/args.h"
 #include "bindings/wrapper.h"
 
-/* Returns 0, or -1 with TypeError or OverflowError set. */
+/* Reads the argument `name`. Returns 0, or -1 with TypeError or OverflowError set. */
 static int
 value_from_object(PyObject *object, const char *name, int64_t *value)
 {
@@ -19,20 +19,20 @@ value_from_object(PyObject *object, const char *name, int64_t *value)
 
 PyDoc_STRVAR(counter_doc,
 "Counter(value=0)\n--\n\n"
-"A number that threads of any interpreter of this process change, each change at once and none lost.\n\n"
-"It is passed as an argument, in a result or through a channel, or used by a function that is sent; all copies are the\n"
-"same counter, and equal, whatever their values. It lives as long as any of them.\n\n"
+"A number that threads of all interpreters of this process can change atomically: no change is lost.\n\n"
+"You can send it as an argument, in a result or through a channel, or use it in a function that you send. All copies\n"
+"are the same counter and compare equal, whatever their values. It lives as long as any of them.\n\n"
 "Parameters\n"
 "----------\n"
 "value : int, optional\n"
-"    What it is at first: a signed integer of 64 bits, as all its values.\n\n"
+"    The number at first: a signed integer of 64 bits, like all its values.\n\n"
 "Raises\n"
 "------\n"
 "OverflowError\n"
 "    If `value` does not fit into 64 bits.\n\n"
 "Notes\n"
 "-----\n"
-"No method waits or lets go of the GIL.\n\n"
+"No method waits or releases the GIL.\n\n"
 "Examples\n"
 "--------\n"
 ">>> done = owngil.Counter()\n"
@@ -53,17 +53,16 @@ counter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         || (object != NULL && value_from_object(object, "value", &value) < 0)) {
         return NULL;
     }
-    owngil_counter *counter = owngil_counter_new(value);
-    return counter != NULL ? owngil_wrap(type, &counter->base) : PyErr_NoMemory();
+    return owngil_wrap(type, (owngil_refcounted *)owngil_counter_new(value));
 }
 
 PyDoc_STRVAR(counter_add_doc,
 "add($self, /, n=1)\n--\n\n"
-"Add a number, and return the sum.\n\n"
+"Add a number, and return the new value.\n\n"
 "Parameters\n"
 "----------\n"
 "n : int, optional\n"
-"    What to add; may be negative.\n\n"
+"    The number to add; it may be negative.\n\n"
 "Raises\n"
 "------\n"
 "OverflowError\n"
@@ -82,15 +81,14 @@ counter_add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *k
         }
     }
     if (!owngil_counter_add(OWNGIL_UNWRAP(owngil_counter, self), n, &sum)) {
-        PyErr_SetString(PyExc_OverflowError, "the sum does not fit into 64 bits");
-        return NULL;
+        return PyErr_Format(PyExc_OverflowError, "the sum does not fit into 64 bits");
     }
     return PyLong_FromLongLong(sum);
 }
 
 PyDoc_STRVAR(counter_exchange_doc,
 "exchange($self, value, /)\n--\n\n"
-"Set the counter to `value`, and return what it was.\n\n"
+"Set the counter to `value`, and return its former value.\n\n"
 "Raises\n"
 "------\n"
 "OverflowError\n"
@@ -108,7 +106,7 @@ counter_exchange(PyObject *self, PyObject *object)
 
 PyDoc_STRVAR(counter_compare_exchange_doc,
 "compare_exchange($self, expected, value, /)\n--\n\n"
-"Set the counter to `value` if it is `expected`, and return whether it was.\n\n"
+"Set the counter to `value` if its value is `expected`, and return whether it was.\n\n"
 "Raises\n"
 "------\n"
 "OverflowError\n"
@@ -118,22 +116,15 @@ static PyObject *
 counter_compare_exchange(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     int64_t expected, value;
-    if (count != 2) {
-        PyErr_Format(PyExc_TypeError, "compare_exchange() takes exactly 2 arguments (%zd given)", count);
-        return NULL;
-    }
-    if (value_from_object(args[0], "expected", &expected) < 0 || value_from_object(args[1], "value", &value) < 0) {
+    if (owngil_args_check_count("compare_exchange", count, 2, 2) < 0
+        || value_from_object(args[0], "expected", &expected) < 0 || value_from_object(args[1], "value", &value) < 0) {
         return NULL;
     }
     return PyBool_FromLong(
         atomic_compare_exchange_strong(&OWNGIL_UNWRAP(owngil_counter, self)->value, &expected, value));
 }
 
-static PyObject *
-counter_get_value(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyLong_FromLongLong(atomic_load(&OWNGIL_UNWRAP(owngil_counter, self)->value));
-}
+OWNGIL_DEFINE_GETTER(counter_get_value, owngil_counter, PyLong_FromLongLong, atomic_load(&self->value))
 
 static PyObject *
 counter_repr(PyObject *self)
@@ -146,13 +137,13 @@ static PyMethodDef counter_methods[] = {
     {"add", OWNGIL_FAST(counter_add) | METH_KEYWORDS, counter_add_doc},
     {"exchange", counter_exchange, METH_O, counter_exchange_doc},
     {"compare_exchange", OWNGIL_FAST(counter_compare_exchange), counter_compare_exchange_doc},
-    {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
-    {NULL, NULL, 0, NULL},
+    {"__reduce__", owngil_wrapper_reduce, METH_NOARGS},
+    {NULL},
 };
 
 static PyGetSetDef counter_getset[] = {
-    {"value", counter_get_value, NULL, "What the counter is at this moment.", NULL},
-    {NULL, NULL, NULL, NULL, NULL},
+    {"value", counter_get_value, NULL, "The number at this moment."},
+    {NULL},
 };
 
 static PyType_Slot counter_slots[] = {
@@ -162,9 +153,8 @@ static PyType_Slot counter_slots[] = {
     {Py_tp_methods, counter_methods},
     {Py_tp_getset, counter_getset},
     {Py_tp_repr, counter_repr},
-    {Py_tp_richcompare, owngil_wrapper_compare},
-    {Py_tp_hash, owngil_wrapper_hash},
-    {0, NULL},
+    OWNGIL_HANDLE_SLOTS,
+    {0},
 };
 
 OWNGIL_DEFINE_TYPE(counter, "owngil.Counter", owngil_wrapper, 0, counter_slots, OWNGIL_SYNC_TYPE(COUNTER))

@@ -1,9 +1,9 @@
-/* Runs the init function of a private copy in the calling interpreter, as CPython's import machinery would.
+/* Makes the extension module of a private copy in the calling interpreter, as CPython's import machinery would.
  *
- * Single-phase modules must not go through CPython's own import there: since 3.13 it runs their init function in the
- * main interpreter, so that their objects live in the wrong heap. Multi-phase modules are made from their definition;
- * the import hook has switched off CPython's check whether they support sub-interpreters: what it guards against, C
- * statics shared between interpreters, a private copy does not have.
+ * CPython's own import must not make single-phase modules there: since 3.13 it runs their init function in the main
+ * interpreter, so that their objects live in the wrong heap. Multi-phase modules are made from their definition. The
+ * import hook has switched off CPython's check whether they support sub-interpreters. That check guards against C
+ * statics that interpreters share, and a private copy has none.
  */
 #include "bindings/state.h"
 #include "cpython/type_versions.h"
@@ -11,25 +11,22 @@
 
 #include <dlfcn.h>
 
-/* Makes a module from its definition (or slots). Returns NULL with an exception. */
+/* After a function of the module has returned NULL: sets SystemError unless an exception is set. Returns NULL. */
 static PyObject *
-module_from_definition(PyModuleDef *definition, const void *slots, PyObject *spec)
+raise_returned_null(const char *symbol)
 {
-#if OWNGIL_HAVE_MODEXPORT
-    if (slots != NULL) {
-        return PyModule_FromSlotsAndSpec(slots, spec);
+    if (!PyErr_Occurred()) {
+        PyErr_Format(PyExc_SystemError, "%s returned NULL without an exception", symbol);
     }
-#else
-    (void)slots;
-#endif
-    return PyModule_FromDefAndSpec(definition, spec);
+    return NULL;
 }
 
 /* create_module(handle, name, spec, made): make the extension module of a loaded copy whose init symbols end in `name`
- * (a str, with the underscore). A single-phase module is appended to the list `made` first, where it survives an
- * interrupt right after this call: its init function must not run again. Return (module, True) when exec_module() must
- * follow, (module, False) when the module is ready (single-phase), or a sentence that says why it is none. What the
- * init function raises, goes on. */
+ * (a str, with the underscore). Return (module, True) when exec_module() must follow, (module, False) when the module
+ * is ready (single-phase), or a sentence that says why there is no module. Pass on an exception of the init function.
+ *
+ * A single-phase module is appended to the list `made` first: so it is not lost in an interrupt right after this call,
+ * and its init function, which must not run again, need not. */
 static PyObject *
 create_module(PyObject *Py_UNUSED(unused), PyObject *args)
 {
@@ -42,20 +39,13 @@ create_module(PyObject *Py_UNUSED(unused), PyObject *args)
     void *handle = (void *)(uintptr_t)number;
 
     char symbol[512];
-    PyObject *module;
 #if OWNGIL_HAVE_MODEXPORT
     snprintf(symbol, sizeof(symbol), "PyModExport%s", name);
     PySlot *(*export)(void) = (PySlot * (*)(void)) dlsym(handle, symbol);
     if (export != NULL) {
         const PySlot *slots = export();
-        if (slots == NULL) {
-            if (!PyErr_Occurred()) {
-                PyErr_Format(PyExc_SystemError, "%s returned NULL without an exception", symbol);
-            }
-            return NULL;
-        }
-        module = module_from_definition(NULL, slots, spec);
-        return module == NULL ? NULL : Py_BuildValue("NO", module, Py_True);
+        return slots == NULL ? raise_returned_null(symbol)
+                             : Py_BuildValue("NO", PyModule_FromSlotsAndSpec(slots, spec), Py_True);
     }
 #endif
     snprintf(symbol, sizeof(symbol), "PyInit%s", name);
@@ -66,14 +56,10 @@ create_module(PyObject *Py_UNUSED(unused), PyObject *args)
 
     PyObject *made = init();
     if (made == NULL) {
-        if (!PyErr_Occurred()) {
-            PyErr_Format(PyExc_SystemError, "%s returned NULL without an exception", symbol);
-        }
-        return NULL;
+        return raise_returned_null(symbol);
     }
     if (Py_TYPE(made) == NULL) { /* CPython has this check too */
-        PyErr_Format(PyExc_SystemError, "%s returned a definition without PyModuleDef_Init()", symbol);
-        return NULL;
+        return PyErr_Format(PyExc_SystemError, "%s returned a definition without PyModuleDef_Init()", symbol);
     }
     if (PyErr_Occurred()) {
         if (!PyObject_TypeCheck(made, &PyModuleDef_Type)) {
@@ -82,14 +68,13 @@ create_module(PyObject *Py_UNUSED(unused), PyObject *args)
         return NULL;
     }
     if (PyObject_TypeCheck(made, &PyModuleDef_Type)) {
-        /* Borrowed: it is a static of the copy. */
-        module = module_from_definition((PyModuleDef *)made, NULL, spec);
-        return module == NULL ? NULL : Py_BuildValue("NO", module, Py_True);
+        /* Borrowed: the definition is a static of the copy. */
+        return Py_BuildValue("NO", PyModule_FromDefAndSpec((PyModuleDef *)made, spec), Py_True);
     }
-    /* Single-phase: its C code asks PyState_FindModule() for the module, which CPython's import registers. */
+    /* Single-phase: register the module, as CPython's import does, for PyState_FindModule() in its C code. */
     PyModuleDef *definition = PyModule_Check(made) ? PyModule_GetDef(made) : NULL;
     if (definition == NULL) {
-        PyErr_Format(PyExc_SystemError, "%s returned no module that is made from a definition", symbol);
+        PyErr_Format(PyExc_SystemError, "%s returned an object that is no module with a definition", symbol);
         Py_DECREF(made);
         return NULL;
     }
@@ -101,12 +86,12 @@ create_module(PyObject *Py_UNUSED(unused), PyObject *args)
     return Py_BuildValue("NO", made, Py_False);
 }
 
-/* exec_module(module): run the second phase of a module that create_module() made. */
+/* exec_module(module): run the second phase of a module that create_module() has made. */
 static PyObject *
 exec_module(PyObject *Py_UNUSED(unused), PyObject *module)
 {
     if (!PyModule_Check(module)) {
-        /* Py_mod_create may return anything, which then has no second phase. */
+        /* Py_mod_create may return any object; one that is no module has no second phase. */
         Py_RETURN_NONE;
     }
 #if OWNGIL_HAVE_MODEXPORT
@@ -122,9 +107,9 @@ exec_module(PyObject *Py_UNUSED(unused), PyObject *module)
     Py_RETURN_NONE;
 }
 
-/* create_checked(override, create, spec): return ``create(spec)``, a function of CPython's that makes one of its own
- * modules, with its check on whether they support sub-interpreters; `override` is what switches that check. In one C
- * call, so that other threads do not see it on. */
+/* create_checked(override, create, spec): return ``create(spec)``, where CPython's function `create` makes one of
+ * CPython's own modules, with the check on whether it supports sub-interpreters. ``override()`` switches that check.
+ * This is one C function so that other threads do not see the check on. */
 static PyObject *
 create_checked(PyObject *Py_UNUSED(unused), PyObject *args)
 {
@@ -150,27 +135,24 @@ create_checked(PyObject *Py_UNUSED(unused), PyObject *args)
     return module;
 }
 
-/* use_array_memory(api): let the NumPy whose `_ARRAY_API` this is take the memory of its arrays from where they can be
- * handed over without a copy. */
+/* use_array_memory(api): let the NumPy with that `_ARRAY_API` take the memory of its arrays from owngil's allocator, so
+ * that they can be sent without a copy. */
 static PyObject *
 use_array_memory(PyObject *Py_UNUSED(unused), PyObject *api)
 {
     return owngil_numpy_allocator_install(api) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-/* end_shared_type_versions(): keep CPython from giving two types of an interpreter one version; see type_versions.h.
- * In the main interpreter, once. */
+/* end_shared_type_versions(): keep CPython from giving two types of an interpreter the same version; see
+ * type_versions.h. Call it in the main interpreter, once. */
 static PyObject *
 end_shared_type_versions(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
-    if (owngil_type_versions_exhaust_shared() < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return owngil_type_versions_exhaust_shared() < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-/* give_type_versions(module): give versions to the immutable types in the module that have none, and to those of what
- * is in it. */
+/* give_type_versions(module): give versions to the immutable types that have none: those in the module, and the types
+ * of the objects in it. */
 static PyObject *
 give_type_versions(PyObject *Py_UNUSED(self), PyObject *module)
 {
@@ -178,22 +160,24 @@ give_type_versions(PyObject *Py_UNUSED(self), PyObject *module)
     Py_RETURN_NONE;
 }
 
-/* complete_type_versions(): give versions to all immutable types of the calling interpreter that have none. Cheap when
- * nothing was imported since. */
+/* complete_type_versions(): give versions to all immutable types of the calling interpreter that have none. Cheap if no
+ * module was imported since the last call. */
 static PyObject *
 complete_type_versions(PyObject *module, PyObject *Py_UNUSED(unused))
 {
     owngil_state *state = PyModule_GetState(module);
-    if (owngil_type_versions_complete(&state->versioned) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return owngil_type_versions_complete(&state->versioned) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-OWNGIL_DEFINE_FUNCTIONS(extension_modules, {"use_array_memory", use_array_memory, METH_O, NULL},
-                        {"create_checked", create_checked, METH_VARARGS, NULL},
-                        {"create_module", create_module, METH_VARARGS, NULL},
-                        {"exec_module", exec_module, METH_O, NULL},
-                        {"end_shared_type_versions", end_shared_type_versions, METH_NOARGS, NULL},
-                        {"give_type_versions", give_type_versions, METH_O, NULL},
-                        {"complete_type_versions", complete_type_versions, METH_NOARGS, NULL})
+static PyMethodDef functions[] = {
+    {"use_array_memory", use_array_memory, METH_O},
+    {"create_checked", create_checked, METH_VARARGS},
+    {"create_module", create_module, METH_VARARGS},
+    {"exec_module", exec_module, METH_O},
+    {"end_shared_type_versions", end_shared_type_versions, METH_NOARGS},
+    {"give_type_versions", give_type_versions, METH_O},
+    {"complete_type_versions", complete_type_versions, METH_NOARGS},
+    {NULL},
+};
+
+OWNGIL_DEFINE_FUNCTIONS(extension_modules, functions)

@@ -1,7 +1,10 @@
 #include "bindings/future.h"
 
-/* Attributes of TaskFuture, interned. The first is the condition that all futures have, once somebody asked for it, else
- * None; the next are concurrent.futures.Future's, unchanged since 3.2. */
+#include "bindings/args.h"
+
+/* Attributes of TaskFuture, and values of its `_state`; interned. The first is the condition that all futures have,
+ * once a thread has asked for it, else None; the next four are those of concurrent.futures.Future, unchanged since
+ * 3.2. */
 enum { CONDITION, STATE, RESULT, PENDING, FINISHED, TAKE_ANSWER, MESSAGE };
 
 /* Returns a new tuple of the names above, or NULL with an exception. */
@@ -17,11 +20,10 @@ make_names(void)
     PyObject *tuple = PyTuple_New(count);
     for (Py_ssize_t k = 0; tuple != NULL && k < count; k++) {
         PyObject *name = PyUnicode_InternFromString(names[k]);
+        PyTuple_SET_ITEM(tuple, k, name);
         if (name == NULL) {
             Py_CLEAR(tuple);
-            break;
         }
-        PyTuple_SET_ITEM(tuple, k, name);
     }
     return tuple;
 }
@@ -67,13 +69,12 @@ owngil_future_take_answer(owngil_state *state, PyObject *future, int kind, PyObj
     return done != NULL ? 0 : -1;
 }
 
-/* set_quietly(future, result, /): set the result of a TaskFuture if nobody is to be told of it; return whether that
- * was so. */
+/* set_quietly(future, result, /): set the result of a TaskFuture if no thread must be notified; return whether that was
+ * so. */
 static PyObject *
 set_quietly(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
-    if (count != 2) {
-        PyErr_SetString(PyExc_TypeError, "set_quietly() takes a future and a result");
+    if (owngil_args_check_count("set_quietly", count, 2, 2) < 0) {
         return NULL;
     }
     int quiet = owngil_future_set_quietly(PyModule_GetState(module), args[0], args[1]);
@@ -81,8 +82,8 @@ set_quietly(PyObject *module, PyObject *const *args, Py_ssize_t count)
 }
 
 static PyMethodDef functions[] = {
-    {"set_quietly", OWNGIL_FAST(set_quietly), NULL},
-    {NULL, NULL, 0, NULL},
+    {"set_quietly", OWNGIL_FAST(set_quietly)},
+    {NULL},
 };
 
 int

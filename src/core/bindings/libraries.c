@@ -1,4 +1,4 @@
-/* Shared libraries as Python code sees them: what is in a file, and private copies of it. */
+/* Functions for shared libraries: facts in a file, private copies of it, and libraries that all interpreters share. */
 #include "bindings/state.h"
 #include "loader/fork_gate.h"
 #include "workers/registry.h"
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The strings of the dynamic entries with `tag`, as a new tuple of bytes. */
+/* Returns the strings of the dynamic entries with `tag` as a new tuple of bytes, or NULL with an exception. */
 static PyObject *
 strings_of(const owngil_image *elf, ElfW(Sxword) tag)
 {
@@ -20,25 +20,24 @@ strings_of(const owngil_image *elf, ElfW(Sxword) tag)
     PyObject *tuple = PyTuple_New(count);
     for (Py_ssize_t k = 0; tuple != NULL && k < count; k++) {
         PyObject *item = PyBytes_FromString(owngil_image_string(elf, tag, (size_t)k));
+        PyTuple_SET_ITEM(tuple, k, item);
         if (item == NULL) {
             Py_CLEAR(tuple);
-        }
-        else {
-            PyTuple_SET_ITEM(tuple, k, item);
         }
     }
     return tuple;
 }
 
+/* Returns a sentence of the loader as a str; it may have bytes of paths, which are not always UTF-8. */
 static PyObject *
-sentence(const char *text)
+str_of_sentence(const char *text)
 {
     return PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "backslashreplace");
 }
 
-/* read_library(path): return what the file says of itself, or a sentence that says why it cannot be loaded. A tuple:
- * SONAME, needed libraries, RUNPATH, RPATH (tuples of bytes); whether it uses Python's C API; bytes of variables;
- * whether it asks never to be unloaded. */
+/* read_library(path): return a tuple of the facts in the file, or a sentence that says why it cannot be loaded. The
+ * facts: SONAME, needed libraries, RUNPATH, RPATH (tuples of bytes); whether it uses Python's C API; bytes of
+ * variables; whether it asks never to be unloaded. */
 static PyObject *
 read_library(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -50,24 +49,26 @@ read_library(PyObject *Py_UNUSED(module), PyObject *args)
     if (fd < 0) {
         return PyUnicode_FromFormat("it cannot be read: %s", strerror(errno));
     }
-    owngil_patch edit;
+    owngil_patch patch;
     PyObject *result;
-    const char *damage = owngil_patch_init(&edit, fd);
+    const char *why = owngil_patch_init(&patch, fd);
     close(fd);
-    if (damage != NULL) {
-        result = sentence(damage);
+    if (why != NULL) {
+        result = str_of_sentence(why);
     }
     else {
-        result = Py_BuildValue("NNNNNnN", strings_of(&edit.elf, DT_SONAME), strings_of(&edit.elf, DT_NEEDED),
-                               strings_of(&edit.elf, DT_RUNPATH), strings_of(&edit.elf, DT_RPATH),
-                               PyBool_FromLong(owngil_image_uses_python(&edit.elf)),
-                               (Py_ssize_t)owngil_image_state_size(&edit.elf), PyBool_FromLong(edit.elf.no_delete));
+        const owngil_image *elf = &patch.elf;
+        result = Py_BuildValue("NNNNNnN", strings_of(elf, DT_SONAME), strings_of(elf, DT_NEEDED),
+                               strings_of(elf, DT_RUNPATH), strings_of(elf, DT_RPATH),
+                               PyBool_FromLong(owngil_image_uses_python(elf)), (Py_ssize_t)owngil_image_state_size(elf),
+                               PyBool_FromLong(elf->no_delete));
     }
-    owngil_patch_clear(&edit);
+    owngil_patch_clear(&patch);
     return result;
 }
 
-/* Copies the pairs of bytes in the tuple `pairs`; the strings stay the tuple's. Returns NULL with an exception. */
+/* Returns a new array of the pairs of bytes in the tuple `pairs`, or NULL with an exception. The strings are borrowed.
+ * The caller calls PyMem_Free(). */
 static owngil_rename *
 renames_of(PyObject *pairs)
 {
@@ -86,6 +87,8 @@ renames_of(PyObject *pairs)
     return renames;
 }
 
+/* Returns a new array of the bytes in the tuple, which ends in NULL, or NULL with an exception. The strings are
+ * borrowed. The caller calls PyMem_Free(). */
 static const char **
 directories_of(PyObject *tuple)
 {
@@ -105,20 +108,21 @@ directories_of(PyObject *tuple)
     return directories;
 }
 
-/* The worker whose interpreter this is, or NULL with RuntimeError set. */
+/* Returns the worker whose interpreter this is, or NULL with RuntimeError set. */
 static owngil_worker *
 require_worker(void)
 {
     owngil_worker *worker = owngil_registry_of_thread();
     if (worker == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "private copies are for workers");
+        PyErr_SetString(PyExc_RuntimeError, "only a worker has private copies");
     }
     return worker;
 }
 
-/* Begins to load or unload. Constructors run with the GIL, as in an import of CPython's, but nobody waits for them with it. */
+/* Enters the section in which libraries are loaded and unloaded. Constructors run there with the GIL, as when CPython
+ * imports a module. But while this waits to enter, it has released the GIL. */
 static void
-enter(void)
+enter_fork_gate(void)
 {
     while (!owngil_fork_gate_try_enter()) {
         Py_BEGIN_ALLOW_THREADS
@@ -128,9 +132,9 @@ enter(void)
     }
 }
 
-/* reserve_copy(path, directories): begin to make a private copy of the library in the file `path` (bytes, absolute)
- * for this worker. `directories` are tried in turn when no file in memory can be made. Return (copy, name), by which
- * another copy can need this one, or a sentence that says why it cannot be loaded. */
+/* reserve_copy(path, directories): begin to make a private copy of the library in the file `path` (bytes, absolute) for
+ * this worker. If no file in memory can be made, try `directories` in turn. Return (copy, name), where another copy can
+ * need this one by its name; or a sentence that says why it cannot be loaded. */
 static PyObject *
 reserve_copy(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -145,16 +149,17 @@ reserve_copy(PyObject *Py_UNUSED(module), PyObject *args)
         return NULL;
     }
     char why[2048] = "";
-    enter(); /* the first one loads the shim */
+    enter_fork_gate(); /* the first copy loads the shim */
     owngil_copy *copy = owngil_copies_reserve(&worker->copies, path, directories, why, sizeof(why));
     owngil_fork_gate_leave();
     PyMem_Free(directories);
-    return copy == NULL ? sentence(why) : Py_BuildValue("Ky", (unsigned long long)(uintptr_t)copy, copy->loaded.name);
+    return copy == NULL ? str_of_sentence(why)
+                        : Py_BuildValue("Ky", (unsigned long long)(uintptr_t)copy, copy->loaded.name);
 }
 
-/* write_copy(copy, renames): write a reserved copy, which others that are loaded can need from now on. `renames` is a
- * tuple of pairs of bytes: where the original needs the first, the copy needs the second. Return None, or a sentence
- * that says why it cannot be loaded. */
+/* write_copy(copy, renames): write a reserved copy. From now on, other copies that need it can be loaded. `renames` is
+ * a tuple of pairs of bytes: where the original needs the first library, the copy needs the second. Return None, or a
+ * sentence that says why the copy cannot be loaded. */
 static PyObject *
 write_copy(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -176,11 +181,11 @@ write_copy(PyObject *Py_UNUSED(module), PyObject *args)
         owngil_copies_group(&worker->copies, copy, renames[k].to);
     }
     PyMem_Free(renames);
-    return failed ? sentence(why) : Py_NewRef(Py_None);
+    return failed ? str_of_sentence(why) : Py_NewRef(Py_None);
 }
 
-/* load_copies(copies): load copies that were written: a tuple of those that need each other. Return None, or a
- * sentence that says why one cannot be loaded. */
+/* load_copies(copies): load written copies: a tuple of copies that need each other. Return None, or a sentence that
+ * says why one of them cannot be loaded. */
 static PyObject *
 load_copies(PyObject *Py_UNUSED(module), PyObject *numbers)
 {
@@ -189,8 +194,7 @@ load_copies(PyObject *Py_UNUSED(module), PyObject *numbers)
         return NULL;
     }
     if (!PyTuple_Check(numbers)) {
-        PyErr_SetString(PyExc_TypeError, "load_copies() takes a tuple");
-        return NULL;
+        return PyErr_Format(PyExc_TypeError, "load_copies() takes a tuple");
     }
     for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(numbers); k++) {
         owngil_copy *copy = PyLong_AsVoidPtr(PyTuple_GET_ITEM(numbers, k));
@@ -198,17 +202,17 @@ load_copies(PyObject *Py_UNUSED(module), PyObject *numbers)
             return NULL;
         }
         char why[2048] = "";
-        enter();
+        enter_fork_gate();
         int failed = owngil_copies_load(&worker->copies, copy, why, sizeof(why));
         owngil_fork_gate_leave();
         if (failed < 0) {
-            return sentence(why);
+            return str_of_sentence(why);
         }
     }
     Py_RETURN_NONE;
 }
 
-/* handle_of_copy(copy): return the dynamic loader's handle of a copy, 0 if it is not loaded. */
+/* handle_of_copy(copy): return the dynamic loader's handle of a copy; 0 if it is not loaded. */
 static PyObject *
 handle_of_copy(PyObject *Py_UNUSED(module), PyObject *number)
 {
@@ -216,7 +220,7 @@ handle_of_copy(PyObject *Py_UNUSED(module), PyObject *number)
     return copy == NULL ? NULL : PyLong_FromVoidPtr(copy->loaded.handle);
 }
 
-/* discard_copy(copy): forget a copy that is not loaded, and will not be. */
+/* discard_copy(copy): forget a copy that is not loaded and will not be. */
 static PyObject *
 discard_copy(PyObject *Py_UNUSED(module), PyObject *number)
 {
@@ -229,16 +233,17 @@ discard_copy(PyObject *Py_UNUSED(module), PyObject *number)
     Py_RETURN_NONE;
 }
 
+/* Returns the dynamic loader's reason for its last failure, as a str. */
 static PyObject *
 loader_error(void)
 {
     const char *error = dlerror();
-    return sentence(error != NULL ? error : "the dynamic loader gives no reason");
+    return str_of_sentence(error != NULL ? error : "the dynamic loader gives no reason");
 }
 
-/* open_library(name, flags=os.RTLD_LAZY): load a library that all interpreters share, by path or as the dynamic loader
- * finds it; None is the program itself. Return (handle, path), or a sentence that says why it cannot be loaded.
- * `flags` are those of dlopen(). */
+/* open_library(name, flags=os.RTLD_LAZY): load a library that all interpreters share. `name` is a path, a name that the
+ * dynamic loader looks for, or None for the program itself; `flags` are those of dlopen(). Return (handle, path), or a
+ * sentence that says why the library cannot be loaded. */
 static PyObject *
 open_library(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -248,10 +253,10 @@ open_library(PyObject *Py_UNUSED(module), PyObject *args)
         return NULL;
     }
     char *name = NULL;
-    if (object != Py_None && PyBytes_AsStringAndSize(object, &name, NULL) < 0) { /* nor has it a zero byte */
+    if (object != Py_None && PyBytes_AsStringAndSize(object, &name, NULL) < 0) { /* this refuses zero bytes too */
         return NULL;
     }
-    enter();
+    enter_fork_gate();
     void *handle = owngil_fork_gate_open(name, flags);
     owngil_fork_gate_leave();
     struct link_map *map;
@@ -261,7 +266,8 @@ open_library(PyObject *Py_UNUSED(module), PyObject *args)
     return Py_BuildValue("Ky", (unsigned long long)(uintptr_t)handle, map->l_name);
 }
 
-/* close_library(handle): undo one open_library(). Return None, or a sentence that says why it cannot be closed. */
+/* close_library(handle): undo one open_library(). Return None, or a sentence that says why the library cannot be
+ * closed. */
 static PyObject *
 close_library(PyObject *Py_UNUSED(module), PyObject *number)
 {
@@ -269,14 +275,14 @@ close_library(PyObject *Py_UNUSED(module), PyObject *number)
     if (handle == NULL && PyErr_Occurred()) {
         return NULL;
     }
-    enter();
+    enter_fork_gate();
     int failed = owngil_fork_gate_close(handle);
     owngil_fork_gate_leave();
     return failed ? loader_error() : Py_NewRef(Py_None);
 }
 
-/* set_threads(address, number): call a library's function void f(int), by which it may start threads, so that no fork
- * catches it in the middle. */
+/* set_threads(address, number): call the function void f(int) of a library, which sets its number of threads and may
+ * start some. No fork can come in the middle of the call. */
 static PyObject *
 set_threads(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -285,19 +291,21 @@ set_threads(PyObject *Py_UNUSED(module), PyObject *args)
     if (!PyArg_ParseTuple(args, "Ki:set_threads", &address, &number)) {
         return NULL;
     }
-    void (*set)(int) = (void (*)(int))(uintptr_t)address;
+    void (*set_number)(int) = (void (*)(int))(uintptr_t)address;
     Py_BEGIN_ALLOW_THREADS
     owngil_fork_gate_enter();
-    set(number);
+    set_number(number);
     owngil_fork_gate_leave();
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }
 
-OWNGIL_DEFINE_FUNCTIONS(libraries, {"read_library", read_library, METH_VARARGS, NULL},
-                        {"reserve_copy", reserve_copy, METH_VARARGS, NULL},
-                        {"write_copy", write_copy, METH_VARARGS, NULL}, {"load_copies", load_copies, METH_O, NULL},
-                        {"handle_of_copy", handle_of_copy, METH_O, NULL}, {"discard_copy", discard_copy, METH_O, NULL},
-                        {"open_library", open_library, METH_VARARGS, NULL},
-                        {"close_library", close_library, METH_O, NULL},
-                        {"set_threads", set_threads, METH_VARARGS, NULL})
+static PyMethodDef functions[] = {
+    {"read_library", read_library, METH_VARARGS}, {"reserve_copy", reserve_copy, METH_VARARGS},
+    {"write_copy", write_copy, METH_VARARGS},     {"load_copies", load_copies, METH_O},
+    {"handle_of_copy", handle_of_copy, METH_O},   {"discard_copy", discard_copy, METH_O},
+    {"open_library", open_library, METH_VARARGS}, {"close_library", close_library, METH_O},
+    {"set_threads", set_threads, METH_VARARGS},   {NULL},
+};
+
+OWNGIL_DEFINE_FUNCTIONS(libraries, functions)

@@ -1,12 +1,11 @@
-/* Calls with a limit of time; for the worker's own thread. */
+/* Calls with a limit of time, on a worker's own thread. */
 #include "bindings/raise.h"
-#include "bindings/state.h"
-#include "workers/worker.h"
+#include "bindings/worker.h"
 
-/* run_limited(seconds, grace, timed_out, fn, args, kwargs, /): call fn(*args, **kwargs), and interrupt it after so
- * many seconds. If that comes before its end, the exception that ``timed_out()`` returns is raised, whatever the call
- * returns or raises then, which is the cause. If it still runs `grace` seconds after the interrupt, the dispatcher is
- * told. */
+/* run_limited(seconds, grace, timed_out, fn, args, kwargs, /): return fn(*args, **kwargs), or interrupt the call after
+ * `seconds`. In that case raise the exception that ``timed_out()`` returns, whatever the call returns or raises then;
+ * an exception of the call is the cause. If the call still runs `grace` seconds after the interrupt, the dispatcher
+ * hears of it. */
 static PyObject *
 run_limited(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -16,11 +15,12 @@ run_limited(PyObject *Py_UNUSED(module), PyObject *args)
                           &PyDict_Type, &fn_kwargs)) {
         return NULL;
     }
-    owngil_worker *worker = owngil_worker_current();
-    if (worker == NULL || atomic_load(&worker->limit) != 0) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        worker == NULL ? "this thread is not a worker's own" : "this call has a limit already");
+    owngil_worker *worker = owngil_worker_require_current();
+    if (worker == NULL) {
         return NULL;
+    }
+    if (atomic_load(&worker->limit) != 0) {
+        return PyErr_Format(PyExc_RuntimeError, "this call has a limit already");
     }
     uint64_t limit = ++worker->limits;
     bool has_timer = seconds < 1e9;
@@ -37,10 +37,10 @@ run_limited(PyObject *Py_UNUSED(module), PyObject *args)
     if (in_time) {
         return result;
     }
-    PyThreadState_SetAsyncExc(worker->ident,
-                              NULL); /* one may have, and not been raised; leaves an exception that is set alone */
+    /* Drop an interrupt that arrived and has not been raised yet. This keeps an exception that is set. */
+    PyThreadState_SetAsyncExc(worker->ident, NULL);
     Py_CLEAR(result);
-    PyObject *cause = PyErr_GetRaisedException(); /* NULL if it returned */
+    PyObject *cause = PyErr_GetRaisedException(); /* NULL if the call returned */
     PyObject *exception = PyObject_CallNoArgs(timed_out);
     if (exception != NULL && PyExceptionInstance_Check(exception)) {
         PyException_SetCause(exception, cause);
@@ -55,4 +55,9 @@ run_limited(PyObject *Py_UNUSED(module), PyObject *args)
     return NULL;
 }
 
-OWNGIL_DEFINE_FUNCTIONS(limits, {"run_limited", run_limited, METH_VARARGS, NULL})
+static PyMethodDef functions[] = {
+    {"run_limited", run_limited, METH_VARARGS},
+    {NULL},
+};
+
+OWNGIL_DEFINE_FUNCTIONS(limits, functions)

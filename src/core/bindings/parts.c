@@ -5,11 +5,12 @@
 
 #include <string.h>
 
-/* A first part below this size, which is the pickle of something small, is rather copied than wrapped. */
+/* A first part below this size, which is the pickle of a small object, is copied, not wrapped. */
 enum { SMALL = 1024 };
 
+/* Whether the object is a Block, a queue, or an object to synchronize with. */
 static bool
-is_part(const owngil_state *state, PyObject *object)
+is_wrapped_part(const owngil_state *state, PyObject *object)
 {
     if (Py_IS_TYPE(object, state->block_type) || Py_IS_TYPE(object, state->queue_type)) {
         return true;
@@ -22,23 +23,39 @@ is_part(const owngil_state *state, PyObject *object)
     return false;
 }
 
-/* Takes over the reference to `shared`, even when it fails. */
-static PyObject *
-wrap_part(owngil_state *state, owngil_refcounted *shared, bool writable)
+/* Returns the object that the part wraps, or a new block with a copy of bytes; or NULL with the exception set. The
+ * caller owns the reference. */
+static owngil_refcounted *
+unwrap_part(const owngil_state *state, PyObject *part)
 {
-    switch (shared->kind) {
-    case OWNGIL_KIND_BLOCK:
-        return owngil_block_wrap(state, shared, writable);
-    case OWNGIL_KIND_LOCK:
-    case OWNGIL_KIND_SEMAPHORE:
-    case OWNGIL_KIND_BOUNDED_SEMAPHORE:
-    case OWNGIL_KIND_EVENT:
-    case OWNGIL_KIND_BARRIER:
-    case OWNGIL_KIND_COUNTER:
-        return owngil_wrap(state->sync_types[shared->kind - OWNGIL_KIND_LOCK], shared);
-    default:
-        return owngil_wrap(state->queue_type, shared);
+    if (PyBytes_CheckExact(part)) {
+        owngil_block *block = owngil_block_new((size_t)PyBytes_GET_SIZE(part));
+        if (block == NULL) {
+            PyErr_NoMemory();
+            return NULL;
+        }
+        memcpy(block->data, PyBytes_AS_STRING(part), (size_t)PyBytes_GET_SIZE(part));
+        return &block->base;
     }
+    if (!is_wrapped_part(state, part)) {
+        PyErr_Format(PyExc_TypeError, "a part of a message must be a Block, bytes or a handle, not %.200s",
+                     Py_TYPE(part)->tp_name);
+        return NULL;
+    }
+    owngil_refcounted *shared = ((owngil_wrapper *)part)->shared;
+    owngil_refcount_acquire(shared);
+    return shared;
+}
+
+PyObject *
+owngil_parts_wrap(owngil_state *state, owngil_refcounted *part, bool writable)
+{
+    owngil_refcount_acquire(part);
+    if (part->kind == OWNGIL_KIND_BLOCK) {
+        return owngil_block_wrap(state, part, writable);
+    }
+    bool is_sync = part->kind >= OWNGIL_KIND_LOCK && part->kind <= OWNGIL_KIND_COUNTER;
+    return owngil_wrap(is_sync ? state->sync_types[part->kind - OWNGIL_KIND_LOCK] : state->queue_type, part);
 }
 
 owngil_message *
@@ -55,26 +72,11 @@ owngil_parts_to_message(owngil_state *state, int kind, uint64_t id, PyObject *pa
         return NULL;
     }
     for (Py_ssize_t k = 0; k < count; k++) {
-        PyObject *part = PyTuple_GET_ITEM(parts, k);
-        if (PyBytes_CheckExact(part)) {
-            owngil_block *block = owngil_block_new((size_t)PyBytes_GET_SIZE(part));
-            if (block == NULL) {
-                PyErr_NoMemory();
-                owngil_refcount_release(&message->base);
-                return NULL;
-            }
-            memcpy(block->data, PyBytes_AS_STRING(part), (size_t)PyBytes_GET_SIZE(part));
-            message->parts[k] = &block->base;
-            continue;
-        }
-        if (!is_part(state, part)) {
-            PyErr_Format(PyExc_TypeError, "a part of a message must be a Block, bytes or a handle, not %.200s",
-                         Py_TYPE(part)->tp_name);
+        message->parts[k] = unwrap_part(state, PyTuple_GET_ITEM(parts, k));
+        if (message->parts[k] == NULL) {
             owngil_refcount_release(&message->base);
             return NULL;
         }
-        message->parts[k] = ((owngil_wrapper *)part)->shared;
-        owngil_refcount_acquire(message->parts[k]);
     }
     return message;
 }
@@ -83,25 +85,16 @@ PyObject *
 owngil_parts_from_message(owngil_state *state, const owngil_message *message, bool writable)
 {
     PyObject *parts = PyTuple_New((Py_ssize_t)message->count);
-    if (parts == NULL) {
-        return NULL;
-    }
-    for (size_t k = 0; k < message->count; k++) {
+    for (size_t k = 0; parts != NULL && k < message->count; k++) {
         owngil_refcounted *shared = message->parts[k];
-        PyObject *part;
-        if (k == 0 && shared->kind == OWNGIL_KIND_BLOCK && ((owngil_block *)shared)->size < SMALL) {
-            const owngil_block *block = (owngil_block *)shared;
-            part = PyBytes_FromStringAndSize(block->data, (Py_ssize_t)block->size);
-        }
-        else {
-            owngil_refcount_acquire(shared);
-            part = wrap_part(state, shared, writable);
-        }
-        if (part == NULL) {
-            Py_DECREF(parts);
-            return NULL;
-        }
+        const owngil_block *block = k == 0 && shared->kind == OWNGIL_KIND_BLOCK ? (owngil_block *)shared : NULL;
+        PyObject *part = block != NULL && block->size < SMALL
+                             ? PyBytes_FromStringAndSize(block->data, (Py_ssize_t)block->size)
+                             : owngil_parts_wrap(state, shared, writable);
         PyTuple_SET_ITEM(parts, (Py_ssize_t)k, part);
+        if (part == NULL) {
+            Py_CLEAR(parts);
+        }
     }
     return parts;
 }

@@ -1,16 +1,17 @@
-/* Small plain values, and calls of importable functions with such arguments: written by marshal, without pickle.
+/* Writes small plain values, and calls of importable functions with such arguments, by marshal instead of pickle.
  *
- * That takes a third of pickle's time, and is fit for this, as sender and receiver are one Python. What is not plain, or not
- * small, is left to pickle; see _wire.py. Everything here needs the GIL.
+ * marshal takes a third of pickle's time. It is safe here, because sender and receiver are one Python. Other values are
+ * left to pickle; see _wire.py. All functions need the GIL.
  */
+#include "bindings/args.h"
 #include "bindings/state.h"
 
 #include <marshal.h>
 
 enum {
-    FORMAT = 2,     /* of marshal: binary numbers, and no references within, which plain values have no use for */
+    FORMAT = 2,     /* of marshal: binary numbers, and no references within, which plain values do not need */
     LONGEST = 100,  /* items of a tuple or list */
-    SMALL = 1000,   /* bytes that are written at most: so they arrive as bytes; see owngil_parts_to_message() */
+    SMALL = 1000,   /* bytes at most: so few arrive as bytes, not as a Block; see owngil_parts_from_message() */
 };
 
 static bool
@@ -40,7 +41,7 @@ is_plain(PyObject *object)
     return plain;
 }
 
-/* Returns bytes, None if they are too many, or NULL with an exception. */
+/* Returns bytes, None if there are too many, or NULL with an exception. */
 static PyObject *
 write_small(PyObject *object)
 {
@@ -52,9 +53,10 @@ write_small(PyObject *object)
     return bytes;
 }
 
-/* Whether the user told cloudpickle to send some module's functions by value. 1, 0, or -1 with an exception. */
+/* Whether the user has told cloudpickle to send the functions of some module by value. Returns 1, 0, or -1 with an
+ * exception. */
 static int
-some_go_by_value(void)
+some_module_goes_by_value(void)
 {
     PyObject *module = PyDict_GetItemString(PyImport_GetModuleDict(), "cloudpickle"); /* borrowed */
     if (module == NULL || !PyModule_Check(module)) {
@@ -68,8 +70,8 @@ some_go_by_value(void)
     return some;
 }
 
-/* Whether the function or class is what its module has under its name, so that the name may be sent. 1 with new references to
- * both names, 0, or -1 with an exception. */
+/* Whether the module of a function or class has just that object under its name, so that the name can be sent instead.
+ * Returns 1 with new references to both names, 0, or -1 with an exception. */
 static int
 find_names(PyObject *object, PyObject **module_name, PyObject **name)
 {
@@ -79,7 +81,7 @@ find_names(PyObject *object, PyObject **module_name, PyObject **name)
     *module_name = PyObject_GetAttrString(object, "__module__");
     if (*module_name != NULL && PyUnicode_CheckExact(*module_name)
         && PyUnicode_CompareWithASCIIString(*module_name, "__main__") != 0) {
-        /* Not PyImport_GetModule(), which takes time to see that the module is not being imported. */
+        /* Not by PyImport_GetModule(), which takes time to check that the module is not being imported. */
         module = PyDict_GetItemWithError(PyImport_GetModuleDict(), *module_name);
         Py_XINCREF(module);
     }
@@ -90,7 +92,7 @@ find_names(PyObject *object, PyObject **module_name, PyObject **name)
     }
     Py_XDECREF(module);
     if (found) {
-        found = some_go_by_value();
+        found = some_module_goes_by_value();
         found = found < 0 ? -1 : !found;
     }
     if (PyErr_Occurred()) {
@@ -109,24 +111,19 @@ find_names(PyObject *object, PyObject **module_name, PyObject **name)
     return found;
 }
 
-/* dumps_plain(obj, /): return what marshal.loads() reads, or None if `obj` is not one of a few built-in values or not
- * small. */
+/* dumps_plain(obj, /): return bytes for marshal.loads(), or None if `obj` is not plain or not small. */
 static PyObject *
 dumps_plain(PyObject *Py_UNUSED(module), PyObject *object)
 {
-    if (!is_plain(object)) {
-        Py_RETURN_NONE;
-    }
-    return write_small(object);
+    return is_plain(object) ? write_small(object) : Py_NewRef(Py_None);
 }
 
-/* dumps_plain_call(fn, args, /): return what marshal.loads() reads as the tuple (module, name, args), or None if `fn`
- * is no importable function or class, or `args`, a tuple, is not plain. */
+/* dumps_plain_call(fn, args, /): return bytes that marshal.loads() reads as the tuple (module, name, args), or None if
+ * `fn` is no importable function or class, or if `args`, a tuple, is not plain or not small. */
 static PyObject *
 dumps_plain_call(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
-    if (count != 2) {
-        PyErr_SetString(PyExc_TypeError, "dumps_plain_call() takes a callable and a tuple");
+    if (owngil_args_check_count("dumps_plain_call", count, 2, 2) < 0) {
         return NULL;
     }
     PyObject *fn = arguments[0], *args = arguments[1], *module_name, *name;
@@ -145,8 +142,8 @@ dumps_plain_call(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssi
     return bytes;
 }
 
-/* is_importable(obj, /): whether its module, which is not __main__, has the function or class `obj` under its name,
- * and nobody wants it by value. */
+/* is_importable(obj, /): return whether a receiver can import the function or class `obj`: its module, which is not
+ * __main__, has it under its name, and cloudpickle does not send it by value. */
 static PyObject *
 is_importable(PyObject *Py_UNUSED(module), PyObject *object)
 {
@@ -159,6 +156,11 @@ is_importable(PyObject *Py_UNUSED(module), PyObject *object)
     return found < 0 ? NULL : PyBool_FromLong(found);
 }
 
-OWNGIL_DEFINE_FUNCTIONS(plain_values, {"dumps_plain", dumps_plain, METH_O, NULL},
-                        {"dumps_plain_call", OWNGIL_FAST(dumps_plain_call), NULL},
-                        {"is_importable", is_importable, METH_O, NULL})
+static PyMethodDef functions[] = {
+    {"dumps_plain", dumps_plain, METH_O},
+    {"dumps_plain_call", OWNGIL_FAST(dumps_plain_call)},
+    {"is_importable", is_importable, METH_O},
+    {NULL},
+};
+
+OWNGIL_DEFINE_FUNCTIONS(plain_values, functions)

@@ -5,26 +5,21 @@ owngil_raise_status(owngil_status code, PyObject *closed)
 {
     switch (code) {
     case OWNGIL_CLOSED:
-        PyErr_SetString(closed, "the queue is closed");
-        break;
+        return PyErr_Format(closed, "the queue is closed");
     case OWNGIL_TIMEOUT:
-        PyErr_SetString(PyExc_TimeoutError, "timed out");
-        break;
+        return PyErr_Format(PyExc_TimeoutError, "timed out");
     case OWNGIL_NO_MEMORY:
-        PyErr_NoMemory();
-        break;
+        return PyErr_NoMemory();
     case OWNGIL_INHERITED:
-        PyErr_SetString(
+        return PyErr_Format(
             PyExc_RuntimeError,
-            "it was made before this process was forked, and leads to the parent's workers: make a new one here");
-        break;
+            "this object was made before the process was forked, and leads to the parent's workers: make a new one");
     case OWNGIL_OK:
-    case OWNGIL_BROKEN: /* a barrier's own business */
+    case OWNGIL_BROKEN: /* the barrier raises this itself */
     case OWNGIL_INTERRUPTED:
-        PyErr_Format(PyExc_SystemError, "code %d is no error", (int)code);
         break;
     }
-    return NULL;
+    return PyErr_Format(PyExc_SystemError, "code %d is no error", (int)code);
 }
 
 PyObject *

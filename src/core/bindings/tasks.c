@@ -1,4 +1,5 @@
-/* The tasks of a worker, for its own thread: taking, running and answering them, and its setup and end. */
+/* Functions for a worker's own thread: take, run and answer tasks; and the worker's setup and end. */
+#include "bindings/args.h"
 #include "bindings/parts.h"
 #include "bindings/raise.h"
 #include "bindings/wait.h"
@@ -6,8 +7,7 @@
 #include "workers/registry.h"
 #include "workers/shutdown.h"
 
-/* worker_setup(): return (name, number, setup, tasks, replies) as start_worker() had them; for the worker's own
- * thread. */
+/* worker_setup(): return (name, number, setup, tasks, replies), the arguments of start_worker(). */
 static PyObject *
 worker_setup(PyObject *module, PyObject *Py_UNUSED(unused))
 {
@@ -16,65 +16,56 @@ worker_setup(PyObject *module, PyObject *Py_UNUSED(unused))
     if (worker == NULL) {
         return NULL;
     }
-    PyObject *parts = owngil_parts_from_message(state, worker->setup, false);
-    if (parts == NULL) {
-        return NULL;
-    }
-    owngil_refcount_acquire(&worker->tasks->base);
-    PyObject *tasks = owngil_wrap(state->queue_type, &worker->tasks->base);
-    owngil_refcount_acquire(&worker->replies->base);
-    PyObject *replies = owngil_wrap(state->queue_type, &worker->replies->base);
-    return Py_BuildValue("sKNNN", worker->name, (unsigned long long)worker->number, parts, tasks, replies);
+    return Py_BuildValue("sKNNN", worker->name, (unsigned long long)worker->number,
+                         owngil_parts_from_message(state, worker->setup, false),
+                         owngil_parts_wrap(state, &worker->tasks->base, false),
+                         owngil_parts_wrap(state, &worker->replies->base, false));
 }
 
-/* take_task(): wait for the next task of this worker and return (id, parts); QueueClosed when there will be none, or
- * an END came. */
+/* take_task(): wait for the next task of this worker and return (id, parts). Raise QueueClosed when there will be none,
+ * or when an END comes. */
 static PyObject *
 take_task(PyObject *module, PyObject *Py_UNUSED(unused))
 {
     owngil_state *state = PyModule_GetState(module);
     owngil_worker *worker = owngil_worker_require_current();
-    owngil_message *message = NULL;
     if (worker == NULL) {
         return NULL;
     }
     owngil_events_wait(&worker->activity);
-    if (owngil_wait_for_message(worker->tasks, worker->number + 1, &message, OWNGIL_DEADLINE_NEVER, state->queue_closed)
-        < 0) {
+    owngil_message *message =
+        owngil_wait_for_message(worker->tasks, worker->number + 1, OWNGIL_DEADLINE_NEVER, state->queue_closed);
+    if (message == NULL) {
         return NULL;
     }
     if (message->kind == OWNGIL_MESSAGE_END) {
         owngil_refcount_release(&message->base);
         return owngil_raise_status(OWNGIL_CLOSED, state->queue_closed);
     }
-    PyObject *parts = owngil_parts_from_message(state, message, false);
-    PyObject *result = parts == NULL ? NULL : Py_BuildValue("KN", (unsigned long long)message->id, parts);
-    if (result == NULL) { /* no memory: it must not be lost */
+    PyObject *result =
+        Py_BuildValue("KN", (unsigned long long)message->id, owngil_parts_from_message(state, message, false));
+    if (result == NULL) { /* there is no memory: the task must not be lost */
         owngil_queue_put_back(worker->tasks, message);
         return NULL;
     }
     owngil_events_take(&worker->activity, message);
     owngil_message_clear(message);
-    if (worker->request != NULL) {
-        owngil_refcount_release(&worker->request->base);
-    }
+    owngil_refcount_release((owngil_refcounted *)worker->request);
     worker->request = message;
     return result;
 }
 
-/* answer(kind, parts, /): send back what became of the task that take_task() returned last. */
+/* answer(kind, parts, /): send the answer to the task that take_task() returned last. */
 static PyObject *
 answer(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     owngil_state *state = PyModule_GetState(module);
     owngil_worker *worker = owngil_worker_require_current();
-    if (worker == NULL) {
+    if (worker == NULL || owngil_args_check_count("answer", count, 2, 2) < 0) {
         return NULL;
     }
-    if (count != 2 || worker->request == NULL) {
-        PyErr_SetString(count != 2 ? PyExc_TypeError : PyExc_RuntimeError,
-                        count != 2 ? "answer() takes a kind and parts" : "there is no task to answer");
-        return NULL;
+    if (worker->request == NULL) {
+        return PyErr_Format(PyExc_RuntimeError, "there is no task to answer");
     }
     int kind = PyLong_AsInt(args[0]);
     if (kind == -1 && PyErr_Occurred()) {
@@ -95,8 +86,8 @@ answer(PyObject *module, PyObject *const *args, Py_ssize_t count)
     Py_RETURN_NONE;
 }
 
-/* run_task(id, fn, /, *args): call fn(*args) as the task `id` (not 0) of this worker: only in there can
- * Worker.interrupt() and stop() hit. With the id START it is what comes before the first task, which only stop() hits. */
+/* run_task(id, fn, /, *args): call fn(*args) as the task `id` (not 0) of this worker: Worker.interrupt() and stop()
+ * interrupt nothing but this call. The id START is for the call before the first task, which only stop() interrupts. */
 static PyObject *
 run_task(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
@@ -105,8 +96,7 @@ run_task(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     if (count < 2) {
-        PyErr_SetString(PyExc_TypeError, "run_task() needs an id and a callable");
-        return NULL;
+        return PyErr_Format(PyExc_TypeError, "run_task() needs an id and a callable");
     }
     unsigned long long id = PyLong_AsUnsignedLongLong(args[0]);
     if (id == (unsigned long long)-1 && PyErr_Occurred()) {
@@ -121,13 +111,13 @@ run_task(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
         result = PyObject_Vectorcall(args[1], args + 2, (size_t)count - 2, NULL);
     }
     atomic_store(&worker->task, 0);
-    /* An interrupt that arrived too late to be raised in there is raised nowhere. This cannot change `result`: when
-     * an exception is set, the call below leaves it alone. */
+    /* Drop an interrupt that arrived too late to be raised in the call. This keeps an exception that is set. */
     PyThreadState_SetAsyncExc(worker->ident, NULL);
     return result;
 }
 
-/* current_task(): return the id of the task that this worker runs, or is about to answer; 0 for none. */
+/* current_task(): return the id of the task that the worker of this interpreter runs, or, on its own thread, is about
+ * to answer; 0 for none. */
 static PyObject *
 current_task(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
@@ -139,8 +129,8 @@ current_task(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     return PyLong_FromUnsignedLongLong(task);
 }
 
-/* before_end(): prepare the end of a worker's interpreter, which waits for its other threads; for its atexit, first
- * registered. */
+/* before_end(): wait until the interpreter's other threads have ended, and prepare the interpreter's end. A worker
+ * registers this among the first functions of atexit, so that it runs among the last. */
 static PyObject *
 before_end(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
@@ -152,7 +142,14 @@ before_end(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-OWNGIL_DEFINE_FUNCTIONS(tasks, {"worker_setup", worker_setup, METH_NOARGS, NULL},
-                        {"take_task", take_task, METH_NOARGS, NULL}, {"answer", OWNGIL_FAST(answer), NULL},
-                        {"run_task", OWNGIL_FAST(run_task), NULL}, {"current_task", current_task, METH_NOARGS, NULL},
-                        {"before_end", before_end, METH_NOARGS, NULL})
+static PyMethodDef functions[] = {
+    {"worker_setup", worker_setup, METH_NOARGS},
+    {"take_task", take_task, METH_NOARGS},
+    {"answer", OWNGIL_FAST(answer)},
+    {"run_task", OWNGIL_FAST(run_task)},
+    {"current_task", current_task, METH_NOARGS},
+    {"before_end", before_end, METH_NOARGS},
+    {NULL},
+};
+
+OWNGIL_DEFINE_FUNCTIONS(tasks, functions)

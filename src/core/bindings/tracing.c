@@ -1,4 +1,4 @@
-/* Counting and recording what workers do. */
+/* Functions that count and record what workers do. */
 #include "bindings/worker.h"
 
 #include "cpython/type_versions.h"
@@ -7,10 +7,10 @@
 
 #include <string.h>
 
-/* note_writing(since, /): note that this thread wrote a call, from then on, by time.monotonic_ns(): the queue of tasks
- * that it goes into next counts it. */
+/* wrote_call(since, /): report that this thread has written a call, beginning at `since`, by time.monotonic_ns(). The
+ * queue of tasks that the call goes into next counts that time. */
 static PyObject *
-note_writing(PyObject *Py_UNUSED(module), PyObject *argument)
+wrote_call(PyObject *Py_UNUSED(module), PyObject *argument)
 {
     long long since = PyLong_AsLongLong(argument);
     if (since == -1 && PyErr_Occurred()) {
@@ -20,10 +20,10 @@ note_writing(PyObject *Py_UNUSED(module), PyObject *argument)
     Py_RETURN_NONE;
 }
 
-/* Lets the recording know what the worker is about to call. Returns 0, or -1 with the exception of an interrupt that came
- * meanwhile; what is wrong with the name itself is no error. */
+/* Tells the recording the name of the call that the worker is about to make. Returns 0, or -1 with the exception of an
+ * interrupt that came meanwhile; that describe() fails is no error. */
 static int
-name_task(owngil_worker *worker, PyObject *fn, PyObject *args, PyObject *describe)
+record_name(owngil_worker *worker, PyObject *fn, PyObject *args, PyObject *describe)
 {
     PyObject *name = PyObject_CallFunctionObjArgs(describe, fn, args, NULL);
     const char *text = name != NULL && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
@@ -36,8 +36,8 @@ name_task(owngil_worker *worker, PyObject *fn, PyObject *args, PyObject *describ
     return 0;
 }
 
-/* call(fn, args, kwargs, describe, /): return fn(*args, **kwargs), the work of a worker's task. A recording names it
- * describe(fn, args). */
+/* call(fn, args, kwargs, describe, /): return fn(*args, **kwargs), the work of a worker's task. In a recording its name
+ * is describe(fn, args). */
 static PyObject *
 call(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
@@ -46,13 +46,12 @@ call(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     if (count != 4 || !PyTuple_Check(args[1]) || !PyDict_Check(args[2])) {
-        PyErr_SetString(PyExc_TypeError, "call() takes a callable, a tuple, a dict and a callable");
+        return PyErr_Format(PyExc_TypeError, "call() takes a callable, a tuple, a dict and a callable");
+    }
+    if (owngil_recorder_current() != 0 && record_name(worker, args[0], args[1], args[3]) < 0) {
         return NULL;
     }
-    if (owngil_recorder_current() != 0 && name_task(worker, args[0], args[1], args[3]) < 0) {
-        return NULL;
-    }
-    /* The call has been read, which imports what it comes from. */
+    /* Reading the call has imported the modules that it needs: their types need versions. */
     owngil_state *state = PyModule_GetState(module);
     if (owngil_type_versions_complete(&state->versioned) < 0) {
         return NULL;
@@ -63,8 +62,8 @@ call(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return result;
 }
 
-/* count_calls(calls, failed, /): note how many calls the task that is running has made, and how many of them failed;
- * without this, it counts as one. */
+/* count_calls(calls, failed, /): report how many calls the running task has made, and how many of them failed. Without
+ * this, the task counts as one call. */
 static PyObject *
 count_calls(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -78,7 +77,7 @@ count_calls(PyObject *Py_UNUSED(module), PyObject *args)
     Py_RETURN_NONE;
 }
 
-/* trace_start(): record what workers do from now on; return False if that is being done already. */
+/* trace_start(): begin a recording of what workers do. Return False if one is on already. */
 static PyObject *
 trace_start(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
@@ -92,7 +91,7 @@ add_unfinished(owngil_worker *worker)
 }
 
 static PyObject *
-pack_events(const owngil_recorder_data *data)
+bytes_of_events(const owngil_recorder_data *data)
 {
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(data->count * sizeof(owngil_event_record)));
     char *at = bytes != NULL ? PyBytes_AS_STRING(bytes) : NULL;
@@ -105,36 +104,36 @@ pack_events(const owngil_recorder_data *data)
 }
 
 static PyObject *
-list_rows(const owngil_recorder_data *data)
+list_of_rows(const owngil_recorder_data *data)
 {
-    PyObject *list = PyList_New(0);
+    PyObject *list = PyList_New((Py_ssize_t)data->row_count);
     for (size_t k = 0; list != NULL && k < data->row_count; k++) {
         const owngil_recorder_thread *row = &data->rows[k];
         PyObject *item =
             Py_BuildValue("(sOK)", row->name, row->is_worker ? Py_True : Py_False, (unsigned long long)row->number);
-        if (item == NULL || PyList_Append(list, item) < 0) {
+        PyList_SET_ITEM(list, (Py_ssize_t)k, item);
+        if (item == NULL) {
             Py_CLEAR(list);
         }
-        Py_XDECREF(item);
     }
     return list;
 }
 
 static PyObject *
-list_names(const owngil_recorder_data *data)
+list_of_names(const owngil_recorder_data *data)
 {
-    PyObject *list = PyList_New(0);
+    PyObject *list = PyList_New((Py_ssize_t)data->name_count);
     for (size_t k = 0; list != NULL && k < data->name_count; k++) {
         PyObject *item = PyUnicode_FromString(data->names[k]);
-        if (item == NULL || PyList_Append(list, item) < 0) {
+        PyList_SET_ITEM(list, (Py_ssize_t)k, item);
+        if (item == NULL) {
             Py_CLEAR(list);
         }
-        Py_XDECREF(item);
     }
     return list;
 }
 
-/* trace_stop(): end the recording and return (events, rows, names, dropped), or None if there is none. */
+/* trace_stop(): end the recording and return (events, rows, names, dropped), or None if none is on. */
 static PyObject *
 trace_stop(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
@@ -145,18 +144,13 @@ trace_stop(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     if (!owngil_recorder_stop(&data)) {
         Py_RETURN_NONE;
     }
-    PyObject *events = pack_events(&data);
-    PyObject *rows = events != NULL ? list_rows(&data) : NULL;
-    PyObject *names = rows != NULL ? list_names(&data) : NULL;
-    PyObject *result = names != NULL ? Py_BuildValue("(OOOn)", events, rows, names, (Py_ssize_t)data.dropped) : NULL;
-    Py_XDECREF(names);
-    Py_XDECREF(rows);
-    Py_XDECREF(events);
+    PyObject *result = Py_BuildValue("(NNNn)", bytes_of_events(&data), list_of_rows(&data), list_of_names(&data),
+                                     (Py_ssize_t)data.dropped);
     owngil_recorder_free(&data);
     return result;
 }
 
-/* trace_forget(): drop a recording that came along into a forked process. */
+/* trace_forget(): drop the recording in a forked process, which inherited it. */
 static PyObject *
 trace_forget(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
@@ -164,7 +158,14 @@ trace_forget(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     Py_RETURN_NONE;
 }
 
-OWNGIL_DEFINE_FUNCTIONS(tracing, {"trace_start", trace_start, METH_NOARGS, NULL},
-                        {"trace_stop", trace_stop, METH_NOARGS, NULL},
-                        {"trace_forget", trace_forget, METH_NOARGS, NULL}, {"note_writing", note_writing, METH_O, NULL},
-                        {"call", OWNGIL_FAST(call), NULL}, {"count_calls", count_calls, METH_VARARGS, NULL})
+static PyMethodDef functions[] = {
+    {"trace_start", trace_start, METH_NOARGS},
+    {"trace_stop", trace_stop, METH_NOARGS},
+    {"trace_forget", trace_forget, METH_NOARGS},
+    {"wrote_call", wrote_call, METH_O},
+    {"call", OWNGIL_FAST(call)},
+    {"count_calls", count_calls, METH_VARARGS},
+    {NULL},
+};
+
+OWNGIL_DEFINE_FUNCTIONS(tracing, functions)

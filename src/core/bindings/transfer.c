@@ -9,7 +9,8 @@
 #include "messaging/transfer.h"
 #include "sync/parking.h"
 
-/* Takes over the reference to `transfer`, which may be NULL for want of memory. */
+/* Returns a new wrapper that takes over the reference to `transfer`, even when it fails. For a `transfer` of NULL, sets
+ * MemoryError. */
 static PyObject *
 wrap_transfer(owngil_state *state, owngil_transfer *transfer)
 {
@@ -31,19 +32,16 @@ owngil_queue_receive(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     owngil_state *state = owngil_state_of(Py_TYPE(self));
     owngil_deadline deadline;
-    if (count > 1) {
-        PyErr_SetString(PyExc_TypeError, "receive() takes a timeout and no more");
-        return NULL;
-    }
-    if (owngil_args_timeout(count == 1 ? args[0] : NULL, &deadline) < 0) {
+    if (owngil_args_check_count("receive", count, 0, 1) < 0
+        || owngil_args_timeout(count == 1 ? args[0] : NULL, false, &deadline) < 0) {
         return NULL;
     }
     owngil_queue *queue = OWNGIL_UNWRAP(owngil_queue, self);
-    owngil_message *message = NULL;
-    if (owngil_wait_for_message(queue, 0, &message, deadline, state->queue_closed) < 0) {
+    owngil_message *message = owngil_wait_for_message(queue, 0, deadline, state->queue_closed);
+    if (message == NULL) {
         return NULL;
     }
-    /* A signal's handler may be due, and raise anything: here it is known that the message is as good as new. */
+    /* Run a signal handler that is due, which may raise anything: here the message can still be put back. */
     if (PyErr_CheckSignals() < 0) {
         owngil_queue_put_back(queue, message);
         return NULL;
@@ -71,11 +69,7 @@ owngil_queue_begin_receive(PyObject *self, PyObject *const *args, Py_ssize_t cou
     owngil_state *state = owngil_state_of(Py_TYPE(self));
     owngil_wakeup *wakeup;
     uint64_t key;
-    if (count != 2) {
-        PyErr_SetString(PyExc_TypeError, "begin_receive() needs a wakeup and a key");
-        return NULL;
-    }
-    if (read_listener(state, args, &wakeup, &key) < 0) {
+    if (owngil_args_check_count("begin_receive", count, 2, 2) < 0 || read_listener(state, args, &wakeup, &key) < 0) {
         return NULL;
     }
     owngil_lease_collect();
@@ -88,11 +82,7 @@ owngil_queue_begin_send(PyObject *self, PyObject *const *args, Py_ssize_t count)
     owngil_state *state = owngil_state_of(Py_TYPE(self));
     owngil_wakeup *wakeup;
     uint64_t key;
-    if (count != 3) {
-        PyErr_SetString(PyExc_TypeError, "begin_send() needs a wakeup, a key and the parts of a message");
-        return NULL;
-    }
-    if (read_listener(state, args, &wakeup, &key) < 0) {
+    if (owngil_args_check_count("begin_send", count, 3, 3) < 0 || read_listener(state, args, &wakeup, &key) < 0) {
         return NULL;
     }
     owngil_message *message = owngil_parts_to_message(state, 0, 0, args[2]);
@@ -107,7 +97,7 @@ owngil_queue_begin_send(PyObject *self, PyObject *const *args, Py_ssize_t count)
 static void
 transfer_dealloc(PyObject *self)
 {
-    /* While there is a reference: who serves it takes another one. */
+    /* First undo it, while there is a reference: a thread that serves the transfer takes another one. */
     (void)owngil_transfer_undo(OWNGIL_UNWRAP(owngil_transfer, self));
     owngil_wrapper_dealloc(self);
 }
@@ -126,20 +116,12 @@ transfer_check(PyObject *self, PyObject *Py_UNUSED(unused))
     Py_RETURN_TRUE;
 }
 
-/* withdraw(): true if nothing had been done yet, and nothing will be. */
-static PyObject *
-transfer_withdraw(PyObject *self, PyObject *Py_UNUSED(unused))
-{
-    return PyBool_FromLong(owngil_transfer_withdraw(OWNGIL_UNWRAP(owngil_transfer, self)));
-}
+/* withdraw(): return True if nothing has been done yet, and then nothing will be. */
+OWNGIL_DEFINE_METHOD(transfer_withdraw, owngil_transfer, PyBool_FromLong, owngil_transfer_withdraw(self))
 
-/* undo(): put a received message back, or take back one that was sent and not received; without effect once the
- * transfer is confirmed or undone. True if it is as if it had never been. */
-static PyObject *
-transfer_undo(PyObject *self, PyObject *Py_UNUSED(unused))
-{
-    return PyBool_FromLong(owngil_transfer_undo(OWNGIL_UNWRAP(owngil_transfer, self)));
-}
+/* undo(): put a received message back, or take back one that was sent and that no receiver has. Does nothing once the
+ * transfer is confirmed or undone. Return True if it is now as if the transfer had never been. */
+OWNGIL_DEFINE_METHOD(transfer_undo, owngil_transfer, PyBool_FromLong, owngil_transfer_undo(self))
 
 static PyObject *
 transfer_get_parts(PyObject *self, void *Py_UNUSED(closure))
@@ -151,17 +133,12 @@ transfer_get_parts(PyObject *self, void *Py_UNUSED(closure))
         message = owngil_transfer_message(transfer);
     }
     if (message == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "the transfer has brought no message, or has it no longer");
-        return NULL;
+        return PyErr_Format(PyExc_AttributeError, "the transfer has no message, or no longer has it");
     }
     return owngil_parts_from_message(owngil_state_of(Py_TYPE(self)), message, false);
 }
 
-static PyObject *
-transfer_get_confirmed(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyBool_FromLong(OWNGIL_UNWRAP(owngil_transfer, self)->decided);
-}
+OWNGIL_DEFINE_GETTER(transfer_get_confirmed, owngil_transfer, PyBool_FromLong, self->decided)
 
 static int
 transfer_set_confirmed(PyObject *self, PyObject *value, void *Py_UNUSED(closure))
@@ -177,27 +154,26 @@ transfer_set_confirmed(PyObject *self, PyObject *value, void *Py_UNUSED(closure)
 }
 
 static PyMethodDef transfer_methods[] = {
-    {"check", transfer_check, METH_NOARGS, NULL},
-    {"withdraw", transfer_withdraw, METH_NOARGS, NULL},
-    {"undo", transfer_undo, METH_NOARGS, NULL},
-    {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
-    {NULL, NULL, 0, NULL},
+    {"check", transfer_check, METH_NOARGS},
+    {"withdraw", transfer_withdraw, METH_NOARGS},
+    {"undo", transfer_undo, METH_NOARGS},
+    {"__reduce__", owngil_wrapper_reduce, METH_NOARGS},
+    {NULL},
 };
 
 static PyGetSetDef transfer_getset[] = {
-    {"parts", transfer_get_parts, NULL, "The parts of the message that was received.", NULL},
+    {"parts", transfer_get_parts, NULL, "The parts of the message that was received."},
     {"confirmed", transfer_get_confirmed, transfer_set_confirmed,
-     "Set to True when the message has arrived where it is safe; until then, the end of this object undoes the transfer.\n"
-     "An attribute, because Python looks for interrupts after calls.",
-     NULL},
-    {NULL, NULL, NULL, NULL, NULL},
+     "Set to True when the message cannot be lost any more; until then, the end of this object undoes the transfer.\n"
+     "This is an attribute, because Python checks for interrupts after calls."},
+    {NULL},
 };
 
 static PyType_Slot transfer_slots[] = {
     {Py_tp_dealloc, transfer_dealloc},
     {Py_tp_methods, transfer_methods},
     {Py_tp_getset, transfer_getset},
-    {0, NULL},
+    {0},
 };
 
 OWNGIL_DEFINE_TYPE(transfer, "owngil._core.Transfer", owngil_wrapper, Py_TPFLAGS_DISALLOW_INSTANTIATION, transfer_slots,

@@ -11,8 +11,8 @@ owngil_wait_begin(void)
     owngil_parking_begin();
 }
 
-static int
-wait_end(owngil_status code, bool undoes)
+int
+owngil_wait_end(owngil_status code, bool undoes)
 {
     bool interrupted = owngil_parking_end();
     const owngil_wait_rounds rounds = owngil_wait_rounds_end();
@@ -26,9 +26,8 @@ wait_end(owngil_status code, bool undoes)
     }
     if (interrupted) {
         PyErr_SetNone(PyExc_KeyboardInterrupt);
-        return -1;
     }
-    if (PyErr_CheckSignals() < 0) {
+    if (interrupted || PyErr_CheckSignals() < 0) {
         return -1;
     }
     if (over) {
@@ -38,37 +37,19 @@ wait_end(owngil_status code, bool undoes)
     return 1;
 }
 
-int
-owngil_wait_end(owngil_status code)
+owngil_message *
+owngil_wait_for_message(owngil_queue *queue, uint64_t receiver, owngil_deadline deadline, PyObject *closed)
 {
-    return wait_end(code, false);
-}
-
-int
-owngil_wait_end_to_undo(owngil_status code)
-{
-    return wait_end(code, true);
-}
-
-int
-owngil_wait_for_message(owngil_queue *queue, uint64_t receiver, owngil_message **message, owngil_deadline deadline,
-                        PyObject *closed)
-{
-    /* What is there already is had without letting go of the GIL, for which others wait. */
-    owngil_status code = owngil_queue_get(queue, receiver, message, OWNGIL_DEADLINE_NOW);
-    int again = 0;
+    owngil_message *message = NULL;
+    /* Take a message that is there already without releasing the GIL, for which other threads wait. */
+    owngil_status code = owngil_queue_get(queue, receiver, &message, OWNGIL_DEADLINE_NOW);
+    int failed = 0;
     if (code == OWNGIL_TIMEOUT && deadline != OWNGIL_DEADLINE_NOW) {
-        do {
-            owngil_wait_begin();
-            Py_BEGIN_ALLOW_THREADS
-            code = owngil_queue_get(queue, receiver, message, deadline);
-            Py_END_ALLOW_THREADS
-            again = owngil_wait_end(code);
-        } while (again > 0);
+        OWNGIL_WAIT(failed, code, owngil_queue_get(queue, receiver, &message, deadline));
     }
     owngil_lease_collect();
-    if (again == 0 && code != OWNGIL_OK) {
+    if (failed == 0 && code != OWNGIL_OK) {
         owngil_raise_status(code, closed);
     }
-    return again == 0 && code == OWNGIL_OK ? 0 : -1;
+    return failed == 0 && code == OWNGIL_OK ? message : NULL;
 }

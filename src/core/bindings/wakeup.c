@@ -1,4 +1,4 @@
-/* owngil._core.Wakeup; see messaging/wakeup.h. */
+/* owngil._core.Wakeup: the end of an event loop at which it hears of its transfers; see messaging/wakeup.h. */
 #include "messaging/wakeup.h"
 #include "bindings/wrapper.h"
 #include "sync/parking.h"
@@ -11,10 +11,7 @@ wakeup_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     owngil_wakeup *wakeup = owngil_wakeup_new();
-    if (wakeup == NULL) {
-        return PyErr_SetFromErrno(PyExc_OSError);
-    }
-    return owngil_wrap(type, &wakeup->base);
+    return wakeup != NULL ? owngil_wrap(type, &wakeup->base) : PyErr_SetFromErrno(PyExc_OSError);
 }
 
 static void
@@ -25,14 +22,10 @@ wakeup_dealloc(PyObject *self)
     owngil_wrapper_dealloc(self);
 }
 
-static PyObject *
-wakeup_fileno(PyObject *self, PyObject *Py_UNUSED(unused))
-{
-    return PyLong_FromLong(OWNGIL_UNWRAP(owngil_wakeup, self)->fd);
-}
+OWNGIL_DEFINE_METHOD(wakeup_fileno, owngil_wakeup, PyLong_FromLong, self->fd)
 
-/* take(): return the keys of the transfers that are done since the last call, in that order; the descriptor is not
- * ready any more. */
+/* take(): return the keys of the transfers that were done since the last call, in that order. The descriptor is no
+ * longer ready. */
 static PyObject *
 wakeup_take(PyObject *self, PyObject *Py_UNUSED(unused))
 {
@@ -40,20 +33,22 @@ wakeup_take(PyObject *self, PyObject *Py_UNUSED(unused))
     if (keys == NULL) {
         return NULL;
     }
-    owngil_wakeup_entry *next = owngil_wakeup_take(OWNGIL_UNWRAP(owngil_wakeup, self));
-    while (next != NULL) {
-        owngil_wakeup_entry *entry = next;
-        next = entry->next;
+    owngil_wakeup_entry *entry = owngil_wakeup_take(OWNGIL_UNWRAP(owngil_wakeup, self));
+    while (entry != NULL) {
+        owngil_wakeup_entry *next = entry->next;
         PyObject *key = keys != NULL ? PyLong_FromUnsignedLongLong(entry->key) : NULL;
         if (keys != NULL && (key == NULL || PyList_Append(keys, key) < 0)) {
-            Py_CLEAR(keys); /* without memory, some coroutines stay asleep */
+            Py_CLEAR(keys); /* there is no memory: some coroutines will not wake up */
         }
         Py_XDECREF(key);
         owngil_refcount_release(entry->object);
+        entry = next;
     }
     return keys;
 }
 
+/* watch(): let interrupts of this worker wake the event loop, which may wait on the calling thread from now on. Does
+ * nothing outside of workers. */
 static PyObject *
 wakeup_watch(PyObject *self, PyObject *Py_UNUSED(unused))
 {
@@ -62,18 +57,18 @@ wakeup_watch(PyObject *self, PyObject *Py_UNUSED(unused))
 }
 
 static PyMethodDef wakeup_methods[] = {
-    {"fileno", wakeup_fileno, METH_NOARGS, NULL},
-    {"take", wakeup_take, METH_NOARGS, NULL},
-    {"watch", wakeup_watch, METH_NOARGS, NULL},
-    {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL},
-    {NULL, NULL, 0, NULL},
+    {"fileno", wakeup_fileno, METH_NOARGS},
+    {"take", wakeup_take, METH_NOARGS},
+    {"watch", wakeup_watch, METH_NOARGS},
+    {"__reduce__", owngil_wrapper_reduce, METH_NOARGS},
+    {NULL},
 };
 
 static PyType_Slot wakeup_slots[] = {
     {Py_tp_new, wakeup_new},
     {Py_tp_dealloc, wakeup_dealloc},
     {Py_tp_methods, wakeup_methods},
-    {0, NULL},
+    {0},
 };
 
 OWNGIL_DEFINE_TYPE(wakeup, "owngil._core.Wakeup", owngil_wrapper, 0, wakeup_slots, wakeup_type)

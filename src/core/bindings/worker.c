@@ -25,9 +25,9 @@ owngil_worker_running_task(owngil_worker *worker)
     return task == OWNGIL_TASK_START ? 0 : task;
 }
 
-/* interrupt(task=0, grace=0.0, /): raise KeyboardInterrupt in the task that the worker is running, if any, or in that
- * one only; return before it arrives there. After `grace` seconds, if that is not 0, a STUCK tells if the task is
- * still running. */
+/* interrupt(task=0, grace=0.0, /): raise KeyboardInterrupt in the task that the worker is running, if any; or only in
+ * the task with that id. Return before the interrupt arrives there. If the task still runs after `grace` seconds, a
+ * STUCK reports it; 0: never. */
 static PyObject *
 worker_interrupt(PyObject *self, PyObject *args)
 {
@@ -41,7 +41,7 @@ worker_interrupt(PyObject *self, PyObject *args)
     return owngil_raise_errno(task == 0 || task == current ? owngil_interrupts_interrupt(worker, current, grace) : 0);
 }
 
-/* stop(grace=0.0, /): interrupt the task that the worker is running, or its start, and every one that it begins from
+/* stop(grace=0.0, /): interrupt the task that the worker is running, or its start, and every task that it begins from
  * now on; see interrupt(). */
 static PyObject *
 worker_stop(PyObject *self, PyObject *args)
@@ -53,33 +53,21 @@ worker_stop(PyObject *self, PyObject *args)
     return owngil_raise_errno(owngil_interrupts_stop(OWNGIL_UNWRAP(owngil_worker, self), grace));
 }
 
-/* join(): wait for the worker's thread, which is gone soon after its EXITED, and free the memory that its interpreter
- * left. Return None. Or, if a thread that a private copy started still lives, keep that memory, which the thread may
- * use, and return the path of the library that started it (bytes, b"" if it is not known). */
+/* join(): wait for the end of the worker's thread, which comes soon after EXITED, and free the memory that its
+ * interpreter left. Return None. But if a thread that a private copy started still lives, keep that memory, which the
+ * thread may use, and return the path of the library that started the thread (bytes, b"" if it is not known). */
 static PyObject *
 worker_join(PyObject *self, PyObject *Py_UNUSED(unused))
 {
     const char *library = owngil_life_join(OWNGIL_UNWRAP(owngil_worker, self));
-    if (library == NULL) {
-        Py_RETURN_NONE;
-    }
-    return PyBytes_FromString(library);
+    return library != NULL ? PyBytes_FromString(library) : Py_NewRef(Py_None);
 }
 
-static PyObject *
-worker_get_interpreter_id(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyLong_FromLongLong(atomic_load(&OWNGIL_UNWRAP(owngil_worker, self)->interpreter_id));
-}
+OWNGIL_DEFINE_GETTER(worker_get_interpreter_id, owngil_worker, PyLong_FromLongLong, atomic_load(&self->interpreter_id))
+OWNGIL_DEFINE_GETTER(worker_get_task, owngil_worker, PyLong_FromUnsignedLongLong, owngil_worker_running_task(self))
 
-static PyObject *
-worker_get_task(PyObject *self, void *Py_UNUSED(closure))
-{
-    return PyLong_FromUnsignedLongLong(owngil_worker_running_task(OWNGIL_UNWRAP(owngil_worker, self)));
-}
-
-/* counters(): return (phase, spent, waited, tasks, calls, failed, bytes_in, bytes_out) up to this moment; `spent` are
- * the nanoseconds of each phase: starting, idle, reading, running, writing, ending. */
+/* counters(): return (phase, spent, waited, tasks, calls, failed, bytes_in, bytes_out) up to this moment. `spent` has
+ * the nanoseconds in each phase: starting, idle, reading, running, writing, ending. */
 static PyObject *
 worker_counters(PyObject *self, PyObject *Py_UNUSED(unused))
 {
@@ -92,36 +80,31 @@ worker_counters(PyObject *self, PyObject *Py_UNUSED(unused))
 }
 
 static PyMethodDef worker_methods[] = {
-    {"interrupt", worker_interrupt, METH_VARARGS, NULL},      {"stop", worker_stop, METH_VARARGS, NULL},
-    {"counters", worker_counters, METH_NOARGS, NULL},         {"join", worker_join, METH_NOARGS, NULL},
-    {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL},
+    {"interrupt", worker_interrupt, METH_VARARGS},      {"stop", worker_stop, METH_VARARGS},
+    {"counters", worker_counters, METH_NOARGS},         {"join", worker_join, METH_NOARGS},
+    {"__reduce__", owngil_wrapper_reduce, METH_NOARGS}, {NULL},
 };
 
 static PyGetSetDef worker_getset[] = {
-    {"interpreter_id", worker_get_interpreter_id, NULL, "CPython's number of the interpreter; -1 before it is made.",
-     NULL},
-    {"task", worker_get_task, NULL, "Id of the task that is running; 0 for none.", NULL},
-    {NULL, NULL, NULL, NULL, NULL},
+    {"interpreter_id", worker_get_interpreter_id, NULL, "CPython's number of the interpreter; -1 before it is made."},
+    {"task", worker_get_task, NULL, "Id of the running task; 0 for none."},
+    {NULL},
 };
 
 static PyType_Slot worker_slots[] = {
     {Py_tp_dealloc, owngil_wrapper_dealloc},
     {Py_tp_methods, worker_methods},
     {Py_tp_getset, worker_getset},
-    {0, NULL},
+    {0},
 };
 
-static PyType_Spec spec = {
-    .name = "owngil._core.Worker",
-    .basicsize = sizeof(owngil_wrapper),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = worker_slots,
-};
+OWNGIL_DEFINE_TYPE(worker, "owngil._core.Worker", owngil_wrapper, Py_TPFLAGS_DISALLOW_INSTANTIATION, worker_slots,
+                   worker_type)
 
-/* start_worker(name, number, bootstrap, setup, tasks, replies, workers): start a thread that makes an interpreter,
- * runs the source `bootstrap` in it, and ends it. `setup` is a tuple of blocks and queues for the worker. What becomes
- * of it is put into `replies` with the id `number`, last of all EXITED or KEPT. The dict `workers` has the Worker by
- * its number before a signal's handler can run. */
+/* start_worker(name, number, bootstrap, setup, tasks, replies, workers): start a thread that makes an interpreter, runs
+ * the source `bootstrap` in it, and ends it. `setup` is a tuple of parts for the worker. The worker reports to
+ * `replies` with the id `number`; the last report is EXITED or KEPT. Put the Worker into the dict `workers` under its
+ * number, before a signal handler can run. */
 static PyObject *
 start_worker(PyObject *module, PyObject *args)
 {
@@ -134,12 +117,11 @@ start_worker(PyObject *module, PyObject *args)
         return NULL;
     }
     if (owngil_compat_tracemalloc_hangs()) {
-        PyErr_Format(
+        return PyErr_Format(
             PyExc_RuntimeError,
-            "worker '%s' cannot be started while tracemalloc is tracing: before Python 3.15, making an interpreter"
-            " then waits for ever. Call tracemalloc.stop() first, or start tracing when the workers are there.",
+            "worker '%s' cannot be started while tracemalloc is tracing: before Python 3.15, the new interpreter would"
+            " wait for ever. Call tracemalloc.stop() first, or start tracing after the workers.",
             name);
-        return NULL;
     }
     owngil_message *setup = owngil_parts_to_message(state, 0, 0, parts);
     if (setup == NULL) {
@@ -151,24 +133,18 @@ start_worker(PyObject *module, PyObject *args)
                           OWNGIL_UNWRAP(owngil_queue, replies), &error);
     owngil_refcount_release(&setup->base);
     if (worker == NULL) {
-        PyErr_Format(PyExc_RuntimeError, "no thread can be started for worker '%s': %s", name, strerror(error));
-        return NULL;
+        return PyErr_Format(PyExc_RuntimeError, "no thread can be started for worker '%s': %s", name, strerror(error));
     }
-    /* Here, as a signal's handler may run as soon as this has returned: then nobody would know the worker. */
+    /* Do this in C: as soon as this function returns, a signal handler may raise, and the worker would be lost. */
     PyObject *wrapper = owngil_wrap(state->worker_type, &worker->base);
-    int failed = wrapper == NULL || PyDict_SetItem(workers, PyTuple_GET_ITEM(args, 1), wrapper) < 0;
+    bool failed = wrapper == NULL || PyDict_SetItem(workers, PyTuple_GET_ITEM(args, 1), wrapper) < 0;
     Py_XDECREF(wrapper);
     return failed ? NULL : Py_NewRef(Py_None);
 }
 
 static PyMethodDef functions[] = {
-    {"start_worker", start_worker, METH_VARARGS, NULL},
-    {NULL, NULL, 0, NULL},
+    {"start_worker", start_worker, METH_VARARGS},
+    {NULL},
 };
 
-int
-owngil_add_worker(PyObject *module, owngil_state *state)
-{
-    return owngil_wrapper_add_type(module, &spec, &state->worker_type) < 0 ? -1
-                                                                           : PyModule_AddFunctions(module, functions);
-}
+OWNGIL_DEFINE_FUNCTIONS(start_worker, functions)

@@ -10,6 +10,9 @@ owngil_wrapper_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type
 PyObject *
 owngil_wrap(PyTypeObject *type, owngil_refcounted *shared)
 {
+    if (shared == NULL) {
+        return PyErr_NoMemory();
+    }
     owngil_wrapper *self = (owngil_wrapper *)type->tp_alloc(type, 0);
     if (self == NULL) {
         owngil_refcount_release(shared);
@@ -31,9 +34,9 @@ owngil_wrapper_dealloc(PyObject *self)
 PyObject *
 owngil_wrapper_reduce(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    PyErr_Format(PyExc_TypeError, "cannot pickle '%.200s': it belongs to this process and passes to workers only",
-                 Py_TYPE(self)->tp_name);
-    return NULL;
+    return PyErr_Format(PyExc_TypeError,
+                        "cannot pickle '%.200s': it belongs to this process and can be sent to its workers only",
+                        Py_TYPE(self)->tp_name);
 }
 
 PyObject *

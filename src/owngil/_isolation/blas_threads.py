@@ -55,7 +55,7 @@ def limit(paths: list[str]) -> None:
 
 def _settled(path: str) -> int:
     """Return the number of threads that a worker has set for the whole process, or 0."""
-    return _core.get_note(os.fsencode(path)) & 0xFFFF
+    return _core.get_process_note(os.fsencode(path)) & 0xFFFF
 
 
 def _limit(new: set[str], share: int) -> None:
@@ -77,9 +77,9 @@ def _set(library: Any, path: str, share: int) -> None:
     from owngil._isolation.cores import cores_of_affinity
 
     key = os.fsencode(path)
-    note = _core.get_note(key)  # what it was, and in the lower 16 bits what we set
+    note = _core.get_process_note(key)  # what it was, and in the lower 16 bits what we set
     if current == (note & 0xFFFF if note else cores_of_affinity()):
-        _core.set_note(key, (note >> 16 if note else current) << 16 | share)
+        _core.set_process_note(key, (note >> 16 if note else current) << 16 | share)
         _set_number(library, share)
 
 
@@ -119,7 +119,7 @@ def _set_number(library: Any, number: int) -> None:
 
 def restore() -> None:
     """Undo what workers set for the whole process; for the main interpreter, when the last worker has ended."""
-    notes = _core.take_notes()
+    notes = _core.take_process_notes()
     if not notes:
         return
     with contextlib.suppress(Exception):  # as above

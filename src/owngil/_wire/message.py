@@ -14,7 +14,7 @@ from importlib import import_module
 from time import monotonic_ns
 from typing import Any
 
-from owngil._core import Block, Queue, dumps_plain, dumps_plain_call, note_writing
+from owngil._core import Block, Queue, dumps_plain, dumps_plain_call, wrote_call
 from owngil._wire.arrays import block_of
 from owngil._wire.chunks import Chunks
 from owngil._wire.naming import describe_callable, type_name
@@ -116,7 +116,7 @@ def dumps_call(
         return (plain,)
     since = monotonic_ns()
     parts = dumps((fn, args, kwargs), f"{describe_callable(fn if named is None else named)} cannot be sent to a worker")
-    note_writing(since)
+    wrote_call(since)
     return parts
 
 
