@@ -16,7 +16,7 @@ from owngil import _core, _wire
 from owngil._tasks.clients import CLIENT_BITS
 from owngil._tasks.dispatcher import CLOSED, Dispatcher, Source
 from owngil._tasks.future import TaskFuture
-from owngil._wire.globals import keep_assigned, publish_assigned
+from owngil._wire.globals import close_opened, publish_assigned
 from owngil._wire.protocol import (
     BLOCKED,
     BROKEN,
@@ -89,7 +89,7 @@ def _run(parts: _wire.Parts) -> tuple[int, _wire.Parts]:
         failure = describe_error(error, threading.current_thread().name)
         return ERROR, _wire.dumps(failure, "an exception cannot be sent back")
     finally:
-        keep_assigned(outer)
+        close_opened(outer)
 
 
 class HandedFuture(TaskFuture):

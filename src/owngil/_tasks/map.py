@@ -224,7 +224,7 @@ class MapCalls:
                 self._open += 1
             future = self._dispatcher.submit(parts, self._on_done, self)
             if self._progress is not None:
-                self._progress.begin()
+                self._progress.add_part()
         except Exception as error:
             if threading.get_ident() == self._maker:
                 raise
@@ -266,7 +266,7 @@ class MapCalls:
         self._ended = True
         self._dispatcher.end_source(self)
         if self._progress is not None:
-            self._progress.end()
+            self._progress.end_parts()
 
     def submit_rest(self) -> None:
         """Submit what is left, or let the thread do it that is submitting: the pool closes when this has ended."""
@@ -311,7 +311,7 @@ class MapCalls:
         finally:
             if self._progress is not None:
                 finished = future._state == "FINISHED" and future._exception is None
-                self._progress.finish(len(future._result[2]) if finished else 0)
+                self._progress.finish_part(len(future._result[2]) if finished else 0)
 
     def _next_done(self, left: float | None) -> Future[Any] | None:
         """Return the next chunk to be read, done or not; None after the last."""

@@ -1,15 +1,34 @@
-"""The kinds of messages between a dispatcher and its workers.
+"""The kinds of messages between a dispatcher, its workers, and the clients of a pool that was handed over.
 
-To the workers, with the task's id:  CALL; and END, after which the worker ends.
-From them, with the task's id:       RESULT, ERROR.
-From them, with the worker's number: READY, the reports STDOUT, STDERR, LOG, WARNING;
-                                     and from the core EXITED, FAILED, KEPT, STUCK, STUCK_START.
-                                     BLOCKED, UNBLOCKED: it waits for tasks of a pool that was handed to it, or no more.
-From the dispatcher to itself:       WAKE.
+A message has a kind, a number and parts. What the number is depends on the kind.
 
-Between a dispatcher and the clients of a pool that was handed over, see `_lending`:
-From a client, with its number:      JOIN (with its queue), LEAVE; with a task's id, or 0: INTERRUPT; with 0: NEED.
-To a client, with the task's id:     RESULT, ERROR; with 0: BROKEN, CANCEL, ENDED.
+To a worker
+    CALL (task number)              call a function
+    END                             end now
+From a worker
+    RESULT, ERROR (task number)     what the call returned or raised
+    READY (worker number)           the worker has started
+    STDOUT, STDERR, LOG, WARNING (worker number)
+                                    reports: printed text, a log record, a warning
+    BLOCKED, UNBLOCKED (worker number)
+                                    the worker waits for tasks of a pool that was handed to it, or does not any more
+From the core, for a worker
+    EXITED, KEPT (worker number)    its thread has ended; with KEPT, its memory cannot be freed
+    FAILED (worker number)          it could not start
+    STUCK, STUCK_START (worker number)
+                                    its task, or its start, has not noticed an interrupt; with the stack
+From a dispatcher to itself
+    WAKE                            see what has changed
+From a client, see `clients`
+    JOIN (client number)            send answers to this queue
+    LEAVE (client number)           no more
+    NEED                            a task waits: a worker may be wanted
+    INTERRUPT (task number)         interrupt that task, or with 0 all
+To a client
+    RESULT, ERROR (task number)     answers to its tasks
+    BROKEN                          the pool is broken; with the reason
+    CANCEL                          cancel what waits
+    ENDED                           no more answers will come
 """
 
 from owngil._core import END, EXITED, FAILED, KEPT, RESULT, STUCK, STUCK_START
