@@ -1,6 +1,7 @@
 """Adds source lines to tracebacks of workers, for code of which only the caller has the source: notebook cells.
 
-The same holds for what was typed into the REPL, and for text that exec() has run. None is sent with a function. The lines are added when a traceback arrives.
+The same holds for what was typed into the REPL, and for text that exec() has run. None is sent with a function. The
+lines are added when a traceback arrives.
 """
 
 import linecache

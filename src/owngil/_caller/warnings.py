@@ -44,9 +44,8 @@ def issue(parts: _wire.Parts, context_of: Callable[[int], Context | None]) -> No
     if context is None:
         _issue(message, category, filename, lineno, name)
     else:
-        context.copy().run(
-            _issue, message, category, filename, lineno, name
-        )  # a copy, because code may be running in that context
+        # In a copy, because code may be running in the context itself.
+        context.copy().run(_issue, message, category, filename, lineno, name)
 
 
 def _issue(message: Any, category: type[Warning], filename: str, lineno: int, owngil_module_name: str) -> None:

@@ -33,9 +33,7 @@ def _module_of(filename: str, lineno: int) -> str:
     """Return the name of the module that warns, which filters may be for."""
     frame: Any = sys._getframe(2)
     while frame is not None:
-        if (
-            "owngil_module_name" in frame.f_code.co_varnames
-        ):  # of a worker that this worker has started
+        if "owngil_module_name" in frame.f_code.co_varnames:  # of a worker that this worker has started
             return str(frame.f_locals["owngil_module_name"])
         if frame.f_code.co_filename == filename and frame.f_lineno == lineno:
             name = frame.f_globals.get("__name__")
