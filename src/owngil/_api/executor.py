@@ -9,7 +9,7 @@ from owngil._tasks.dispatcher import BrokenPoolError
 
 __all__ = ["BrokenInterpreterPool", "InterpreterPoolExecutor"]
 
-# What code that was written for the standard one may catch, and ask isinstance() for.
+# The classes that code which was written for the standard executor may catch, or pass to isinstance().
 if TYPE_CHECKING:
     from concurrent.futures.thread import BrokenThreadPool as _Broken
     from concurrent.futures.thread import ThreadPoolExecutor as _Standard

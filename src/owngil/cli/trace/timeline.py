@@ -14,7 +14,7 @@ __all__ = ["Row", "Span", "Timeline", "read_timeline"]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What a row did from one moment to another, in seconds since the recording began."""
+    """An activity of a row, with its times in seconds since the recording began."""
 
     start: float
     end: float
@@ -34,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """All of it.
+    """A whole recording.
 
     Attributes
     ----------
