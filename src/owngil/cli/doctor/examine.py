@@ -277,7 +277,7 @@ def _advise_end(package: Package, timeout: float, result: Result) -> None:
         result.notes.append(f"It {'also ' if same else ''}{what} in the main interpreter.")
         if same:
             result.verdict = "broken"
-            result.advice = "Mend its installation: this is not about owngil."
+            result.advice = "Repair its installation: this is not about owngil."
         else:
             result.advice = _ELSEWHERE
         return
@@ -314,7 +314,7 @@ def _explain_failures(package: Package, timeout: float, result: Result) -> None:
         if {failure["module"] for failure in result.failures}.issuperset(package.imports):
             result.verdict = "broken"
             result.reason = "It cannot be imported in the main interpreter either."
-            result.advice = "Mend its installation: this is not about owngil."
+            result.advice = "Repair its installation: this is not about owngil."
         return
     # A package is usable if the only failures are modules that are refused for a reason, and are not its main ones.
     partly = all(failure["refused"] and failure["module"] not in package.imports for failure in ours)

@@ -129,9 +129,7 @@ def _package(
         if spec is None:
             continue
         inside = list(spec.submodule_search_locations or ())
-        if (
-            spec.origin is None and owner is not None
-        ):  # a namespace package, shared with other distributions
+        if spec.origin is None and owner is not None:  # a namespace package, shared with other distributions
             parts = _inside_namespace(module, owner.files or ())
             part = _package(name, version, parts, None)
             imports += part.imports

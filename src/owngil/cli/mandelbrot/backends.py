@@ -74,9 +74,7 @@ def _processes(workers: int, modules: Sequence[str]) -> Iterator[Run]:
     # fork, the default on some systems, is unsafe: the caller may have threads.
     context = multiprocessing.get_context("forkserver")
     everybody = context.Barrier(workers + 1)
-    with context.Pool(
-        workers, _start_process, (everybody, modules)
-    ) as pool:  # ends by terminating the processes
+    with context.Pool(workers, _start_process, (everybody, modules)) as pool:  # ends by terminating the processes
         everybody.wait()
 
         def run(fn: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
