@@ -135,7 +135,7 @@ class Interpreter:
         self._dispatcher.interrupt()
 
     def close(self) -> None:
-        """End the interpreter when it has done what was submitted, and wait for that. Closing again does nothing."""
+        """End the interpreter when its calls are done, and wait for that. Closing again does nothing."""
         self._dispatcher.shutdown(wait=True, cancel_futures=False)
 
     def __enter__(self) -> Self:

@@ -40,7 +40,7 @@ def _check_number(name: str, value: Any) -> int:
 class Pool(Executor):
     """Workers that run calls in parallel, each with an interpreter and a GIL of its own, all in this process.
 
-    A `concurrent.futures.Executor`: what is said there holds here. No ``if __name__ == "__main__"`` is needed.
+    A `concurrent.futures.Executor`, whose documentation holds here, too. No ``if __name__ == "__main__"`` is needed.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ class Pool(Executor):
     thread_name_prefix : str, optional
         Workers are named ``prefix-0``, ``prefix-1``, ... Default: ``"pool-1"`` and so on.
     initializer : callable, optional
-        Called in each worker before its first task, with `initargs`. If it raises, the pool is broken: what waits, and
-        what is submitted from then on, fails with `BrokenPoolError`.
+        Called in each worker before its first task, with `initargs`. If it raises an exception, the pool is broken:
+        tasks that wait, and those that are submitted later, fail with `BrokenPoolError`.
     initargs : tuple, optional
         Arguments of `initializer`.
     max_tasks_per_child : int, optional
@@ -319,7 +319,7 @@ class Pool(Executor):
         self._dispatcher.interrupt()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Accept no more tasks, and end the workers when they have done what was submitted.
+        """Accept no more tasks, and end the workers when the tasks that were submitted are done.
 
         Parameters
         ----------

@@ -49,7 +49,7 @@ def _arrange(line: _Line, worker: object, prefix: str, text: str) -> str:
 
 
 def show(kind: int, worker: object, prefix: str, parts: Iterable[Any]) -> None:
-    """Write a worker's output to what is the caller's sys.stdout or sys.stderr now.
+    """Write a worker's output to the current sys.stdout or sys.stderr of the caller.
 
     Parameters
     ----------

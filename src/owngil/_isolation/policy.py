@@ -1,8 +1,8 @@
 """Which extension modules and libraries get a private copy, and which are shared: all exceptions are tables here.
 
-The rule: what belongs to the standard library is CPython's own affair, which since 3.12 refuses what it cannot share;
-everything else gets a private copy, whatever it declares. (Some modules declare that they support a GIL per interpreter
-while they cache another module's C API pointer in a C static: 29 in SciPy 1.18.)
+The rule: CPython itself decides about modules of the standard library, and since 3.12 refuses those that interpreters
+cannot share. Every other module gets a private copy, whatever it declares. (Some modules declare that they support a
+GIL per interpreter, and yet cache another module's C API pointer in a C static: 29 in SciPy 1.18.)
 """
 
 import importlib

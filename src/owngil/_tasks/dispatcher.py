@@ -180,7 +180,7 @@ class Dispatcher(ABC):
                 raise
 
     def stop(self) -> None:
-        """Cancel what waits. Never waits."""
+        """Cancel the tasks that wait in the queue. Never blocks."""
         self._stopped = True
         self._cancel_pending()
 

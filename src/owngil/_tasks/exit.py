@@ -24,7 +24,7 @@ class Endable(Protocol):
         """Take no more tasks. Never waits."""
 
     def stop(self) -> None:
-        """Cancel what waits and interrupt what runs. Never waits."""
+        """Cancel the tasks that wait, and interrupt those that run. Never blocks."""
 
     def join(self) -> None:
         """Wait until the workers have ended; after close()."""

@@ -65,7 +65,7 @@ def describe_stuck(worker: str, parts: Iterable[Any], *, waits: bool, starts: bo
 
 
 def say(text: str) -> None:
-    """Write to what is the caller's sys.stderr now."""
+    """Write to the current sys.stderr of the caller."""
     with contextlib.suppress(Exception):
         sys.stderr.write(text)
         sys.stderr.flush()

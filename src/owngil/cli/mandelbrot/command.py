@@ -46,7 +46,7 @@ def add_parser(commands: Any) -> None:
     add("--max-iter", type=int, default=100, metavar="N", help="steps after which a point counts as inside")
     add("--workers", type=int, default=usable_cores(), metavar="N", help="interpreters, processes or threads")
     add("--kernel", choices=("python", "numpy"), default="numpy", help="point by point, or arrays")
-    add("--backend", choices=_BACKENDS, default="interpreters", help="what runs the bands of rows")
+    add("--backend", choices=_BACKENDS, default="interpreters", help="how the bands of rows are run")
     add("--cmap", default="hot", metavar="NAME", help="Matplotlib's name of a colour map")
     add("--save-array", type=Path, metavar="FILE", help="the values too, .npy; row 0 is the first y",
         default=argparse.SUPPRESS)  # fmt: skip

@@ -40,7 +40,7 @@ class Timeline:
     ----------
     title : str
     start, end : float
-        Seconds since the recording began: what is to be seen of it.
+        The visible part, in seconds since the recording began.
     rows : list of Row
         In the order of the file.
     queues : dict
@@ -82,7 +82,7 @@ def read_timeline(path: Path, first: float | None = None, last: float | None = N
     ----------
     path : Path
     first, last : float, optional
-        Seconds: what is to be seen of it. Default: all.
+        The part to show, in seconds. Default: all.
 
     Raises
     ------
