@@ -50,7 +50,7 @@ class _SinglePhase:
     """
 
     def __init__(self, module: ModuleType) -> None:
-        self._module = module
+        self._module = module  # kept alive: C statics of its library may refer to it
         self._names = dict(vars(module))
 
     def again(self, name: str) -> ModuleType:

@@ -1,6 +1,7 @@
 """The kinds of messages between a dispatcher, its workers, and the clients of a pool that was handed over.
 
-A message has a kind, a number and parts. What the number is depends on the kind.
+A message has a kind, a number and parts. What the number is depends on the kind. START is no kind, but the task number
+that stands for a worker's start.
 
 To a worker
     CALL (task number)              call a function
@@ -13,8 +14,9 @@ From a worker
     BLOCKED, UNBLOCKED (worker number)
                                     the worker waits for tasks of a pool that was handed to it, or does not any more
 From the core, for a worker
-    EXITED, KEPT (worker number)    its thread has ended; with KEPT, its memory cannot be freed
-    FAILED (worker number)          it could not start
+    EXITED (worker number)          its interpreter has ended: its last message
+    KEPT (worker number)            in place of EXITED: its threads keep the interpreter alive until the process exits
+    FAILED (worker number)          it could not start, or prepare; with the reason
     STUCK, STUCK_START (worker number)
                                     its task, or its start, has not noticed an interrupt; with the stack
 From a dispatcher to itself
@@ -31,7 +33,7 @@ To a client
     ENDED                           no more answers will come
 """
 
-from owngil._core import END, EXITED, FAILED, KEPT, RESULT, STUCK, STUCK_START
+from owngil._core import END, EXITED, FAILED, KEPT, RESULT, START, STUCK, STUCK_START
 
 __all__ = [
     "BLOCKED",
@@ -52,6 +54,7 @@ __all__ = [
     "NEED",
     "READY",
     "RESULT",
+    "START",
     "STDERR",
     "STDOUT",
     "STUCK",

@@ -14,7 +14,7 @@ from typing import Any
 from owngil import _core, _wire
 from owngil._isolation import blas_threads
 from owngil._wire.globals import close_opened, opened
-from owngil._wire.protocol import ERROR, READY, RESULT
+from owngil._wire.protocol import ERROR, READY, RESULT, START
 from owngil._worker import reports, stdio
 from owngil._worker.calls import call_chunk, execute_code
 from owngil._worker.errors import describe_error
@@ -130,7 +130,7 @@ def main() -> None:
     _forward_reports()
     stdio.install()
     # The setup runs code of the user. From here on, the start can be interrupted.
-    max_tasks = _core.run_task(_core.START, _prepare, name, setup)
+    max_tasks = _core.run_task(START, _prepare, name, setup)
     del setup
     replies.put(READY, number, ())
     _serve(name, max_tasks)
