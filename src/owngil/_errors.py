@@ -1,4 +1,4 @@
-"""The exceptions that owngil raises of its own."""
+"""owngil's own exceptions, but for BrokenPoolError, whose base class workers would have to import."""
 
 __all__ = ["ChannelClosed", "IsolationError", "RemoteError", "RemoteTraceback"]
 

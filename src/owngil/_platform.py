@@ -9,7 +9,7 @@ __all__ = ["check"]
 def _has_glibc() -> bool:
     try:
         return (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
-    except (AttributeError, OSError, ValueError):  # not on this system
+    except (AttributeError, OSError, ValueError):  # this system does not have it
         return False
 
 
@@ -23,7 +23,7 @@ def check() -> None:
     elif sys.platform != "linux" or not _has_glibc():
         problem = "Linux with glibc"
     if problem is not None:
-        import platform  # and with it much that no worker needs
+        import platform  # lazily, because it imports many modules
 
         this = f"{platform.python_implementation()} {platform.python_version()} on {platform.platform()}"
         raise ImportError(f"owngil needs {problem}; this is {this}")

@@ -16,7 +16,7 @@ _NOTHING_LEFT = "the channel is closed and empty: nothing can be received"
 
 
 def _is_intact(received: _core.Transfer) -> bool:
-    """Whether what could not be rebuilt can be now: then the exception was that of a signal's handler."""
+    """Return whether the object can be rebuilt now: then a signal handler has raised the exception before."""
     if not _core.in_main_interpreter() or threading.current_thread() is not threading.main_thread():
         return False
     try:
@@ -27,7 +27,7 @@ def _is_intact(received: _core.Transfer) -> bool:
 
 
 def _rebuild(received: _core.Transfer) -> Any:
-    """Return the object. A message that no other receiver could rebuild is confirmed, so that it does not go back."""
+    """Return the object. Confirm a message that cannot be rebuilt, so that it does not go back into the queue."""
     try:
         return _wire.loads(received.parts)
     except Exception:
@@ -55,7 +55,7 @@ class Channel:
     Notes
     -----
     Objects travel as a task's arguments do: what is received is a copy, but for its buffers, which are read-only
-    views. Whoever waited longest is served first, threads and coroutines alike.
+    views. The thread or coroutine that has waited longest is served first.
 
     A receiver that is interrupted (Ctrl-C, `Interpreter.interrupt`) or cancelled either has the object or leaves it in
     the channel, which may then hold more than `maxsize`. A sender that is interrupted may have sent.
@@ -131,8 +131,9 @@ class Channel:
             raise ChannelClosed(_NOTHING_LEFT) from None
         except TimeoutError:
             raise TimeoutError(f"nothing was received for {timeout} s") from None
-        # Until it is confirmed, a message can go back into the queue. The `try` is in this frame: an exception of a
-        # signal's handler may come at the call of _rebuild(), and its traceback would keep the message there.
+        # Until it is confirmed, the message can go back into the queue. The `try` is in this frame, and not in
+        # _rebuild(): a signal handler may raise an exception at the call, whose traceback would keep the message in
+        # that frame.
         try:
             obj = _rebuild(received)
         except BaseException:
@@ -246,7 +247,7 @@ class Channel:
         return obj
 
     def close(self) -> None:
-        """Let nothing more be sent; what is on its way can still be received. Closing again does nothing."""
+        """Let nothing more be sent. Objects on their way can still be received. Closing again does nothing."""
         self._queue.close()
 
     @property

@@ -1,4 +1,4 @@
-"""The pool that is there without asking."""
+"""The default pool, which starts at its first use."""
 
 import os
 import threading
@@ -25,7 +25,7 @@ def _default_pool() -> Pool:
 
 
 def _after_fork() -> None:
-    """In a forked child: the parent's workers are not there, and nobody may have released the lock."""
+    """Forget the pool in a forked child, which has none of its workers; another thread may have held the lock."""
     global _lock, _pool
     _lock = threading.Lock()
     _pool = None
@@ -83,7 +83,7 @@ async def to_interpreter(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwarg
     >>> asyncio.run(owngil.to_interpreter(pow, 2, 10))
     1024
     """
-    import asyncio  # workers import this module too, and do without
+    import asyncio  # lazily, because workers import this module, too
 
     future = _default_pool().submit(fn, *args, **kwargs)
     try:
@@ -92,4 +92,4 @@ async def to_interpreter(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwarg
         future.stop()  # type: ignore[attr-defined]
         raise
     finally:
-        del future  # as above
+        del future  # as in run()

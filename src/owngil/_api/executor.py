@@ -9,7 +9,7 @@ from owngil._tasks.dispatcher import BrokenPoolError
 
 __all__ = ["BrokenInterpreterPool", "InterpreterPoolExecutor"]
 
-# What code that was written for the standard one may catch, and ask isinstance() for.
+# The classes that code which was written for the standard executor may catch, or pass to isinstance().
 if TYPE_CHECKING:
     from concurrent.futures.thread import BrokenThreadPool as _Broken
     from concurrent.futures.thread import ThreadPoolExecutor as _Standard
@@ -46,8 +46,8 @@ class InterpreterPoolExecutor(Pool, _Standard):
     thread_name_prefix : str, optional
         Workers are named ``prefix_0``, ``prefix_1``, ... Default: ``"InterpreterPoolExecutor-0"`` and so on.
     initializer : callable, optional
-        Called in each worker before its first task, with `initargs`. If it raises, the pool is broken: what waits, and
-        what is submitted from then on, fails with `BROKEN`.
+        Called in each worker before its first task, with `initargs`. If it raises an exception, the pool is broken:
+        tasks that wait, and those that are submitted later, fail with `BROKEN`.
     initargs : tuple, optional
         Arguments of `initializer`.
 

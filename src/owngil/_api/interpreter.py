@@ -58,10 +58,10 @@ class Interpreter:
 
     def __init__(self, name: str | None = None, *, prefix: bool = False) -> None:
         self._name = f"interpreter-{next(_names)}" if name is None else str(name)
-        fixed = self._name  # a reference to self would keep it alive
+        fixed = self._name  # the lambda must not refer to self, which it would keep alive
         self._dispatcher = OwnerDispatcher(1, lambda number: fixed, prefix=prefix)
         self._finalizer = weakref.finalize(self, self._dispatcher.close)
-        self._finalizer.atexit = False  # the dispatcher sees to that itself
+        self._finalizer.atexit = False  # at exit, the dispatcher closes itself
         self._id = self._dispatcher.start()
 
     @property
@@ -71,7 +71,7 @@ class Interpreter:
 
     @property
     def name(self) -> str:
-        """The name given, or made up, at the start."""
+        """The name that was given, or the default."""
         return self._name
 
     @property
@@ -135,7 +135,7 @@ class Interpreter:
         self._dispatcher.interrupt()
 
     def close(self) -> None:
-        """End the interpreter when it has done what was submitted, and wait for that. Closing again does nothing."""
+        """End the interpreter when its calls are done, and wait for that. Closing again does nothing."""
         self._dispatcher.shutdown(wait=True, cancel_futures=False)
 
     def __enter__(self) -> Self:

@@ -58,7 +58,7 @@ class LimitedPool(Executor):
         return self._pool.map(Limited(fn, self._seconds), *iterables, **options)
 
     def interrupt(self) -> None:
-        """As Pool.interrupt: the pool's other tasks too."""
+        """As Pool.interrupt, for all tasks of the pool."""
         self._pool.interrupt()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -85,7 +85,7 @@ class LimitedPool(Executor):
         try:
             for future in pending:
                 with contextlib.suppress(CancelledError):
-                    future.exception()  # unlike futures.wait(), always interruptible
+                    future.exception()  # unlike in futures.wait(), Ctrl-C always ends this wait
         except KeyboardInterrupt:
             self._stop(pending)
             raise
@@ -98,7 +98,7 @@ class LimitedPool(Executor):
                 future.stop()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        """Shut down; at Ctrl-C, which ends the block before its time, cancel what waits and interrupt what runs."""
+        """Shut down. If Ctrl-C has ended the block, cancel the tasks that wait, and interrupt those that run."""
         if isinstance(error, KeyboardInterrupt):
             self.shutdown(wait=False, cancel_futures=True)
             self._stop(list(self._pending))

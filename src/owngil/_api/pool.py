@@ -1,4 +1,4 @@
-"""A group of workers behind the interface of concurrent.futures."""
+"""A pool of workers with the interface of concurrent.futures."""
 
 import threading
 import time
@@ -40,7 +40,7 @@ def _check_number(name: str, value: Any) -> int:
 class Pool(Executor):
     """Workers that run calls in parallel, each with an interpreter and a GIL of its own, all in this process.
 
-    A `concurrent.futures.Executor`: what is said there holds here. No ``if __name__ == "__main__"`` is needed.
+    A `concurrent.futures.Executor`, whose documentation holds here, too. No ``if __name__ == "__main__"`` is needed.
 
     Parameters
     ----------
@@ -50,15 +50,15 @@ class Pool(Executor):
     thread_name_prefix : str, optional
         Workers are named ``prefix-0``, ``prefix-1``, ... Default: ``"pool-1"`` and so on.
     initializer : callable, optional
-        Called in each worker before its first task, with `initargs`. If it raises, the pool is broken: what waits, and
-        what is submitted from then on, fails with `BrokenPoolError`.
+        Called in each worker before its first task, with `initargs`. If it raises an exception, the pool is broken:
+        tasks that wait, and those that are submitted later, fail with `BrokenPoolError`.
     initargs : tuple, optional
         Arguments of `initializer`.
     max_tasks_per_child : int, optional
         After so many tasks a worker is replaced by a new one. Default: never.
     preload : sequence of str, optional
         Names of modules that each worker imports before all else, ``["numpy", "scipy.stats"]`` for one. With it, all
-        `max_workers` workers start at once and import at the same time, and nobody waits for it but the first tasks. If
+        `max_workers` workers start at once and import at the same time, and only the first tasks wait for that. If
         a module cannot be imported, the pool is broken, as by `initializer`.
     prefix : bool, optional
         Whether the worker's name stands before each line that it prints: ``[pool-1-0] text``.
@@ -121,9 +121,9 @@ class Pool(Executor):
             prefix=prefix,
         )
         self._dispatcher: Dispatcher = dispatcher
-        # A pool that nobody refers to any more ends when its tasks are done.
+        # When the pool object is deleted, its workers end after the tasks that were submitted.
         self._finalizer = weakref.finalize(self, dispatcher.close)
-        self._finalizer.atexit = False  # the dispatcher sees to that itself
+        self._finalizer.atexit = False  # at exit, the dispatcher closes itself
         if names:
             dispatcher.start_all()
 
@@ -176,9 +176,9 @@ class Pool(Executor):
         progress : bool, str, callable, tqdm or rich.progress.Progress, optional
             What shows how many calls are done, whether or not their results are read: True, a tqdm bar (as a widget in
             a notebook), with a str as its description; a function, called with ``(done, total)`` after each chunk
-            (`total` is None if nobody knows), by one thread at a time, which need not be the caller's; a tqdm bar,
-            which gets the total if it has none, and stays open; or a rich.progress.Progress, which gets a task. What
-            they raise is shown as uncaught exceptions are, and loses no results.
+            (`total` is None if it is not known), by one thread at a time, which need not be the caller's; a tqdm bar,
+            which gets the total if it has none, and stays open; or a rich.progress.Progress, which gets a task. Their
+            exceptions are shown as uncaught exceptions are, and lose no results.
 
         Raises
         ------
@@ -208,7 +208,7 @@ class Pool(Executor):
         return calls.results(deadline)
 
     def _own(self, what: str) -> OwnerDispatcher:
-        """Return the dispatcher; raise RuntimeError where the pool was handed to, for which `what` is not."""
+        """Return the dispatcher. Raise RuntimeError, which names `what`, if the pool was handed to this interpreter."""
         if isinstance(self._dispatcher, OwnerDispatcher):
             return self._dispatcher
         where = threading.current_thread().name
@@ -319,7 +319,7 @@ class Pool(Executor):
         self._dispatcher.interrupt()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Accept no more tasks, and end the workers when they have done what was submitted.
+        """Accept no more tasks, and end the workers when the tasks that were submitted are done.
 
         Parameters
         ----------
@@ -352,12 +352,12 @@ class Pool(Executor):
         return _arrive, (*lent, self._max_workers)
 
 
-# By the queue of tasks, of which all wrappers are equal.
+# By the pool's queue of tasks: all Python objects of one queue are equal.
 _owned: "weakref.WeakValueDictionary[_core.Queue, Pool]" = weakref.WeakValueDictionary()
 
 
 def _arrive(tasks: _core.Queue, replies: _core.Queue, numbers: _core.Counter, max_workers: int) -> Pool:
-    """Return the pool here, where it was handed to: the same one where it was made."""
+    """Return the pool in the interpreter that it was handed to; in its own, return the same object."""
     owned = _owned.get(tasks)
     if owned is not None:
         return owned

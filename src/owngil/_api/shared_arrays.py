@@ -1,4 +1,4 @@
-"""Arrays in memory of the process, which every interpreter may write."""
+"""Arrays in shared memory of the process, which every interpreter may write."""
 
 import math
 from typing import Any
@@ -162,7 +162,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C") -> An
 
 
 def _axes_by_stride(array: Any) -> list[int]:
-    """Return the axes of an array, that with the smallest steps last; of equal ones, as they are."""
+    """Return the axes of an array, ordered by their strides, the smallest last. Equal ones keep their order."""
     return sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
 
 
@@ -198,9 +198,9 @@ def share(array: Any) -> Any:
     view arrives read-only. What arithmetic makes of it is an array of its own. The memory stays until the last view in
     any interpreter is gone.
 
-    Interpreters that write to the same elements at the same time race, as threads do in C: which value stays, and what
-    a reader meanwhile sees, nobody knows. Give each its own part, or use `owngil.Lock`. The array never moves, and
-    cannot be resized.
+    Interpreters that write to the same elements at the same time race, as threads do in C: the value that stays, and
+    the value that a reader sees meanwhile, are undefined. Give each its own part, or use `owngil.Lock`. The array never
+    moves, and cannot be resized.
 
     Pickled by other means (multiprocessing, files), and by `copy`, it becomes an ordinary array.
 

@@ -1,6 +1,6 @@
-"""What threads of any interpreters synchronize with.
+"""Locks and other classes to synchronize threads of any interpreters.
 
-All but the barrier are classes of the core, so that no bytecode of ours stands where an interrupt could do harm.
+All but the barrier are classes of the core, so that no interrupt can come between two bytecodes of owngil.
 """
 
 from collections.abc import Callable
@@ -23,9 +23,10 @@ class Barrier:
     parties : int
         How many must wait before all of them go on.
     action : callable, optional
-        What the last one to come calls, without arguments, before anybody goes on. If it raises, the barrier is broken.
+        Called without arguments by the last thread that comes, before any thread goes on. If it raises an exception,
+        the barrier is broken.
     timeout : float, optional
-        What `wait` takes when it is given none.
+        The timeout of `wait` when that is given none.
 
     Raises
     ------
@@ -34,8 +35,8 @@ class Barrier:
 
     Notes
     -----
-    Each interpreter that gets the barrier gets `action` as it does any function that is passed to it: the last one to
-    come calls its own interpreter's.
+    Each interpreter that gets the barrier gets `action`, as any function that is passed to it. The last thread that
+    comes calls the one of its own interpreter.
 
     Examples
     --------
@@ -65,7 +66,7 @@ class Barrier:
         return Barrier._attach, (self._barrier, self._action, self._timeout)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait until all have come, and return a number from 0 to ``parties - 1`` that is another for each of them.
+        """Wait until all have come, and return a number from 0 to ``parties - 1``, a different one for each of them.
 
         Parameters
         ----------
@@ -82,7 +83,7 @@ class Barrier:
         return self._barrier.wait(self._timeout if timeout is None else timeout, self._action)
 
     def reset(self) -> None:
-        """Make the barrier as new; whoever waits gets `threading.BrokenBarrierError`."""
+        """Make the barrier as new. Threads that wait get `threading.BrokenBarrierError`."""
         self._barrier.reset()
 
     def abort(self) -> None:

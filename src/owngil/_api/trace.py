@@ -54,7 +54,7 @@ class trace:
     def start(self) -> Self:
         """Begin to record."""
         is_new = not os.path.exists(self._path)
-        open(self._path, "a").close()  # what is wrong with the path is found now
+        open(self._path, "a").close()  # finds out now whether the file can be written
         if not _core.trace_start():
             if is_new:
                 os.unlink(self._path)

@@ -17,7 +17,7 @@ from owngil._version import __version__
 
 __all__ = ["format_recording"]
 
-# owngil_event and its kinds, of trace.h.
+# The struct owngil_event and its kinds, from the header of the core's recorder.
 _EVENT = struct.Struct("=5q2Q3q4I")
 _TASK, _SEND, _RECEIVE, _START, _END, _CANCEL = range(6)
 _NO_NAME = 2**32 - 1
@@ -86,7 +86,7 @@ class _Writer:
             yield make("thread_sort_index", k + 1, sort_index=place)
 
     def _name_pools(self, events: Sequence[_Event]) -> None:
-        """Name each queue by its pool: what the names of its workers have in common."""
+        """Name each queue by its pool: the common part of the names of its workers."""
         for event in events:
             if event.kind in (_TASK, _START) and event.queue not in self._pools:
                 name, _, number = self._rows[event.row]
@@ -136,7 +136,7 @@ class _Writer:
             yield self._event("i", "cancel", "task", event.second, row, s="t", args=args)
 
     def _idle(self, events: Sequence[_Event]) -> Iterator[dict[str, Any]]:
-        """Yield what workers wait between start, tasks and end."""
+        """Yield the times that workers wait between start, tasks and end."""
         spans: dict[int, list[tuple[int, int]]] = defaultdict(list)
         for event in events:
             if event.kind == _TASK:
@@ -153,7 +153,7 @@ class _Writer:
                     yield self._slice("idle", "idle", before, after, row + 1)
 
     def _queues(self, events: Sequence[_Event]) -> Iterator[dict[str, Any]]:
-        """Yield how many tasks wait, at each change."""
+        """Yield the number of tasks that wait, at each change."""
         waits: dict[tuple[int, int], tuple[int, int]] = {}
         for event in events:
             key = event.queue, event.task
@@ -184,7 +184,7 @@ class _Writer:
 
 
 def _unpack(data: bytes) -> list[_Event]:
-    """Return the events; of a task that ended while the recording did, the one that says so."""
+    """Return the events. Of a task that has ended while the recording ended, leave out the event without its end."""
     events = list(map(_Event._make, _EVENT.iter_unpack(data)))
     answered = {(event.queue, event.task) for event in events if event.kind == _TASK and event.answered}
     return [e for e in events if e.kind != _TASK or e.answered or (e.queue, e.task) not in answered]
@@ -200,9 +200,9 @@ def format_recording(
     data, rows, names
         As the core's trace_stop() returns them.
     began, ended : int
-        When the recording did, by time.monotonic_ns().
+        Times of the recording's begin and end, by time.monotonic_ns().
     about : dict
-        What else is to be known; ``program`` is its title.
+        More about the recording; ``program`` is its title.
     """
     about = {"owngil": __version__, "python": platform.python_version(), **about}
     yield '{"displayTimeUnit": "ms", "otherData": ' + json.dumps(about) + ', "traceEvents": [\n'

@@ -63,9 +63,9 @@ def track(
     if shown is not None:
         shown.close_with(values)
         for future in unique:
-            shown.begin()
-            future.add_done_callback(lambda _: shown.finish(1))
-        shown.end()
+            shown.add_part()
+            future.add_done_callback(lambda _: shown.finish_part(1))
+        shown.end_parts()
     return values
 
 

@@ -15,17 +15,17 @@ T = TypeVar("T")
 
 
 class _Place:
-    """Where this interpreter keeps its object of one `worker_local`."""
+    """Keeps the object of one `worker_local` in this interpreter."""
 
     __slots__ = ("is_made", "lock", "value")
 
     def __init__(self) -> None:
         self.is_made = False
         self.value: Any = None
-        self.lock = threading.RLock()  # of several threads of a worker one makes it; making may ask for it, in vain
+        self.lock = threading.RLock()  # held while a thread makes the object; reentrant, because make() may use it
 
 
-# By the counters that tell one worker_local from another: they belong to the process, and all copies of one are equal.
+# By the counter that identifies a worker_local: it belongs to the process, so that it is the same in all interpreters.
 _places: dict[_core.Counter, _Place] = {}
 
 
@@ -38,7 +38,7 @@ class WorkerLocal[T]:
         self._key = _core.Counter()
         self._call: tuple[Callable[..., T], tuple[Any, ...], dict[str, Any]] | None = (make, args, kwargs)
         self._saved: _wire.SavedCall | None = None  # the call, once it was sent
-        self._saving: set[int] = set()  # the threads that are at it
+        self._saving: set[int] = set()  # idents of threads that are pickling it
         self._place: _Place | None = None
 
     @classmethod
@@ -84,7 +84,7 @@ class WorkerLocal[T]:
                 assert self._saved is not None
                 make, args, kwargs = self._saved.load()
             value = make(*args, **kwargs)
-            if not place.is_made:  # by make() itself, in a task that it waited for
+            if not place.is_made:  # unless make() has waited for a task that made it
                 place.value = value
                 place.is_made = True
 
@@ -132,12 +132,12 @@ def worker_local(make: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> 
 
 
 def _release_locks() -> None:
-    """In a forked child: a thread that is not there may have held one."""
+    """Replace the locks in a forked child: a thread that does not exist there may have held one."""
     for place in _places.values():
         place.lock = threading.RLock()
 
 
 if _core.in_worker():
-    atexit.register(_places.clear)  # while the modules that the objects need are whole
+    atexit.register(_places.clear)  # while the modules that the objects need are intact
 else:
     os.register_at_fork(after_in_child=_release_locks)

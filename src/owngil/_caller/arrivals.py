@@ -15,14 +15,14 @@ REPORTS = frozenset({LOG, STDERR, STDOUT, WARNING})
 def deliver(
     kind: int, parts: _wire.Parts, worker: object, prefix: str, context_of: Callable[[int], Context | None]
 ) -> None:
-    """Do what a report says.
+    """Deliver a report.
 
     Parameters
     ----------
     kind, parts
         The message.
     worker : object
-        Tells workers apart.
+        Identifies the worker.
     prefix : str
         Stands before each line that is printed.
     context_of : callable

@@ -10,7 +10,7 @@ __all__ = ["load_error"]
 
 
 def load_error(failure: _wire.Failure) -> BaseException:
-    """Rebuild an exception of a worker's, or stand in for it."""
+    """Rebuild a worker's exception; if that is impossible, return a RemoteError."""
     type_name, message, text, pickled, reason = failure
     error: BaseException | None = None
     if pickled is not None:

@@ -1,4 +1,4 @@
-"""Lets the caller's loggers take the records of its workers, and tells the workers which levels they take."""
+"""Delivers log records of workers to the caller's loggers, and tells the workers which levels these take."""
 
 import contextlib
 import logging
@@ -12,17 +12,17 @@ __all__ = ["handle", "watch_levels"]
 
 
 class _Cache(dict[Any, Any]):
-    """A logger's cache of what is enabled; logging empties those of all loggers whenever a level changes."""
+    """The cache of a logger. logging clears the caches of all loggers when any level changes."""
 
     def clear(self) -> None:
         super().clear()
-        _note_level()
+        _publish_level()
 
 
 _level = _core.Counter()
 
 
-def _note_level() -> None:
+def _publish_level() -> None:
     """Tell the workers the lowest level that any logger takes."""
     root = logging.root
     levels = [root.level]
@@ -33,19 +33,19 @@ def _note_level() -> None:
 
 
 def watch_levels() -> _core.Counter:
-    """Return the lowest level that any logger of this interpreter takes, now and from now on."""
+    """Return a counter that always has the lowest level which any logger of this interpreter takes."""
     inherited: _core.Counter | None = getattr(logging.root, "callers_level", None)
-    if inherited is not None:  # this is a worker, whose own workers' records go on to its caller
+    if inherited is not None:  # this interpreter is a worker, which forwards the records to its caller
         return inherited
     logger: Any = logging.getLogger("owngil")
     if type(logger._cache) is not _Cache:
         logger._cache = _Cache()
-    _note_level()
+    _publish_level()
     return _level
 
 
 def handle(parts: _wire.Parts) -> None:
-    """Let this interpreter's logger of that name do what it does with a worker's record."""
+    """Give a worker's record to the logger of the same name here."""
     values, extra = _wire.loads(parts)
     record = logging.makeLogRecord({})
     since_start = record.relativeCreated / 1000 - record.created

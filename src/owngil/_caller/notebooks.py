@@ -1,4 +1,4 @@
-"""What is different in the kernel of a notebook."""
+"""Adaptions to kernels of notebooks."""
 
 import sys
 import threading
@@ -10,10 +10,10 @@ __all__ = ["Collector", "is_kernel"]
 
 
 class Collector(threading.Thread):
-    """A thread that belongs to no cell, so that what it prints appears in the one that is running.
+    """A thread that belongs to no cell, so that its output appears in the cell that is running.
 
-    ipykernel before 7 takes over Thread.run to note in which cell a thread was started; and threads may inherit that
-    cell's context.
+    ipykernel before 7 patches Thread.run to record in which cell a thread was started. And threads may inherit the
+    context of that cell.
     """
 
     def __init__(self, collect: Callable[[], None], name: str) -> None:

@@ -1,8 +1,8 @@
-"""Progress of maps and of futures: counts what is done, and tells a bar or whoever else wants to know.
+"""Progress of maps and of futures: counts what is done, and updates a bar or calls a function.
 
-Whatever thread learns that something is done may tell the bar: the collector, or one that waits for a result. One does
-so at a time, and tells what came in the meantime as well. So nothing here waits, but for the reader at the end, who
-must find the bar as it should be.
+Every thread that learns that something is done may update the bar: the collector, or a thread that waits for a result.
+One thread does so at a time; it also shows what other threads have counted meanwhile. So none of them waits. Only the
+reader waits, at its end, until the bar is complete.
 """
 
 import os
@@ -17,17 +17,17 @@ from owngil._caller.deadline import seconds_left
 
 __all__ = ["Progress", "make_progress"]
 
-_PATIENCE = 1.0  # seconds that an end before the time waits for who is telling the bar something
+_PATIENCE = 1.0  # seconds that an early end waits for a thread that updates the bar
 
 
 class _Sink(Protocol):
-    """Who is told."""
+    """What shows progress."""
 
     def advance(self, step: int, done: int, total: int | None) -> None:
-        """So many more are done."""
+        """Show that `step` more are done."""
 
     def close(self, complete: bool, done: int) -> None:
-        """There will be no more; `complete` if these were all."""
+        """Show that there will be no more; `complete` if all are done."""
 
 
 class _Call:
@@ -42,7 +42,7 @@ class _Call:
 
 
 class _Tqdm:
-    """A bar of tqdm's; `owned` if nobody else will close it."""
+    """A bar of tqdm. It is closed at the end if it is `owned`; else its user will do that."""
 
     def __init__(self, bar: Any, owned: bool) -> None:
         self._bar = bar
@@ -107,16 +107,17 @@ def _sink_for(wanted: Any, total: int | None, description: str) -> _Sink:
 
 
 class Progress:
-    """Counts what is done in parts, of which it is told when one begins, when one is done, and that there are no more.
+    """Counts what is done, part by part: `add_part`, then `finish_part` for each, and `end_parts` when all were added.
 
-    What `wanted` raises goes to sys.excepthook, and nothing is told from then on: it is no reason to lose results.
+    When the bar or function raises an exception, sys.excepthook gets it, and it is not used any more. Results are not
+    lost by that.
 
     Parameters
     ----------
     wanted : object
         What the user gave; see `Pool.map`.
     total : int or None
-        How many there will be; None: nobody knows.
+        How many there will be; None if that is not known.
     description : str
         What is being done.
 
@@ -131,55 +132,55 @@ class Progress:
     def __init__(self, wanted: object, total: int | None, description: str) -> None:
         self._total = total
         self._sink = _sink_for(wanted, total, description)
-        # Guards what follows, for moments; reentrant, as a finalizer or a signal handler may come in.
+        # Guards the attributes below, for short moments. Reentrant, because finalizers and signal handlers use it, too.
         self._changed = threading.Condition(threading.RLock())
         self._done = 0
         self._told = 0
-        self._parts = 0  # that are not done
-        self._ended = False  # there are no more parts
+        self._parts = 0  # parts that are not done
+        self._ended = False  # all parts were added
         self._closing = False
         self._closed = False
-        self._teller = 0  # the thread that is at the sink
-        self._pid = os.getpid()  # a fork tells nothing: what is not done there never will be
+        self._teller = 0  # the thread that updates the sink
+        self._pid = os.getpid()  # a forked child shows no progress, because its tasks will never be done
 
-    def begin(self) -> None:
-        """Take note of a part, of which `finish` may be called already."""
+    def add_part(self) -> None:
+        """Count a part. `finish_part` may have been called for it already."""
         with self._changed:
             self._parts += 1
 
-    def finish(self, count: int) -> None:
-        """Take note that a part is done, and that it was so many."""
+    def finish_part(self, count: int) -> None:
+        """Count a part, with `count` items, as done."""
         if self._pid == os.getpid():
             with self._changed:
                 self._parts -= 1
                 self._done += count
             self._tell()
 
-    def end(self) -> None:
-        """Take note that there are no more parts. May be called again."""
+    def end_parts(self) -> None:
+        """Say that all parts were added. May be called again."""
         if self._pid == os.getpid():
             with self._changed:
                 self._ended = True
             self._tell()
 
     def close(self) -> None:
-        """Tell nothing from now on, whether or not all is done. Never waits."""
+        """Show no progress from now on, whether or not all is done. Never waits."""
         if self._pid == os.getpid():
             with self._changed:
                 self._closing = True
             self._tell()
 
     def close_with(self, values: Iterator[Any]) -> None:
-        """Close at the latest when the iterator goes, which may never be read."""
+        """Close when the iterator is deleted, at the latest: it may never be read."""
         weakref.finalize(values, self.close).atexit = False
 
     def close_soon(self) -> None:
-        """Close, and give the thread that is telling something the time to do so."""
+        """Close, and wait a moment for a thread that updates the sink."""
         self.close()
         self._await_close(_PATIENCE)
 
     def join(self) -> None:
-        """Wait until all has been told; all is done, or about to be."""
+        """Wait until the sink shows that all is done. Call it when all is done, or will be soon."""
         self._await_close(None)
 
     def _await_close(self, timeout: float | None) -> None:
@@ -193,7 +194,7 @@ class Progress:
                 self._changed.wait(seconds_left(deadline))
 
     def _tell(self) -> None:
-        """Tell what is new, or let the thread do it that is at it."""
+        """Update the sink, unless another thread does: then that one shows the news, too."""
         while True:
             with self._changed:
                 if self._teller or self._closed:
@@ -212,7 +213,7 @@ class Progress:
                 if closing:
                     self._sink.close(complete, done)
             except BaseException as error:
-                # In the main thread, it may be Ctrl-C, or what a signal handler raises.
+                # In the main thread, it may be Ctrl-C, or an exception of a signal handler.
                 if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
                     raise
                 closed = True
@@ -225,5 +226,6 @@ class Progress:
 
 
 def make_progress(wanted: object, total: int | None, description: str) -> Progress | None:
-    """Return who counts, or None if nobody wants to know. A bar must not be asked whether it is true."""
+    """Return what counts and shows progress, or None if that is not wanted."""
+    # By identity, because the truth of a bar of tqdm is whether it has items.
     return None if wanted is False or wanted is None else Progress(wanted, total, description)

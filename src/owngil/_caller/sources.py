@@ -1,7 +1,7 @@
-"""Source lines in tracebacks of workers, for code that only the caller has: notebook cells, the REPL, text for exec().
+"""Adds source lines to tracebacks of workers, for code of which only the caller has the source: notebook cells.
 
-A worker knows no source for such code. Nothing is sent along with a function for that: lines are filled in when a
-traceback arrives.
+The same holds for what was typed into the REPL, and for text that exec() has run. None is sent with a function. The
+lines are added when a traceback arrives.
 """
 
 import linecache
@@ -9,7 +9,7 @@ import re
 
 __all__ = ["fill_in"]
 
-# In a traceback's text: what stands before a frame (in exception groups), file, line, and the function's name.
+# A frame in the text of a traceback: its prefix (in exception groups), file, line, and the function's name.
 _FRAME = re.compile(r'^([ |+]*)  File "(.*)", line (\d+)(?:, in (.*))?$')
 
 
@@ -17,8 +17,8 @@ def _line(filename: str, number: int, function: str) -> str:
     line = linecache.getline(filename, number)
     if line or not filename.startswith("<"):
         return line
-    # What was typed in may all have one file name in a traceback: then it is the latest of that function. Since 3.14,
-    # linecache has it by the code's file, name and first line.
+    # All code that was typed in may have one file name. Then take the latest that has the function. Since 3.14,
+    # linecache has such code by its file, name and first line.
     for key, entry in reversed(getattr(linecache, "_interactive_cache", {}).items()):
         if filename in (key[0], entry[3]) and key[1] == function and number <= len(entry[2]):
             return str(entry[2][number - 1])
@@ -30,7 +30,7 @@ def _line(filename: str, number: int, function: str) -> str:
 
 
 def fill_in(text: str) -> str:
-    """Return a traceback with the source lines that it lacks, as far as they are known here."""
+    """Return a traceback with the source lines that it lacks, if this interpreter has them."""
     lines = text.split("\n")
     result = []
     for line, following in zip(lines, [*lines[1:], ""], strict=True):

@@ -1,4 +1,4 @@
-"""Issues the warnings of workers at the caller, whose filters decide what becomes of them."""
+"""Issues warnings of workers at the caller, whose filters decide what to do with them."""
 
 import builtins
 import contextlib
@@ -15,8 +15,8 @@ __all__ = ["filters_of_worker", "issue"]
 
 
 def filters_of_worker() -> list[tuple[Any, ...]]:
-    """Return the filters of a worker that starts now; none: all warnings are to be sent."""
-    get = getattr(warnings, "_get_filters", None)  # since 3.14: those of the context
+    """Return the filters for a worker that starts now. If there are none, it sends all warnings."""
+    get = getattr(warnings, "_get_filters", None)  # since 3.14, a context has filters
     filters: list[Any] = list(warnings.filters if get is None else get())
     errors = [number for number, entry in enumerate(filters) if entry[0] == "error"]
     if not errors:
@@ -33,7 +33,7 @@ _registries: dict[str, dict[Any, Any]] = {}
 
 
 def issue(parts: _wire.Parts, context_of: Callable[[int], Context | None]) -> None:
-    """Issue a worker's warning here, in the context in which the task was submitted if that has filters of its own."""
+    """Issue a worker's warning here, in the context in which the task was submitted if contexts have filters."""
     text, base, filename, lineno, name, pickled, task = _wire.loads(parts)
     message: Any = getattr(builtins, base)(text)
     category = type(message)
@@ -44,7 +44,8 @@ def issue(parts: _wire.Parts, context_of: Callable[[int], Context | None]) -> No
     if context is None:
         _issue(message, category, filename, lineno, name)
     else:
-        context.copy().run(_issue, message, category, filename, lineno, name)  # that itself may be running already
+        # In a copy, because code may be running in the context itself.
+        context.copy().run(_issue, message, category, filename, lineno, name)
 
 
 def _issue(message: Any, category: type[Warning], filename: str, lineno: int, owngil_module_name: str) -> None:
@@ -63,5 +64,5 @@ def _issue(message: Any, category: type[Warning], filename: str, lineno: int, ow
     except Warning as error:
         if error is not message:
             raise
-        # A filter makes it an error that did not when the worker started. The task has gone on: it is shown.
+        # A filter makes it an error now that did not when the worker started. The task has gone on, so it is shown.
         warnings.showwarning(message, category, filename, lineno)

@@ -1,10 +1,10 @@
-"""Keeps BLAS and OpenMP from starting as many threads in each worker as there are cores.
+"""Limits the threads that BLAS and OpenMP start in each worker to its share of the cores.
 
-Their libraries are shared by all interpreters. OpenBLAS, MKL and BLIS have one number of threads for the process;
-OpenMP has one for each thread that calls it, so each worker sets its own. When a worker has loaded such a library, the
-number becomes the worker's share of the cores. A number that is not the library's default was set by the user, through
-the environment or threadpoolctl, and stays; so does what is set later. When the process's last worker has ended, the
-process-wide numbers are again what they were.
+All interpreters share the libraries of BLAS and OpenMP. OpenBLAS, MKL and BLIS have one number of threads for the
+process; OpenMP has one for each thread that calls it, so each worker sets its own. When a worker loads such a library,
+it sets the number to its share of the cores. It does not change a number that the user has set, by the environment or
+threadpoolctl: that is any but the library's default. When the last worker of the process has ended, the process-wide
+numbers are restored.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from owngil import _core
 
 __all__ = ["limit", "restore", "set_pool_size"]
 
-# The libraries that threadpoolctl knows, by the beginning of their names.
+# The libraries that threadpoolctl supports, by the beginning of their names.
 _PREFIXES = ("libopenblas", "libscipy_openblas", "libblas", "libmkl_rt", "libblis", "libflexiblas", "libgomp", "libomp",
              "libiomp")  # fmt: skip
 _VARIABLES = {
@@ -27,7 +27,7 @@ _VARIABLES = {
 }
 
 _pool_size = 1
-_seen: set[str] = set()  # paths of the libraries whose number this worker has settled
+_seen: set[str] = set()  # paths of the libraries that this worker has limited
 
 
 def set_pool_size(size: int) -> None:
@@ -45,16 +45,16 @@ def limit(paths: list[str]) -> None:
     if not new or share >= cores_of_affinity():
         return
     _seen.update(new)
-    # threadpoolctl is half a megabyte with what it imports: not for what another worker has settled.
-    new = {path for path in new if not 0 < _settled(path) <= share}
-    # No number of threads is a reason to fail an import: libraries may be other than their names say.
+    # Leave out what another worker has limited: threadpoolctl takes half a megabyte, with its imports.
+    new = {path for path in new if not 0 < _limit_of(path) <= share}
+    # An import must not fail because of a number of threads: a library may be another than its name says.
     with contextlib.suppress(Exception):
         if new:
             _limit(new, share)
 
 
-def _settled(path: str) -> int:
-    """Return the number of threads that a worker has set for the whole process, or 0."""
+def _limit_of(path: str) -> int:
+    """Return the number of threads that a worker has set for the whole process, or 0: a process note of the core."""
     return _core.get_process_note(os.fsencode(path)) & 0xFFFF
 
 
@@ -77,18 +77,18 @@ def _set(library: Any, path: str, share: int) -> None:
     from owngil._isolation.cores import cores_of_affinity
 
     key = os.fsencode(path)
-    note = _core.get_process_note(key)  # what it was, and in the lower 16 bits what we set
+    note = _core.get_process_note(key)  # the number before, and in the lower 16 bits the number that a worker has set
     if current == (note & 0xFFFF if note else cores_of_affinity()):
         _core.set_process_note(key, (note >> 16 if note else current) << 16 | share)
         _set_number(library, share)
 
 
 class _BetweenForks:
-    """A library of ctypes whose functions that set the number of threads are called so that no fork catches them.
+    """A library of ctypes in which no fork happens while a function sets the number of threads.
 
-    OpenBLAS ends its threads by a handler before a fork, and starts them again when the number is set. If that came
-    between the handler and the fork, the child would take threads for its own that it has not, and at its exit wait for
-    them (since glibc 2.42).
+    OpenBLAS ends its threads in a handler before a fork, and starts them again when the number is set. If a thread set
+    it between the handler and the fork, the child would wait for threads that it does not have when it exits (since
+    glibc 2.42).
     """
 
     def __init__(self, library: Any) -> None:
@@ -111,18 +111,18 @@ def _set_number(library: Any, number: int) -> None:
         library.set_num_threads(number)
     finally:
         library.dynlib = opened
-    # Since 3.8 threadpoolctl lets only one thread at a time set OpenBLAS's number. The next may be the user's.
+    # Since 3.8 threadpoolctl lets only the first thread set OpenBLAS's number. Let a thread of the user set it, too.
     release = getattr(library, "clear_controlling_thread", None)
     if release is not None:
         release()
 
 
 def restore() -> None:
-    """Undo what workers set for the whole process; for the main interpreter, when the last worker has ended."""
+    """Restore the numbers that workers have set for the whole process. Called when the last worker has ended."""
     notes = _core.take_process_notes()
     if not notes:
         return
-    with contextlib.suppress(Exception):  # as above
+    with contextlib.suppress(Exception):  # as in limit()
         import threadpoolctl
 
         for library in threadpoolctl.ThreadpoolController().lib_controllers:

@@ -1,9 +1,9 @@
 """Loads the private copies of a worker's interpreter: modules, and the libraries that they need.
 
-A copy lies nowhere, so the dynamic loader cannot find what it needs through the original's search path; and what the
-original needs may have to be a private copy too. Hence each needed library is looked up here, before the copy is
-loaded: a private one is loaded under a name of its own, which the copy then needs instead; a shared one is loaded from
-its path. `policy.library_rule` says which is which.
+A private copy is in no folder, so the dynamic loader cannot find what it needs through the original's search path. And
+a library that the original needs may have to be a private copy, too. Hence this module finds each needed library before
+it loads the private copy. A private library is loaded under a name of its own, which the copy then needs instead. A
+shared one is loaded from its path. `policy.library_rule` decides which is which.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ __all__ = ["Copy", "Library", "LoadError", "find_private", "libraries", "load"]
 
 
 class LoadError(Exception):
-    """A private copy cannot be loaded; the message goes on "because ..."."""
+    """A private copy cannot be loaded. The message continues a sentence that ends with "because"."""
 
 
 class Copy:
@@ -27,12 +27,12 @@ class Copy:
 
     def __init__(self, path: str, number: int, name: bytes) -> None:
         self.path = path
-        self.number = number  # the core's
-        self.name = name  # by which other copies can need it
-        self.soname: bytes | None = None  # by which originals need it
-        self.handle = 0  # the dynamic loader's, once it is loaded
+        self.number = number  # in the core
+        self.name = name  # other private copies need it by this name
+        self.soname: bytes | None = None  # originals need it by this name
+        self.handle = 0  # of the dynamic loader, once the copy is loaded
         self.shared: list[str] = []  # paths of the shared libraries that it needs
-        self.private: list[str] = []  # and of the private ones
+        self.private: list[str] = []  # paths of the private libraries that it needs
 
 
 class Library(NamedTuple):
@@ -43,10 +43,10 @@ class Library(NamedTuple):
     reason: str
 
 
-# All of this interpreter's, by the device and inode of the original.
+# All private copies of this interpreter, by the device and inode of the original.
 _copies: dict[tuple[int, int], Copy] = {}
 libraries: dict[tuple[int, int], Library] = {}
-# By the name that others need it under.
+# Private copies by the name under which originals need them.
 _private_names: dict[bytes, Copy] = {}
 
 
@@ -56,7 +56,7 @@ def _identity(path: bytes) -> tuple[int, int]:
 
 
 class _Image(NamedTuple):
-    """What a library's file says of itself."""
+    """What the ELF file of a library declares."""
 
     soname: bytes | None
     needed: tuple[bytes, ...]
@@ -64,11 +64,11 @@ class _Image(NamedTuple):
     rpath: tuple[bytes, ...]
     uses_python: bool
     state: int
-    stays: bool
+    pinned: bool
 
 
 def _split(lists: tuple[bytes, ...], origin: bytes) -> tuple[bytes, ...]:
-    """Return the folders in search paths; glibc ignores relative ones only for privileged programs, we always do."""
+    """Return the folders in search paths. Relative folders are ignored, as glibc does for privileged programs."""
     folders = (
         entry.replace(b"${ORIGIN}", origin).replace(b"$ORIGIN", origin)
         for paths in lists
@@ -77,7 +77,7 @@ def _split(lists: tuple[bytes, ...], origin: bytes) -> tuple[bytes, ...]:
     return tuple(folder for folder in folders if folder.startswith(b"/"))
 
 
-# Comes before a RUNPATH, and after an RPATH.
+# The dynamic loader searches these folders before a RUNPATH, and after an RPATH.
 _LIBRARY_PATH = _split((os.environb.get(b"LD_LIBRARY_PATH", b""),), b"")
 
 
@@ -85,10 +85,10 @@ def _read(path: bytes) -> _Image:
     answer = _core.read_library(path)
     if isinstance(answer, str):
         raise LoadError(answer)
-    soname, needed, runpath, rpath, uses_python, state, stays = answer
+    soname, needed, runpath, rpath, uses_python, state, pinned = answer
     origin = os.path.dirname(path)
     return _Image(soname[0] if soname else None, needed, _split(runpath, origin), _split(rpath, origin), uses_python,
-                  state, stays)  # fmt: skip
+                  state, pinned)  # fmt: skip
 
 
 def _find(name: bytes, image: _Image, inherited: tuple[bytes, ...]) -> bytes | None:
@@ -105,7 +105,7 @@ def _find(name: bytes, image: _Image, inherited: tuple[bytes, ...]) -> bytes | N
 
 
 def _places() -> Iterator[bytes]:
-    """Yield folders for copies when files in memory cannot be had; nobody else gets at an unnamed file in there."""
+    """Yield folders for private copies if the system has no files in memory. The copies are unnamed files there."""
     environment = os.environb
     home = environment.get(b"HOME", b"")
     yield from (
@@ -124,11 +124,11 @@ def _places() -> Iterator[bytes]:
 
 
 class _Loading:
-    """A copy on its way, and what it needs, which is loaded before it.
+    """The loading of one private copy, and of the libraries that it needs, which are loaded first.
 
-    Libraries may need each other in a circle (FreeType and HarfBuzz do). Then the one by which the circle was entered
-    is loaded first, and the dynamic loader loads the others with it: they wait, written, in `circle`. Finding out is
-    Tarjan's algorithm: `lowest` is the outermost of those under way that can be reached from here.
+    Libraries may need each other in a circle (FreeType and HarfBuzz do). Then the library that was met first is loaded
+    first, and the dynamic loader loads the others with it; until then their written copies are in `circle`. Tarjan's
+    algorithm finds the circles: `lowest` is the depth of the outermost unfinished library that this one leads to.
     """
 
     def __init__(self, path: str, depth: int) -> None:
@@ -159,10 +159,10 @@ class _Loading:
             found = _find(name, image, inherited)
             beside = found is not None
             if found is None:
-                # Where the system has it, only the dynamic loader knows.
+                # Only the dynamic loader knows in which folder the system has the library.
                 answer = _core.open_library(name)
                 if isinstance(answer, str):
-                    continue  # loading the copy says the same, and names who needs it
+                    continue  # loading the copy fails with the same reason, and names the library that needs it
                 self.handles.append(answer[0])
                 found = os.path.realpath(answer[1])
             try:
@@ -195,7 +195,7 @@ class _Loading:
         inherited: tuple[bytes, ...],
         outer: frozenset[bytes] = frozenset(),
     ) -> None:
-        """Load a library that all interpreters share from its path; what it needs itself first, for the same reason."""
+        """Load a shared library from its path, after the libraries that it needs itself."""
         outer |= {path}
         for inner in image.needed:
             found = None if inner.startswith(_SYSTEM) else _find(inner, image, inherited)
@@ -205,40 +205,40 @@ class _Loading:
                     self._load_shared(inner, found, other, (*other.rpath, *inherited), outer)
         answer = _core.open_library(path)
         if isinstance(answer, str):
-            return  # as above
+            return  # as in gather()
         self.handles.append(answer[0])
         self.copy.shared.append(os.fsdecode(path))
         if image.soname != name:
             self.renames.append((name, answer[1]))
 
     def write(self) -> None:
-        """Write the copy, so that it can be loaded, or be needed by one that is."""
+        """Write the copy, so that it, or a copy that needs it, can be loaded."""
         problem = _core.write_copy(self.copy.number, tuple(self.renames))
         if problem is not None:
             raise LoadError(problem)
 
     def load(self) -> None:
-        """Load the copy and the others of its circle, each of which brings all."""
+        """Load the copy and the others of its circle: loading one of them loads all."""
         problem = _core.load_copies(tuple(copy.number for copy in (*self.circle, self.copy)))
         if problem is not None:
             raise LoadError(problem)
-        self.note()
+        self.record_handles()
 
-    def note(self) -> None:
-        """Take down which copies are loaded."""
+    def record_handles(self) -> None:
+        """Record the handles of the copies that are loaded."""
         for copy in (*self.circle, self.copy):
             copy.handle = _core.handle_of_copy(copy.number)
             if copy.handle and copy.soname is not None:
                 _private_names.setdefault(copy.soname, copy)
 
-    def let_go(self) -> None:
-        """Close the shared libraries: the copies that need them hold them now."""
+    def close_shared(self) -> None:
+        """Close the shared libraries: the loaded copies keep them open."""
         for handle in self.handles:
             _core.close_library(handle)
 
     def discard(self) -> None:
-        """Forget the copies that could not be loaded; an interrupt comes right after loading, and they stay."""
-        self.note()
+        """Forget the copies that are not loaded. After an interrupt, some may be loaded: these are kept."""
+        self.record_handles()
         for copy in (self.copy, *self.circle):
             if not copy.handle:
                 _core.discard_copy(copy.number)
@@ -247,10 +247,10 @@ class _Loading:
 
 _SYSTEM = tuple(os.fsencode(name) for name in policy.SYSTEM_LIBRARIES)
 _under_way: dict[tuple[int, int], _Loading] = {}
-# Threads of the worker load one after the other. Constructors may come back in. Nothing is imported under it.
+# Held while a thread loads. Reentrant, because a library's constructor may load another. No import happens under it.
 _lock = RLock()
-_depth = 0  # how often the thread that has it came in
-_unlimited: list[str] = []  # paths of the shared libraries that were loaded meanwhile
+_depth = 0  # how often the holding thread has taken the lock
+_unlimited: list[str] = []  # paths of the shared libraries that were loaded under it
 
 
 def _is_private(path: bytes, image: _Image, beside: bool, inherited: tuple[bytes, ...]) -> bool:
@@ -264,7 +264,7 @@ def _is_private(path: bytes, image: _Image, beside: bool, inherited: tuple[bytes
         beside=beside,
         uses_python=image.uses_python,
         state=image.state,
-        stays=image.stays,
+        pinned=image.pinned,
     )
     libraries[identity] = Library(os.fsdecode(path), private, reason)
     if not private and beside and not policy.is_always_shared(os.fsdecode(os.path.basename(path))):
@@ -283,7 +283,7 @@ def _is_private(path: bytes, image: _Image, beside: bool, inherited: tuple[bytes
 
 
 def _load(path: str, inherited: tuple[bytes, ...]) -> tuple[Copy, _Loading | None]:
-    """Load a copy. The second value is None, or the copy is written and to be loaded with the one that needs it."""
+    """Load a private copy. If a circle is not complete, only write it, and return its loading as the second value."""
     raw = os.fsencode(path)
     try:
         identity = _identity(raw)
@@ -310,7 +310,7 @@ def _load(path: str, inherited: tuple[bytes, ...]) -> tuple[Copy, _Loading | Non
         if not finished:
             loading.discard()
         if loading.lowest == loading.depth or not finished:
-            loading.let_go()
+            loading.close_shared()
     _unlimited.extend(loading.copy.shared)
     return loading.copy, None
 
@@ -338,7 +338,7 @@ def load(path: str) -> Copy:
         new = [] if _depth else [*_unlimited]
         if new:
             _unlimited.clear()
-    # This may import modules, and whoever imports one of those may be waiting for the lock with that module's own lock.
+    # Without the lock: limit() may import a module whose import lock belongs to a thread that waits for this lock.
     if new:
         blas_threads.limit(new)
     return copy
@@ -363,5 +363,5 @@ def find_private(name: str) -> Copy | None:
         with _lock:
             private = _is_private(raw, image, policy.is_beside(path), image.rpath)
     except (LoadError, OSError):
-        return None  # the one who opens it hears the reason from the dynamic loader
+        return None  # the dynamic loader tells the caller the reason
     return load(path) if private else None

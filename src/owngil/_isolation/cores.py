@@ -1,7 +1,7 @@
-"""How many cores this process may use: what its user said, else its affinity and its control groups' CPU quotas.
+"""How many cores this process may use: the user's setting, or else its affinity and CPU quotas.
 
-Containers limit CPU time by a quota (Docker's --cpus, Kubernetes' limits), which os.cpu_count() and its kin do not
-know. More threads than the quota allows to run are stopped by the kernel for the rest of each period.
+Containers limit CPU time by a quota (Docker's --cpus, Kubernetes' limits), which os.cpu_count() and
+os.sched_getaffinity() ignore. If more threads run than the quota allows, the kernel stops all for the rest of a period.
 
 Sources: cgroups(7); the kernel's Documentation/admin-guide/cgroup-v2.rst (cpu.max) and scheduler/sched-bwc.rst
 (cpu.cfs_quota_us).
@@ -60,7 +60,7 @@ def _groups(membership: str) -> Iterator[tuple[str, str]]:
 
 
 def _with_ancestors(mount: str, path: str) -> Iterator[str]:
-    """Give the directory and all above it: in a container `path` may be the host's, not to be found here."""
+    """Yield the directory and all above it. In a container, `path` may be one of the host that does not exist here."""
     while path not in ("", "/"):
         yield mount + path
         path = os.path.dirname(path)

@@ -1,6 +1,6 @@
-"""Lets ctypes open private copies, of the libraries that interpreters must not share.
+"""Patches ctypes so that it opens private copies of the libraries that interpreters must not share.
 
-ctypes.CDLL and its kin all open libraries through one function of the extension module _ctypes.
+All classes of ctypes, such as CDLL, open libraries through one function of the extension module _ctypes.
 """
 
 import os
@@ -20,16 +20,16 @@ def install(module: ModuleType) -> None:
     private: set[int] = set()
 
     def dlopen(name: Any, flags: int = os.RTLD_NOW, /) -> int:
-        """Open a library, as ctypes' own function does; a private one gets this interpreter's copy.
+        """Open a library, as ctypes' own function does; of a private one, this interpreter's copy.
 
-        Not by ctypes' own function: forks wait for owngil's.
+        The core opens the others, and not ctypes' own function, because forks wait for the core.
         """
         if name:
             path = os.fsdecode(name)
             try:
                 copy = copies.find_private(path)
             except copies.LoadError as error:
-                # An OSError, as ctypes raises, cannot be an IsolationError: packages look for the former.
+                # Raise an OSError, as ctypes does: packages expect one. It cannot be an IsolationError as well.
                 raise OSError(
                     f"{path} cannot be loaded in a worker: no private copy can be made, because {error}"
                 ) from (IsolationError(str(error), path=path))
@@ -43,7 +43,7 @@ def install(module: ModuleType) -> None:
         return opened[0]
 
     def dlclose(handle: int) -> None:
-        """Close a library; a private copy goes with the interpreter."""
+        """Close a library. A private copy stays loaded until its interpreter ends."""
         problem = None if handle in private else _core.close_library(handle)
         if problem is not None:
             raise OSError(problem)

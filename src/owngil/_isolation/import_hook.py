@@ -1,7 +1,7 @@
-"""The import hook: takes over importlib's ExtensionFileLoader in a worker's interpreter.
+"""The import hook: patches importlib's ExtensionFileLoader in a worker's interpreter.
 
-That class is where all ways to import an extension module meet: path finders, the finders of editable installs,
-spec_from_file_location. Each interpreter has an importlib of its own, so this touches no other.
+All ways to import an extension module use that class: path finders, the finders of editable installs,
+spec_from_file_location. Each interpreter has an importlib of its own, so the patch affects no other.
 """
 
 import _imp
@@ -19,8 +19,8 @@ from owngil._isolation import copies, policy
 
 __all__ = ["LoadedModule", "install", "loaded_modules", "uninstall"]
 
-# CPython's own switch, for its tests: 1 lets it refuse modules that do not support sub-interpreters, -1 does not, 0
-# leaves it to the interpreter's configuration. Returns what was set before.
+# A switch of CPython, for its tests: with 1 it refuses modules that do not support sub-interpreters, with -1 it does
+# not, with 0 the interpreter's configuration decides. Returns the value before.
 _override_check: Callable[[int], int] = _imp._override_multi_interp_extensions_check  # type: ignore[attr-defined]
 
 _create_shared = ExtensionFileLoader.create_module
@@ -44,13 +44,13 @@ _NUMPY = ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath")
 
 
 class _SinglePhase:
-    """A single-phase module as its init function left it: that function must not run twice.
+    """A single-phase module as its init function left it, for the next import: the function must not run twice.
 
-    CPython keeps such a copy of the module's names too, and fills a new module with it at the next import.
+    CPython does the same with such modules: it keeps a copy of the names, and fills a new module with it.
     """
 
     def __init__(self, module: ModuleType) -> None:
-        self._module = module
+        self._module = module  # kept alive: C statics of its library may refer to it
         self._names = dict(vars(module))
 
     def again(self, name: str) -> ModuleType:
@@ -62,7 +62,7 @@ class _SinglePhase:
 
 
 _single_phase: dict[tuple[str, str], _SinglePhase] = {}
-# What an interrupt came upon before it was there.
+# Modules whose init function has run, but whose import an interrupt has cut short.
 _begun: dict[tuple[str, str], list[ModuleType]] = {}
 
 
@@ -75,7 +75,7 @@ def _symbol(name: str) -> str:
 
 
 def _adopt(module: ModuleType, spec: ModuleSpec, path: str) -> None:
-    """Give a single-phase module what importlib gives it through a private variable of CPython's: its full name."""
+    """Give a single-phase module its full name, which importlib passes through a private variable of CPython."""
     short = module.__name__
     module.__file__ = path
     if short == spec.name:
@@ -85,7 +85,7 @@ def _adopt(module: ModuleType, spec: ModuleSpec, path: str) -> None:
         if getattr(value, "__module__", None) == short:
             try:
                 value.__module__ = spec.name
-            except (AttributeError, TypeError):  # static types cannot be told; their names say where they belong
+            except (AttributeError, TypeError):  # of a static type, __module__ cannot be set; its name has it
                 continue
 
 
@@ -127,7 +127,7 @@ def _create(self: ExtensionFileLoader, spec: ModuleSpec) -> ModuleType:
         return module
     if spec.name in policy.STDLIB_REFUSED:
         raise _unsupported(spec.name, path, policy.STDLIB_REFUSED[spec.name])
-    # CPython would load it too, but a fork does not wait for CPython. If this fails, CPython says why.
+    # Load the library before CPython does, because a fork does not wait for CPython. If this fails, CPython says why.
     _core.open_library(os.fsencode(path if os.sep in path else real), sys.getdlopenflags())
     return _checked(_imp.create_dynamic, spec, path)
 
@@ -178,10 +178,10 @@ def _unsupported(name: str, path: str | None, reason: str) -> IsolationError:
 
 
 def _checked(create: Callable[[ModuleSpec], ModuleType], spec: ModuleSpec, path: str | None) -> ModuleType:
-    """Return ``create(spec)``, which makes one of Python's own modules, under CPython's check of what it supports.
+    """Return ``create(spec)``, a module of Python's own, with CPython's check of support for sub-interpreters.
 
-    The check is off otherwise. Private modules need that not only while they are created: PyO3's, for one, make their
-    submodules when they are executed, or later.
+    Outside of this the check is off, also after a private module was created: modules of PyO3 create submodules when
+    they are executed, or later.
     """
     try:
         return _core.create_checked(_override_check, create, spec)
@@ -192,7 +192,7 @@ def _checked(create: Callable[[ModuleSpec], ModuleType], spec: ModuleSpec, path:
 
 
 class _Refusals:
-    """A finder that finds nothing, and stops the imports that the policy refuses."""
+    """A finder that finds no module, and raises an error for modules that the policy refuses."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
@@ -202,23 +202,23 @@ class _Refusals:
 
 
 def install() -> None:
-    """Take over the loading of extension modules in the calling worker's interpreter."""
+    """Patch the loading of extension modules in the calling worker's interpreter."""
     ExtensionFileLoader.create_module = _create  # type: ignore[method-assign]
     ExtensionFileLoader.exec_module = _exec  # type: ignore[method-assign]
     BuiltinImporter.create_module = staticmethod(_create_builtin_checked)  # type: ignore[method-assign,assignment]
     BuiltinImporter.exec_module = staticmethod(_exec_builtin_checked)  # type: ignore[method-assign,assignment]
     _override_check(-1)
     sys.meta_path.insert(0, _Refusals)  # type: ignore[arg-type]
-    _core.complete_type_versions()  # of the types that the interpreter began with
-    # NumPy cannot know that its statics are private here.
+    _core.complete_type_versions()  # of the types that every interpreter has
+    # NumPy warns of sub-interpreters, because it cannot know that its C statics are private here.
     warnings.filterwarnings("ignore", "NumPy was imported from a Python sub-interpreter", UserWarning)
 
 
 def uninstall() -> None:
     """Undo `install` at the interpreter's end, and end all imports, as CPython itself does a moment later.
 
-    Filters of warnings with a compiled pattern go too: they live in C, past the end of their type, and CPython keeps an
-    interpreter's memory for one object that is left.
+    Filters of warnings with a compiled pattern are removed, too: they are kept in C for longer than their type, and
+    CPython keeps the memory of an interpreter for one object that is left.
     """
     ExtensionFileLoader.create_module = _create_shared  # type: ignore[method-assign]
     ExtensionFileLoader.exec_module = _exec_shared  # type: ignore[method-assign]

@@ -1,8 +1,8 @@
 """Which extension modules and libraries get a private copy, and which are shared: all exceptions are tables here.
 
-The rule: what belongs to the standard library is CPython's own affair, which since 3.12 refuses what it cannot share;
-everything else gets a private copy, whatever it declares. (Some modules declare that they support a GIL per interpreter
-while they cache another module's C API pointer in a C static: 29 in SciPy 1.18.)
+The rule: CPython itself decides about modules of the standard library, and since 3.12 refuses those that interpreters
+cannot share. Every other module gets a private copy, whatever it declares. (Some modules declare that they support a
+GIL per interpreter, and yet cache another module's C API pointer in a C static: 29 in SciPy 1.18.)
 """
 
 import importlib
@@ -30,8 +30,8 @@ __all__ = [
 
 _VERSION = sys.version_info[:2]
 
-# Modules of the standard library that CPython refuses in sub-interpreters. They are refused before it is asked: since
-# 3.13 it runs their init function, in the main interpreter, and refuses then; what that leaves points into the worker.
+# Modules of the standard library that CPython refuses in sub-interpreters. owngil refuses them before CPython does:
+# since 3.13, CPython first runs their init function in the main interpreter, which leaves pointers into the worker.
 STDLIB_REFUSED: dict[str, str] = {
     "_curses": "the terminal belongs to the process",
     "_curses_panel": "the terminal belongs to the process",
@@ -43,13 +43,13 @@ STDLIB_REFUSED: dict[str, str] = {
 
 # Modules of the standard library that need a private copy, by version.
 _PRIVATE_STDLIB: frozenset[str] = frozenset({"_ctypes"})
-# Modules that the main interpreter must have imported before the first worker starts: else closing a worker crashes,
-# because what their first import leaves in C statics then belongs to the worker. In 3.13 datetime's types are shared,
-# too, and take their versions from the process's counter even when that is at its end (type_versions.h).
+# Modules that the main interpreter must import before the first worker starts. Their first import leaves objects in C
+# statics; if these belong to a worker, closing the worker crashes. In 3.13, datetime's types are shared by all
+# interpreters, and take their version tags from the process's counter even when that is exhausted (type_versions.h).
 IMPORT_FIRST: tuple[str, ...] = ()
 if _VERSION == (3, 12):
-    # Single-phase (gh-117398, gh-103092), so refused in sub-interpreters, or else shared. _zoneinfo keeps a pointer to
-    # _datetime's C API in a C static, which is not the same for all any more.
+    # These are single-phase modules (gh-117398, gh-103092), which CPython refuses in sub-interpreters. _zoneinfo keeps
+    # a pointer to _datetime's C API in a C static, and with private copies each interpreter has another _datetime.
     _PRIVATE_STDLIB |= {"_datetime", "_decimal", "_elementtree", "_lsprof", "_pickle", "_zoneinfo", "pyexpat"}
     IMPORT_FIRST = ("datetime", "hashlib", "secrets")
 elif _VERSION == (3, 13):
@@ -57,7 +57,7 @@ elif _VERSION == (3, 13):
 
 
 def _without_process_state(faulthandler: ModuleType) -> None:
-    """Take the functions out of faulthandler that keep a file, which is an object, for the whole process."""
+    """Disable the functions of faulthandler that keep a file, which is an object, for the whole process."""
 
     def do_nothing(*args: object, **kwargs: object) -> None:
         """Do nothing: faulthandler is the whole process's; call this in the main interpreter."""
@@ -67,15 +67,13 @@ def _without_process_state(faulthandler: ModuleType) -> None:
             setattr(faulthandler, name, do_nothing)
 
 
-# Built-in modules that CPython refuses in sub-interpreters and that are safe there once they were treated like this.
-# Packages import them at their top (joblib does).
+# Built-in modules that CPython refuses in sub-interpreters, and the function that makes each safe there. Packages
+# import them at the top (joblib does).
 HARMLESS_BUILTINS: dict[str, Callable[[ModuleType], None]] = {"faulthandler": _without_process_state}
 
-# Shared libraries that a private copy needs. What is found beside the modules (through their own search path) gets a
-# private copy as well, unless one of these holds; `library_rule` has the order.
-#
-# Shared by all interpreters, by name: made for many threads at once, without Python objects or
-# callbacks into the modules, and with threads or caches that the process should have once.
+# Libraries that all interpreters share, by name, and why. They are made for many threads at once, hold no Python
+# objects, call no functions of the modules, and have threads or caches that a process should have once. `library_rule`
+# says what happens to other libraries that a private copy needs.
 SHARED_LIBRARIES: dict[str, str] = {
     "libpython": "it is Python itself",
     "libopenblasp": "OpenBLAS has one set of threads for the process, and is safe to call from many",
@@ -97,22 +95,23 @@ SHARED_LIBRARIES: dict[str, str] = {
     "libcrypto": "OpenSSL locks its own state, and stays loaded until the process ends",
     "libssl": "OpenSSL locks its own state, and stays loaded until the process ends",
 }
-# Never shared, wherever the dynamic loader finds them: not safe to call from two threads at once. HDF5's default build
-# is not, says https://support.hdfgroup.org/documentation (thread safety); each binding locks only its own calls.
+# Libraries that always get a private copy, also where they are the system's: they are not safe to call from two threads
+# at once. On HDF5's default build see https://support.hdfgroup.org/documentation (thread safety); each binding of it
+# locks only its own calls.
 UNSAFE_LIBRARIES: dict[str, str] = {
     "libhdf5": "HDF5 is not thread-safe, and a binding in one interpreter does not lock out those in others",
     "libnetcdf": "netCDF is not thread-safe, and a binding in one interpreter does not lock out those in others",
     "libLLVM": "LLVM has options and registries for the whole process",
 }
-# Part of the system wherever it is: not looked at.
+# Libraries of the system, by the beginning of their names. They are ignored, in whatever folder they are.
 SYSTEM_LIBRARIES = ("ld-linux", "libc.so", "libdl.so", "libgcc_s.so", "libm.so", "libpthread.so", "librt.so",
                     "libstdc++.so", "libutil.so")  # fmt: skip
 
-# Packages that cannot work in more than one interpreter of a process, whatever is done, and why.
+# Packages that cannot work in more than one interpreter of a process, and why.
 REFUSED: dict[str, str] = {}
 _INSTEAD = "Use it in the main interpreter, or in a process of its own."
 
-# Where the standard library is, with its extension modules. (sysconfig knows too, and takes 300 KB of each worker.)
+# The folders of the standard library and of its extension modules. (sysconfig would take 300 KB of each worker.)
 _STDLIB = tuple(
     {
         os.path.realpath(folder) + os.sep
@@ -136,7 +135,7 @@ def is_stdlib(path: str) -> bool:
 
 def is_private(name: str, path: str) -> bool:
     """Return whether the extension module `name` in the file `path` (a real path) gets a private copy."""
-    if name == "owngil._core":  # its C statics are what interpreters have in common
+    if name == "owngil._core":  # interpreters communicate through its C statics
         return False
     return name in _PRIVATE_STDLIB if is_stdlib(path) else True
 
@@ -160,7 +159,7 @@ def is_always_shared(name: str) -> bool:
     return any(_is_called(name, library) for library in SHARED_LIBRARIES)
 
 
-def library_rule(name: str, *, beside: bool, uses_python: bool, state: int, stays: bool) -> tuple[bool, str]:
+def library_rule(name: str, *, beside: bool, uses_python: bool, state: int, pinned: bool) -> tuple[bool, str]:
     """Return whether a library that modules need gets a private copy, and why.
 
     Parameters
@@ -174,8 +173,8 @@ def library_rule(name: str, *, beside: bool, uses_python: bool, state: int, stay
         Whether it takes symbols from Python's C API.
     state : int
         Bytes of its variables.
-    stays : bool
-        Whether it asks never to be unloaded.
+    pinned : bool
+        Whether it asks the dynamic loader never to unload it.
     """
     for library, reason in SHARED_LIBRARIES.items():
         if _is_called(name, library):
@@ -187,7 +186,7 @@ def library_rule(name: str, *, beside: bool, uses_python: bool, state: int, stay
         return True, "it uses Python's C API, so it may hold Python objects"
     if not beside:
         return False, "it is the system's"
-    if stays:
+    if pinned:
         return False, "it asks never to be unloaded, so it is made to be one in a process"
     if state == 0:
         return False, "it has no variables"
@@ -198,7 +197,7 @@ _prepared = False
 
 
 def prepare_main() -> None:
-    """Do what must be done before the first worker starts; cheap when it is done."""
+    """Prepare this interpreter for the start of workers. Only the first call does anything."""
     global _prepared
     if not _prepared:
         for name in IMPORT_FIRST:

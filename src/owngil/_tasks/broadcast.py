@@ -1,4 +1,4 @@
-"""Waiting for a call that all workers of a group make."""
+"""Waits for a call that all workers of a pool make."""
 
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
@@ -11,15 +11,15 @@ __all__ = ["results_of_each"]
 
 def _is_from(error: BaseException, future: TaskFuture) -> bool:
     """Return whether the task raised `error`, and not the wait for it."""
-    if future.cancelled():  # by an interrupt of the wait, for one, which cancels what no worker has
+    if future.cancelled():  # for example by an interrupt of the wait, which cancels tasks that no worker has taken
         return isinstance(error, CancelledError)
     return future.done() and future.exception() is error
 
 
 def results_of_each(futures: Sequence[TaskFuture]) -> list[Any]:
-    """Wait for all, and return their results; or raise what the first of them raised that did.
+    """Wait for all futures, and return their results; or raise the exception of the first that failed.
 
-    An interrupt of the wait is one of what has not ended.
+    When the wait is interrupted, the tasks that have not ended are stopped.
     """
     results: list[Any] = []
     failure: BaseException | None = None
@@ -36,7 +36,7 @@ def results_of_each(futures: Sequence[TaskFuture]) -> list[Any]:
         if failure is not None:
             raise failure
     finally:
-        # An exception's traceback holds this frame.
+        # Drop the references: the traceback of an exception holds this frame.
         failure = None
         del futures
         future = other = None  # type: ignore[assignment]

@@ -1,12 +1,12 @@
-"""The clients of a pool: interpreters that it was handed to. The clients' own side is `handover`.
+"""The clients of a pool, seen from its owner: the interpreters that it was handed to. Their own side is `handover`.
 
-Clients, one for each interpreter that the pool was handed to, put their tasks into the queue of the pool's own, and
-tell its collector what they need. Answers come like all others, unless a client's thread takes them directly; the
-collector hands on those that are for clients, unread.
+Each interpreter that a pool was handed to is a client. It puts tasks into the queue of the pool, and tells the owner's
+collector what it needs. Answers go to the owner's collector, unless a thread of the client takes them directly; the
+collector passes answers for a client on, without reading them.
 
-No wait for a task of the pool keeps another from running: a worker whose task waits says so (BLOCKED), and while tasks
-are queued and fewer than `max_workers` workers are not blocked, another is started. What is too many ends when nobody
-is blocked any more.
+A wait for a task of the pool does not keep other tasks from running. A worker whose task waits reports that (BLOCKED).
+While tasks are queued, and fewer than `max_workers` workers are not blocked, the owner starts another worker. When no
+worker is blocked any more, surplus workers end.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from owngil._wire.protocol import BROKEN, END, ENDED, INTERRUPT, JOIN, LEAVE, UN
 
 __all__ = ["CLIENT_BITS", "Lender"]
 
-CLIENT_BITS = 40  # a client's tasks have its number above these, the owner's none
+CLIENT_BITS = 40  # of a task number, below the client's number, which is 0 for the owner
 
 
 class Owner(Protocol):
@@ -36,24 +36,24 @@ class Owner(Protocol):
         raise NotImplementedError
 
     def break_pool(self, reason: str) -> None:
-        """Fail what waits for a worker, as none can be had."""
+        """Fail the tasks that wait, because no worker can start."""
 
     def handle(self, kind: int, number: int, parts: _wire.Parts) -> None:
-        """Do what a reply says."""
+        """Handle a reply."""
 
 
 class Lender:
-    """What a dispatcher knows of its clients. All but `tell_all` is for its collector."""
+    """What a dispatcher knows of its clients. Only its collector calls the methods, except `tell_all`."""
 
     def __init__(self, dispatcher: Owner) -> None:
         self._dispatcher = dispatcher
-        self.numbers = _core.Counter()  # of the clients
+        self.numbers = _core.Counter()  # gives clients their numbers
         self._clients: dict[int, _core.Queue] = {}
-        self._ending: set[int] = set()  # workers
+        self._ending: set[int] = set()  # surplus workers that were told to end
         self._over = False
 
     def handle(self, kind: int, number: int, parts: _wire.Parts) -> None:
-        """Do what a client says, or a worker of its waits; or nothing but look whether a worker is wanted."""
+        """Handle what a client asks for, or a worker reports of its waits. Start a worker if one is wanted then."""
         dispatcher = self._dispatcher
         if kind == JOIN:
             queue = parts[0]
@@ -92,27 +92,27 @@ class Lender:
             numbers = sorted(dispatcher.workers.alive.keys() - self._ending)
             for number in numbers[dispatcher.workers.limit :]:
                 self._ending.add(number)
-                with contextlib.suppress(_core.QueueClosed):  # it ends anyway
+                with contextlib.suppress(_core.QueueClosed):  # it will end anyway
                     dispatcher.tasks.put_for(number, END, 0, ())
 
     def on_exit(self, number: int) -> None:
-        """Take note that a worker has ended."""
+        """Record that a worker has ended."""
         self._ending.discard(number)
         self._start_wanted()
 
     def relay(self, kind: int, task: int, parts: _wire.Parts) -> None:
-        """Hand an answer on to the client whose task it is."""
+        """Pass an answer on to the client that has submitted the task."""
         client = self._clients.get(task >> CLIENT_BITS)
-        if client is not None:  # else it has left
+        if client is not None:  # None: it has left
             self._tell(client, kind, task, parts)
 
     def tell_all(self, kind: int, parts: _wire.Parts = ()) -> None:
-        """Tell all clients. In any thread."""
+        """Send a message to all clients. Any thread may call this."""
         for client in list(self._clients.values()):
             self._tell(client, kind, 0, parts)
 
     def end(self) -> None:
-        """Tell the clients that nothing comes any more, also those that have joined since; when `replies` is closed."""
+        """Tell all clients, also those that have just joined, that no answer will come. `replies` must be closed."""
         dispatcher = self._dispatcher
         self._over = True
         with contextlib.suppress(_core.QueueClosed):
@@ -122,5 +122,5 @@ class Lender:
 
     @staticmethod
     def _tell(client: _core.Queue, kind: int, task: int, parts: _wire.Parts) -> None:
-        with contextlib.suppress(_core.QueueClosed):  # it is about to leave
+        with contextlib.suppress(_core.QueueClosed):  # the client is about to leave
             client.put(kind, task, parts)

@@ -1,14 +1,14 @@
-"""The tasks that one interpreter submits: their futures, and the thread that resolves these.
+"""Submits the tasks of one interpreter to workers, and resolves their futures in a thread, the collector.
 
-A dispatcher puts tasks into a queue that workers take from; its collector, a thread, takes what comes back and does
-what it says. There are two kinds: the one whose workers these are (`_owner`), and the one of a pool that was handed to
-another interpreter (`_handed`).
+A dispatcher puts tasks into a queue that workers take from. Its collector takes their replies, and handles each. There
+are two kinds of dispatchers: one has workers of its own (`owner`), the other submits to a pool that was handed to this
+interpreter (`handover`).
 
-The collector calls futures' callbacks. One that waits for another task lets a second thread collect meanwhile: from
-then on that is the collector, and the first one ends with its callback.
+The collector calls the callbacks of futures. When a callback is about to wait for another task, a second thread becomes
+the collector, and the first one ends with its callback.
 
-Nothing here is lost or waits for ever: each future is resolved by its worker's reply, by cancellation before a worker
-took the task, or when the collector ends, which it does last of all.
+No future waits for ever: it is resolved by a worker's reply, by cancellation before a worker has taken the task, or by
+the collector at its end.
 """
 
 import sys
@@ -42,25 +42,25 @@ class BrokenPoolError(BrokenExecutor):
 
 
 class Source(Protocol):
-    """Who submits tasks by and by."""
+    """A producer of tasks, such as a map, which submits them one after the other."""
 
-    context: Context  # in which it was made
+    context: Context  # of its maker
 
     def submit_rest(self) -> None:
-        """Submit what is left, at once or soon, and call Dispatcher.end_source(): the dispatcher is about to close."""
+        """Submit the rest now or soon, and then call Dispatcher.end_source(): the dispatcher is about to close."""
 
     def leave_off(self) -> None:
-        """Submit nothing more if the calling thread was about to: it waits for the end now."""
+        """Submit nothing more if the calling thread is the one that submits: it will wait for the end now."""
 
     def cancel(self) -> None:
         """Submit nothing more."""
 
 
 class Reader(Protocol):
-    """Who hands tasks' futures to a thread that waits for them."""
+    """A thread that waits for tasks in another way than by their futures."""
 
     def abandon(self) -> None:
-        """Let that thread wait no longer: it will see that this process is a fork."""
+        """End the wait: the thread will find out that this process is a fork."""
 
 
 class Dispatcher(ABC):
@@ -69,11 +69,11 @@ class Dispatcher(ABC):
     Parameters
     ----------
     tasks : _core.Queue
-        What the workers take from.
+        The workers take tasks from it.
     replies : _core.Queue
-        What they answer to.
+        The workers put their replies into it.
     inbox : _core.Queue
-        Where what the collector deals with comes.
+        The collector takes what it handles from it.
     """
 
     def __init__(self, tasks: _core.Queue, replies: _core.Queue, inbox: _core.Queue) -> None:
@@ -81,27 +81,27 @@ class Dispatcher(ABC):
         self.replies = replies
         self._inbox = inbox
         self._keeps_contexts = keep_contexts()
-        # Guards what follows. Reentrant: a signal handler or a finalizer may come in at any point.
+        # Guards the attributes below. Reentrant, because a signal handler or a finalizer may run at any point.
         self.lock = threading.RLock()
         self._pending: dict[int, TaskFuture] = {}
         self._sources: set[Source] = set()
         self.readers: weakref.WeakSet[Reader] = weakref.WeakSet()
-        self._failed: deque[tuple[TaskFuture, str]] = deque()  # and why, until that is told
+        self._failed: deque[tuple[TaskFuture, str]] = deque()  # futures that are to fail, and why
         self._task_ids = count(1)
         self._collector: threading.Thread | None = None
         self.collector_ident = 0
-        self._collecting = threading.Lock()  # held by the collector from its first act on
-        self._relieved: list[threading.Thread] = []  # collectors that are still in a callback
-        self._collectors = 1  # that have not ended, those included
-        self._turns = threading.RLock()  # guards that number, for moments
-        self._ended = _core.Event()  # the last act of the last of them
+        self._collecting = threading.Lock()  # held by the collector while it lives
+        self._relieved: list[threading.Thread] = []  # former collectors that are still in a callback
+        self._collectors = 1  # the number of collectors, former ones included, that have not ended
+        self._turns = threading.RLock()  # guards that number, for short moments
+        self._ended = _core.Event()  # set by the last collector at its end
         self.broken_error: type[BrokenPoolError] = BrokenPoolError
-        self.broken: str | None = None  # why
-        self._closing = False  # when all sources have ended
+        self.broken: str | None = None  # the reason
+        self._closing = False  # the tasks' queue is to be closed when all sources have ended
         self._closed = False
         self.abandoned = False
         self._stopped = False
-        self.given_up = False  # nobody waits for the workers' end any more, though they were told to stop
+        self.given_up = False  # no thread waits for the workers' end any more, though they were told to stop
         known.add(self)
 
     # Tasks
@@ -115,8 +115,8 @@ class Dispatcher(ABC):
     ) -> TaskFuture:
         """Queue a call that `_wire.dumps_call` took apart.
 
-        `on_done` is called with the future when it is resolved, in whatever thread does that; it must be quick. A
-        source of this dispatcher's may submit until it has ended, even when the dispatcher is about to close.
+        The thread that resolves the future calls `on_done` with it, which must be quick. A source of this dispatcher
+        may submit until it has ended, even when the dispatcher is about to close.
         """
 
     @abstractmethod
@@ -135,7 +135,7 @@ class Dispatcher(ABC):
         self._pending[future._task] = future
         try:
             self.tasks.put(CALL, future._task, parts, None, future)
-        except _core.QueueClosed:  # by a signal handler, since it was looked at
+        except _core.QueueClosed:  # by a signal handler, since the caller's check
             self.forget(future._task)
             raise RuntimeError(CLOSED) from None
 
@@ -144,7 +144,7 @@ class Dispatcher(ABC):
         self._pending.pop(task, None)
 
     def about_to_wait(self, done: Callable[[], bool], deadline: float | None) -> None:
-        """Take note that a thread waits until `done` for any of the tasks, in another way than by their futures."""
+        """Prepare for a wait of the calling thread until `done`, for tasks, but not by their futures."""
         about_to_wait(self, done, deadline)
 
     # The end
@@ -155,7 +155,7 @@ class Dispatcher(ABC):
             self._sources.add(source)
 
     def end_source(self, source: Source) -> None:
-        """Take note that `source` submits nothing more. May be called again."""
+        """Record that `source` submits nothing more. May be called again."""
         self._sources.discard(source)
 
     @abstractmethod
@@ -165,12 +165,12 @@ class Dispatcher(ABC):
     def join(self) -> None:
         """Wait until the workers have ended; after close()."""
         if self.lock._is_owned():  # type: ignore[attr-defined]
-            return  # in a signal handler, which came while this thread submits: the collector would wait for that
+            return  # in a signal handler that interrupts submit(), for whose lock the collector may wait
         if threading.current_thread() in (self._collector, *self._relieved):
             return  # in a callback
         if not self.abandoned and self._collector is not None:
             try:
-                # Before 3.13, a Thread.join() that Ctrl-C interrupts takes the thread for ended from then on
+                # Wait for an event first: before 3.13, a Thread.join() that Ctrl-C interrupts marks the thread as ended
                 # (gh-90882).
                 self._ended.wait()
                 for collector in (self._collector, *self._relieved):
@@ -180,18 +180,18 @@ class Dispatcher(ABC):
                 raise
 
     def stop(self) -> None:
-        """Cancel what waits. Never waits."""
+        """Cancel the tasks that wait in the queue. Never blocks."""
         self._stopped = True
         self._cancel_pending()
 
     def forked_error(self) -> BrokenPoolError:
-        """Return what is raised instead of results when the workers are abandoned."""
+        """Return the exception to raise in place of results when the workers are abandoned."""
         return self.broken_error(self.broken)
 
     def abandon(self) -> None:
         """Forget the workers: this process is a fork, which has none of their threads."""
         self.abandoned = True
-        self.collector_ident = 0  # who collected, if it is this thread, collects no more
+        self.collector_ident = 0  # this thread may be the collector: it is not any more
         collectors.clear()
         self._sources = set()
         self.lock = threading.RLock()  # another thread may have held it
@@ -206,12 +206,12 @@ class Dispatcher(ABC):
             future.cancel()
 
     def _fail(self, futures: Iterable[TaskFuture], reason: str) -> None:
-        """Fail tasks that nobody runs. Without the lock held: this runs the futures' callbacks."""
+        """Fail tasks that no worker runs. The caller must not hold the lock, because this runs callbacks of futures."""
         self._failed.extend((future, reason) for future in futures)
-        self._tell_failed()
+        self._resolve_failed()
 
-    def _tell_failed(self) -> None:
-        """Resolve the futures that are to fail. If a callback waits in here, whoever takes over goes on with them."""
+    def _resolve_failed(self) -> None:
+        """Resolve the futures that are to fail. If a callback waits in here, the next collector goes on with them."""
         while True:
             try:
                 future, reason = self._failed.popleft()
@@ -236,15 +236,16 @@ class Dispatcher(ABC):
             live.add(self)
 
     def _collect(self) -> None:
-        # There are two if Ctrl-C, or a signal handler that submits, came in between the start of the first and the note
-        # of it. Hence it notes itself, too: perhaps nobody submits again.
+        # Two collectors start if Ctrl-C, or a signal handler that submits, interrupts _start_collector() after the
+        # start of the first and before the record of it. The lock lets one of them collect. It records itself: perhaps
+        # there is no further submit() to do that.
         if self._collecting.acquire(blocking=False):
             self._collector = threading.current_thread()
             live.add(self)
             self._take_turn()
 
     def _take_turn(self) -> None:
-        """Be the collector, until no reply will come any more or another thread has taken over."""
+        """Collect until no reply will come any more, or another thread has taken over."""
         me = self.collector_ident = threading.get_ident()
         collectors[me] = self
         is_relieved = False
@@ -256,21 +257,21 @@ class Dispatcher(ABC):
                     self._finish()
         finally:
             if self.collector_ident == me:
-                self.collector_ident = 0  # another thread may have the same one next
+                self.collector_ident = 0  # the system may give another thread the same number
                 collectors.pop(me, None)
             with self._turns:
                 self._collectors -= 1
                 is_last = self._collectors == 0
             if is_last and not self.abandoned:
-                with self.lock:  # it may have ended at once, before it was noted
+                with self.lock:  # after _start_collector() has recorded it
                     live.discard(self)
                 self._ended.set()
 
     def hand_over(self, done: Callable[[], bool] | None = None, deadline: float | None = None) -> None:
-        """Let another thread collect if it is the collector that calls this, in a callback that is about to wait.
+        """Let another thread collect, if the calling thread is the collector and is about to wait, in a callback.
 
-        If none can be had, as on 3.12 when the program has ended, this one collects until `done`, if that is given.
-        Raises RuntimeError else, and TimeoutError.
+        If no thread can start, as on 3.12 when the program has ended, the calling one collects until `done`. Raises
+        RuntimeError if `done` is not given, and TimeoutError after the deadline.
         """
         if threading.get_ident() != self.collector_ident:
             return
@@ -303,32 +304,35 @@ class Dispatcher(ABC):
 
     @abstractmethod
     def _finish(self) -> None:
-        """Fail what is left, as no reply will come any more."""
+        """Fail the tasks that are left: no reply will come any more."""
 
     def _handle_replies(self, done: Callable[[], bool], deadline: float | None = None) -> bool:
-        """Do what replies say until `done`: True; or until this is not the collector any more. Raises TimeoutError."""
+        """Handle replies until `done`, and return True, or until another thread is the collector, and return False.
+
+        Raises TimeoutError after the deadline.
+        """
         inbox = self._inbox
         me = threading.get_ident()
-        self._tell_failed()
+        self._resolve_failed()
         while self.collector_ident == me:
             if done():
                 return True
             try:
                 reply = inbox.get(seconds_left(deadline), True)
-            except MemoryError:  # it is still there
+            except MemoryError:  # the message is still in the queue
                 continue
             try:
                 self.handle(*reply)
-            except BaseException:  # a future's callback that raises SystemExit, for one: other tasks must go on
+            except BaseException:  # such as SystemExit of a callback: other tasks must go on
                 sys.excepthook(*sys.exc_info())
         return False
 
     @abstractmethod
     def handle(self, kind: int, number: int, parts: _wire.Parts) -> None:
-        """Do what a reply says."""
+        """Handle a reply."""
 
     def resolve(self, kind: int, task: int, parts: _wire.Parts) -> None:
-        """Give a task's future what its worker has answered."""
+        """Resolve a task's future with its worker's answer."""
         future = self._pending.pop(task, None)
         if future is None:
             self._relay(kind, task, parts)
@@ -350,4 +354,4 @@ class Dispatcher(ABC):
 
     @abstractmethod
     def _relay(self, kind: int, task: int, parts: _wire.Parts) -> None:
-        """Deal with the answer to a task that is not pending here."""
+        """Handle the answer to a task that is not pending here."""

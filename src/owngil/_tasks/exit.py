@@ -1,4 +1,4 @@
-"""What becomes of the workers when the interpreter that started them ends, or its process forks."""
+"""Ends the workers when the interpreter that has started them ends, and forgets them in a forked child."""
 
 import atexit
 import contextlib
@@ -24,7 +24,7 @@ class Endable(Protocol):
         """Take no more tasks. Never waits."""
 
     def stop(self) -> None:
-        """Cancel what waits and interrupt what runs. Never waits."""
+        """Cancel the tasks that wait, and interrupt those that run. Never blocks."""
 
     def join(self) -> None:
         """Wait until the workers have ended; after close()."""
@@ -33,21 +33,21 @@ class Endable(Protocol):
         """Forget the workers: this process is a fork, which has none of their threads."""
 
 
-live: set[Endable] = set()  # those that have a collector
-at_end: list[Callable[[], None]] = []  # to be called when all have ended
-known: weakref.WeakSet[Endable] = weakref.WeakSet()  # all
+live: set[Endable] = set()  # dispatchers that have a collector
+at_end: list[Callable[[], None]] = []  # functions to call when all have ended
+known: weakref.WeakSet[Endable] = weakref.WeakSet()  # all dispatchers
 
 
 def _is_left_by_ctrl_c() -> bool:
-    """Return whether the program ends because of a KeyboardInterrupt that nobody caught."""
+    """Return whether the program ends because of a KeyboardInterrupt that was not caught."""
     return isinstance(getattr(sys, "last_exc", None), KeyboardInterrupt) and not hasattr(sys, "ps1")
 
 
-def _note_ctrl_c_again() -> None:
-    """Let CPython end the process as SIGINT does, if that is how the program ended.
+def _record_ctrl_c() -> None:
+    """Let CPython end the process as SIGINT does, if Ctrl-C has ended the program.
 
-    It notes for the whole process how the last source text that was run has ended: a worker that has evaluated some
-    since, as many modules do when they are imported, has made it forget.
+    CPython records for the whole process whether Ctrl-C has ended the last source text that was run. A worker that has
+    run some since, as many modules do when they are imported, has overwritten the record.
     """
     if _is_left_by_ctrl_c():
         with contextlib.suppress(KeyboardInterrupt):
@@ -55,18 +55,18 @@ def _note_ctrl_c_again() -> None:
 
 
 def _await_all() -> bool:
-    """Finish what was submitted, as the standard library's executors do at exit; return whether all have ended.
+    """Finish the tasks that were submitted, as the standard library's executors do at exit; return whether all ended.
 
-    Ctrl-C cuts it short, here or when it has ended the program: what waits is cancelled, what runs is interrupted.
-    Ctrl-C once more, and those that do not notice are given up. A notebook's kernel does not wait either: it
-    ends because somebody has said so.
+    If Ctrl-C comes during that, or has ended the program, tasks that wait are cancelled, and those that run are
+    interrupted. With another Ctrl-C, those that do not notice are given up. A notebook's kernel does not finish tasks
+    either: its user has ended it.
     """
     cut_short = _is_left_by_ctrl_c() or is_kernel()
     dispatchers = [dispatcher for dispatcher in live if not (cut_short and dispatcher.given_up)]
     open_ones = dispatchers.copy()
     while dispatchers:
         try:
-            while open_ones:  # this may take a while, too: it submits what is left of maps
+            while open_ones:  # within the `try`, because this submits what is left of maps, and may take long
                 if cut_short:
                     open_ones[-1].stop()
                 open_ones[-1].close()
@@ -90,9 +90,9 @@ _leaving = False
 
 
 def _leave() -> NoReturn:
-    """End the process though workers are still running, which CPython could not: it would wait for them, or crash.
+    """End the process while workers are still running. CPython itself would wait for them, or crash.
 
-    What is left to do of an ordinary end is done, and then it is SIGINT's, as always when Ctrl-C ends a program.
+    Run the functions of atexit and flush the streams, as at an ordinary end, and then end as by SIGINT.
     """
     global _leaving
     _leaving = True
@@ -104,13 +104,13 @@ def _leave() -> NoReturn:
 
 
 def _end_first() -> None:
-    """Wait for the workers, before any other function of atexit has run: so _leave() can have all of them run."""
+    """Wait for the workers before other functions of atexit run, so that _leave() can run all of those."""
     if not _leaving and not _await_all():
         _leave()
 
 
 def _end_last() -> None:
-    """End what has been started since, and what is to end when nothing can be started any more."""
+    """End the workers that were started since, and call the functions of `at_end`: no worker can start any more."""
     ended = _leaving or _await_all()
     for finish in list(at_end):
         try:
@@ -121,11 +121,11 @@ def _end_last() -> None:
         if not ended:
             _core.die_of_sigint()
         _core.end_kept_workers()
-        _note_ctrl_c_again()
+        _record_ctrl_c()
 
 
 def _forget_all() -> None:
-    """In a forked child."""
+    """Forget the workers, in a forked child."""
     _core.after_fork()
     for dispatcher in list(known):
         dispatcher.abandon()
@@ -135,8 +135,8 @@ def _forget_all() -> None:
 
 atexit.register(_end_last)
 if _core.in_main_interpreter():
-    # What this registers runs when the program has ended, and before the threads that it left are waited for: these may
-    # still submit. What it registers there comes first of all.
-    with contextlib.suppress(AttributeError, RuntimeError):  # it is not public; and owngil may be imported at exit
+    # threading calls this at the end of the program, before it waits for the threads that are left, which may submit
+    # tasks. A function that is registered with atexit then runs before those that were registered earlier.
+    with contextlib.suppress(AttributeError, RuntimeError):  # it is not public, and fails if owngil is imported at exit
         threading._register_atexit(atexit.register, _end_first)  # type: ignore[attr-defined]
 os.register_at_fork(after_in_child=_forget_all)

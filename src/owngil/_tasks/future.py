@@ -1,4 +1,4 @@
-"""The futures of tasks, and how a thread that waits for one may get the answer without another thread's help."""
+"""Futures of tasks. A thread that waits for one can take the worker's answer itself, without the collector."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ class Submitter(Protocol):
     abandoned: bool
 
     def resolve(self, kind: int, task: int, parts: _wire.Parts) -> None:
-        """Give a task's future what its worker has answered."""
+        """Resolve a task's future with its worker's answer."""
 
     def forget(self, task: int) -> None:
         """Drop a task that is cancelled, or has its result."""
@@ -30,22 +30,22 @@ class Submitter(Protocol):
         """Raise KeyboardInterrupt in this task, which a worker has taken, and in no other."""
 
     def forked_error(self) -> Exception:
-        """Return what is raised instead of results when the workers are abandoned."""
+        """Return the exception to raise in place of results when the workers are abandoned."""
         raise NotImplementedError
 
     def hand_over(self, done: Callable[[], bool] | None = None, deadline: float | None = None) -> None:
-        """Let another thread collect if it is the collector that calls this, in a callback that is about to wait."""
+        """Let another thread collect, if the calling thread is the collector and is about to wait, in a callback."""
 
 
-collectors: dict[int, Submitter] = {}  # of the threads that collect, what they do that for
+collectors: dict[int, Submitter] = {}  # by the idents of threads that collect: the dispatcher that they collect for
 
 
 def about_to_wait(
     dispatcher: Submitter | None = None, done: Callable[[], bool] | None = None, deadline: float | None = None
 ) -> None:
-    """See to it that somebody else collects answers, if this thread does: it waits next.
+    """Let another thread collect if the calling thread is a collector, because it is about to wait.
 
-    That is until `done`, for a task of `dispatcher`, if it is known.
+    It waits until `done`, for a task of `dispatcher`, if these are given.
     """
     collects_for = collectors.get(threading.get_ident())
     if collects_for is not None:
@@ -53,24 +53,24 @@ def about_to_wait(
 
 
 class _Waiters(list[Any]):
-    """Those that `concurrent.futures.wait` and `as_completed` wait by for a future."""
+    """The waiters of a future, by which `concurrent.futures.wait` and `as_completed` wait."""
 
     def append(self, waiter: Any) -> None:
-        """Take note of one."""
+        """Add a waiter: the calling thread is about to wait."""
         super().append(waiter)
         about_to_wait()
 
 
 class TaskFuture(Future[Any]):
-    """The future of a task that waits in a queue which belongs to no interpreter.
+    """The future of a task in a queue that belongs to no interpreter.
 
-    Whether a worker has taken the task is decided there, so cancel() and running() ask the queue. The first thread that
-    waits in result() may get the worker's answer directly, without the collector; who waits otherwise, does by the
-    condition that all futures have. Most need none, and to make one costs more than all else here: it is made when
-    something of concurrent.futures asks for it, and without one a result can be set without telling anybody.
+    The queue decides whether a worker has taken the task, so cancel() and running() ask it. The first thread that waits
+    in result() takes the worker's answer from the queue itself. Other waits are by the condition that every future of
+    concurrent.futures has. Most futures need no condition, and making one takes longer than everything else here. So it
+    is made when code of concurrent.futures asks for it; as long as there is none, a result is set without notifying.
     """
 
-    # What Future.__init__() sets, and the state of most futures for most of the time.
+    # The attributes that Future.__init__() sets. Class attributes, because most futures never change most of them.
     _state = "PENDING"
     _result: Any = None
     _exception: BaseException | None = None
@@ -79,7 +79,7 @@ class TaskFuture(Future[Any]):
     _made_condition: threading.Condition | None = None
     _message: _core.Message | None = None
     _awaited = False
-    context: Context | None = None  # in which it was submitted, if that matters
+    context: Context | None = None  # of the submission, if warnings need it
     _on_done: "Callable[[TaskFuture], None] | None" = None
 
     def __init__(self, dispatcher: Submitter, task: int, on_done: "Callable[[TaskFuture], None] | None" = None) -> None:
@@ -91,14 +91,14 @@ class TaskFuture(Future[Any]):
     @property
     def _condition(self) -> threading.Condition:  # type: ignore[override]
         if self._dispatcher.abandoned and self._state == "PENDING":  # in a forked child
-            # A thread that is not here may have held it, or have wanted to be told.
+            # A thread that does not exist in this process may have held the condition, or waited for it.
             self._made_condition = threading.Condition()
             self._waiters = []
             self._done_callbacks = []
             self._exception = self._dispatcher.forked_error()
             self._state = "FINISHED"
         if self._made_condition is None:
-            # Whatever comes in between, a thread or a signal handler: what is there first, stays.
+            # Another thread or a signal handler may do this at the same time: setdefault() lets the first win.
             attributes = self.__dict__
             attributes.setdefault("_waiters", _Waiters() if self._state == "PENDING" else [])
             attributes.setdefault("_done_callbacks", [])
@@ -106,7 +106,7 @@ class TaskFuture(Future[Any]):
         return self._made_condition
 
     def result(self, timeout: float | None = None) -> Any:
-        """As Future.result. Ctrl-C while waiting, which ends the wait, stops the task as well."""
+        """As Future.result. Ctrl-C ends the wait, and stops the task as well."""
         if self._state == "FINISHED" and self._exception is None:
             return self._result
         deadline = None if timeout is None else monotonic() + timeout
@@ -132,27 +132,28 @@ class TaskFuture(Future[Any]):
             raise
 
     def _leave_wait(self, error: BaseException) -> None:
-        """Do what is to be done when `error`, which may be the task's own, ends a wait for the task."""
-        if self._state == "FINISHED":  # perhaps here, just before a signal's handler came in
+        """Clean up when `error`, which may be the task's own, ends a wait for the task."""
+        if self._state == "FINISHED":  # perhaps by this thread, just before a signal handler raised `error`
             self._dispatcher.forget(self._task)
-            self._tell()
+            self._on_resolved()
         elif isinstance(error, KeyboardInterrupt):
             self.stop()
 
     def _await_answer(self, deadline: float | None) -> bool:
-        """Wait for the worker's answer; return whether it is a result, and came here. Else it comes otherwise."""
+        """Wait for the worker's answer in the queue. Return whether this thread has taken it, and it is a result."""
         if self._state != "PENDING":
             return False
         self._about_to_wait(deadline)
         message = self._message
         self._awaited = True
-        # Whoever sets the state looks at `_awaited` afterwards: one of the two sees the other.
+        # A thread that resolves the future sets the state, and then checks `_awaited`. Here the order is the other way
+        # round, so that at least one of the two threads sees the other.
         if self._state != "PENDING" or message is None:
             return False
         if not message.await_answer(self._dispatcher.replies, self, _wire.loads, seconds_left(deadline)):
             return False
         self._dispatcher.forget(self._task)
-        self._tell()
+        self._on_resolved()
         return True
 
     def _about_to_wait(self, deadline: float | None) -> None:
@@ -161,10 +162,10 @@ class TaskFuture(Future[Any]):
 
     @contextmanager
     def _released_at_least(self) -> Iterator[None]:
-        """Let no exception of a signal handler's leave the condition locked.
+        """Release the condition if an exception of a signal handler has left it locked.
 
-        Condition.__enter__() is Python code: between it and the block, a handler may run, and then nobody would release
-        the lock (bpo-29988).
+        Condition.__enter__() is Python code. If a handler raises an exception between it and the block, the lock is not
+        released (bpo-29988).
         """
         made = self._made_condition
         is_outer = made is None or not made._is_owned()  # type: ignore[attr-defined]
@@ -185,23 +186,23 @@ class TaskFuture(Future[Any]):
         """As Future.set_result."""
         if not _core.set_quietly(self, result):
             super().set_result(result)
-        self._tell()
+        self._on_resolved()
 
     def set_exception(self, exception: BaseException | None) -> None:
         """As Future.set_exception."""
         super().set_exception(exception)
-        self._tell()
+        self._on_resolved()
 
     def take_answer(self, kind: int, parts: _wire.Parts) -> None:
-        """Resolve the future here, when there is no collector any more."""
+        """Resolve the future in this thread, because there is no collector any more. The core calls this."""
         self._dispatcher.resolve(kind, self._task, parts)
 
     def has_answer(self) -> bool:
-        """Return whether the worker has answered: then the future is resolved, or somebody is about to do that."""
+        """Return whether the worker has answered: then the future is resolved, or a thread is about to do that."""
         return self._message is not None and self._message.has_answer(self._dispatcher.replies)
 
-    def _tell(self) -> None:
-        """Tell those who need no condition that the future is resolved."""
+    def _on_resolved(self) -> None:
+        """Wake the thread that waits in the queue, and call `on_done`: the future is resolved."""
         if self._awaited and self._message is not None:
             self._message.stop_waiting(self._dispatcher.replies)
         on_done = self._on_done
@@ -217,18 +218,18 @@ class TaskFuture(Future[Any]):
         try:
             if not message.cancel():
                 return self.cancelled()
-            self._note_cancel()
-        except BaseException:  # Ctrl-C: no worker will take the task any more, so nobody must wait for it
+            self._finish_cancel()
+        except BaseException:  # Ctrl-C: no worker will take the task any more, so no thread must wait for it
             if message.cancelled:
-                self._note_cancel()
+                self._finish_cancel()
             raise
         return True
 
-    def _note_cancel(self) -> None:
-        """Do what is left to do when the queue has cancelled the task. May be called again."""
+    def _finish_cancel(self) -> None:
+        """Cancel the future, after the queue has cancelled the task. May be called again."""
         super().cancel()
         self._dispatcher.forget(self._task)
-        self._tell()
+        self._on_resolved()
         self._notify_cancel()
 
     def _notify_cancel(self) -> None:
@@ -236,7 +237,7 @@ class TaskFuture(Future[Any]):
             self.set_running_or_notify_cancel()
 
     def _invoke_callbacks(self) -> None:
-        self._notify_cancel()  # a callback may wait for this one among others
+        self._notify_cancel()  # before callbacks: one may wait for this future, with others
         super()._invoke_callbacks()  # type: ignore[misc]
 
     def running(self) -> bool:

@@ -1,8 +1,8 @@
-"""A pool that was handed to another interpreter: that one's side. The owner's is `clients`.
+"""The dispatcher of a pool that was handed to this interpreter. The owner's side is `clients`.
 
-Who waits for a task in `result`, on a worker's own thread, runs it in place if no worker has taken it: the queue
-decides that. So waits go from a task to those that it has submitted, and no circle can come of them. All other waits
-are reported to the dispatcher of the worker that waits, which may start another instead.
+When a worker's own thread waits for a task in `result`, and no worker has taken the task, the thread runs it in place;
+the queue decides which of them has it. So waits lead only from a task to tasks that it has submitted, and never in a
+circle. All other waits are reported to the dispatcher of the worker that waits, which may start another worker.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from owngil import _core, _wire
 from owngil._tasks.clients import CLIENT_BITS
 from owngil._tasks.dispatcher import CLOSED, Dispatcher, Source
 from owngil._tasks.future import TaskFuture
-from owngil._wire.globals import keep_assigned, publish_assigned
+from owngil._wire.globals import close_opened, publish_assigned
 from owngil._wire.protocol import (
     BLOCKED,
     BROKEN,
@@ -37,12 +37,12 @@ from owngil._worker.errors import describe_error
 
 __all__ = ["HandedDispatcher", "HandedFuture", "dispatcher_of"]
 
-_DEEPEST = 32  # tasks that a worker runs in place, one in another, as each takes some of the stack
+_DEEPEST = 32  # how many tasks may run in place, one within another, because each takes some of the stack
 _depth = 0
 
 
 class _Blocked:
-    """The futures that threads of this interpreter wait for, or may."""
+    """The futures that threads of this interpreter wait for, or may wait for."""
 
     def __init__(self) -> None:
         self._futures: set[HandedFuture] = set()
@@ -56,7 +56,7 @@ class _Blocked:
             if not self._futures:
                 reports.send(BLOCKED, ())
             self._futures.add(future)
-        if future._state != "PENDING":  # who resolves it sees it here, or else is seen
+        if future._state != "PENDING":  # resolved meanwhile, perhaps before it was added
             self.discard(future)
 
     def discard(self, future: "HandedFuture") -> None:
@@ -73,14 +73,14 @@ _blocked = _Blocked()
 
 
 def _as_received(parts: _wire.Parts, *, writable: bool) -> _wire.Parts:
-    """Return the parts as their receiver would get them."""
+    """Return the parts as a receiver would get them."""
     queue = _core.Queue()
     queue.put(CALL, 0, parts)
     return queue.get(0, writable)[2]
 
 
 def _run(parts: _wire.Parts) -> tuple[int, _wire.Parts]:
-    """Run a task here; return the answer that a worker would send."""
+    """Run a task in this thread; return the answer that a worker would send."""
     outer = publish_assigned()
     try:
         fn, args, kwargs = _wire.loads_call(_as_received(parts, writable=False))
@@ -89,21 +89,21 @@ def _run(parts: _wire.Parts) -> tuple[int, _wire.Parts]:
         failure = describe_error(error, threading.current_thread().name)
         return ERROR, _wire.dumps(failure, "an exception cannot be sent back")
     finally:
-        keep_assigned(outer)
+        close_opened(outer)
 
 
 class HandedFuture(TaskFuture):
-    """The future of a task that was submitted to a pool of another interpreter's."""
+    """The future of a task that was submitted to a pool of another interpreter."""
 
     _dispatcher: "HandedDispatcher"
-    _parts: _wire.Parts | None  # until it is resolved
-    _helper = 0  # the thread that tries to run it in place, or has
-    _settling = False
+    _parts: _wire.Parts | None  # of the call, until the future is resolved
+    _helper = 0  # the thread that runs the task in place, has done so, or tries to
+    _resolving = False
 
     @property
     def _condition(self) -> threading.Condition:  # type: ignore[override]
-        # Who asks, waits next, or wants to be called.
-        if self._state == "PENDING" and not self._settling:
+        # A thread that asks for the condition is about to wait, or adds a callback.
+        if self._state == "PENDING" and not self._resolving:
             _blocked.add(self)
         return super()._condition
 
@@ -118,7 +118,7 @@ class HandedFuture(TaskFuture):
             raise
 
     def _run_here(self) -> None:
-        """Run the task, unless somebody else does."""
+        """Run the task in this thread, unless another thread or a worker does."""
         global _depth
         message, parts = self._message, self._parts
         me = threading.get_ident()
@@ -131,7 +131,7 @@ class HandedFuture(TaskFuture):
             if message.cancel():
                 kind, answer = _run(parts)
                 self._dispatcher.resolve(kind, self._task, _as_received(answer, writable=True))
-        except BaseException as error:  # an interrupt that came at the edges, or no memory
+        except BaseException as error:  # an interrupt before or after the task, or no memory
             if message.cancelled and self._state == "PENDING":
                 with contextlib.suppress(Exception):
                     self.set_exception(error)
@@ -151,21 +151,21 @@ class HandedFuture(TaskFuture):
 
     def set_exception(self, exception: BaseException | None) -> None:
         """As Future.set_exception."""
-        self._settling = True
+        self._resolving = True
         super().set_exception(exception)
 
-    def _note_cancel(self) -> None:
-        self._settling = True
-        super()._note_cancel()
+    def _finish_cancel(self) -> None:
+        self._resolving = True
+        super()._finish_cancel()
 
-    def _tell(self) -> None:
+    def _on_resolved(self) -> None:
         self._parts = None
         _blocked.discard(self)
-        super()._tell()
+        super()._on_resolved()
 
 
 class HandedDispatcher(Dispatcher):
-    """The workers of another interpreter's dispatcher, as a client has them."""
+    """A client of a pool of another interpreter: submits tasks to the workers there."""
 
     def __init__(self, tasks: _core.Queue, replies: _core.Queue, numbers: _core.Counter, max_workers: int) -> None:
         super().__init__(tasks, replies, _core.Queue())
@@ -176,11 +176,11 @@ class HandedDispatcher(Dispatcher):
         self._over = False
 
     def in_own_worker(self) -> bool:
-        """Whether this thread is the own one of a worker of the pool."""
+        """Return whether this thread is the own one of a worker of the pool."""
         return _core.in_worker() and reports.go_to(self.replies)
 
     def _tell_owner(self, kind: int, number: int, parts: _wire.Parts = ()) -> None:
-        with contextlib.suppress(_core.QueueClosed):  # then the inbox says so
+        with contextlib.suppress(_core.QueueClosed):  # then the inbox has a message about that
             self.replies.put(kind, number, parts)
 
     def submit(
@@ -207,7 +207,7 @@ class HandedDispatcher(Dispatcher):
                 self._enqueue(future, parts)
                 if len(self.tasks) > 0:
                     self._tell_owner(NEED, 0)
-            except KeyboardInterrupt:  # nobody will have the future
+            except KeyboardInterrupt:  # the caller will not get the future
                 future.stop()
                 raise
         return future
@@ -219,7 +219,7 @@ class HandedDispatcher(Dispatcher):
             _blocked.add(future)  # type: ignore[arg-type]
 
     def lend(self) -> tuple[_core.Queue, _core.Queue, _core.Counter]:
-        """Hand the pool on; it stays its owner's."""
+        """As Dispatcher.lend. The pool still belongs to its owner."""
         return self.tasks, self.replies, self.numbers
 
     def interrupt(self) -> None:
@@ -233,7 +233,7 @@ class HandedDispatcher(Dispatcher):
         self._tell_owner(INTERRUPT, future._task)
 
     def close(self) -> None:
-        """Leave: this interpreter ends. What was submitted is run all the same."""
+        """Leave, because this interpreter ends. The tasks that were submitted run all the same."""
         if self.abandoned:
             return
         self._closed = self._over = True
@@ -255,7 +255,7 @@ class HandedDispatcher(Dispatcher):
             self._over = True
 
     def _relay(self, kind: int, task: int, parts: _wire.Parts) -> None:
-        pass  # it was run here in the meantime
+        pass  # the task has run in place meanwhile
 
     def _done(self) -> bool:
         return self._over
@@ -264,13 +264,13 @@ class HandedDispatcher(Dispatcher):
         self._tell_owner(LEAVE, self._client)
         self._inbox.close()
         waiting = list(self._pending.values())
-        if not self._closed:  # the owner's workers have ended: what no worker took, none will
+        if not self._closed:  # the owner's workers have ended, and will take no more tasks
             waiting = [f for f in waiting if f._message is None or f._message.cancel() or not f.has_answer()]
         reason = "the pool was closed, or the interpreter that submitted the task ended, before it was done"
         self._fail(waiting, self.broken or reason)
 
 
-# By the queue of tasks, of which all wrappers are equal.
+# By the pool's queue of tasks: all Python objects of one queue are equal.
 _dispatchers: "weakref.WeakValueDictionary[_core.Queue, HandedDispatcher]" = weakref.WeakValueDictionary()
 
 
@@ -279,6 +279,6 @@ def dispatcher_of(
 ) -> HandedDispatcher:
     """Return this interpreter's dispatcher of a pool that was handed to it."""
     dispatcher = _dispatchers.get(tasks)
-    if dispatcher is None:  # of two threads here, each may make one
+    if dispatcher is None:  # two threads at once may each make one
         dispatcher = _dispatchers[tasks] = HandedDispatcher(tasks, replies, numbers, max_workers)
     return dispatcher

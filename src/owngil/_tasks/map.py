@@ -1,9 +1,9 @@
-"""What Pool.map does: cuts items into chunks, submits them ahead of the reader, and hands out what becomes of them.
+"""Pool.map: cuts items into chunks, submits them ahead of the reader, and yields the results.
 
-Each chunk is a task. Unless the caller says how large, chunks grow until one takes about `_CHUNK_SECONDS`: a million
-tiny calls then cost little each, and a hundred long ones are spread evenly. Items of known number (a list, a range,
-an array) are submitted as chunks are done, whether or not anybody reads, and all at the latest when the pool closes;
-those of a generator, which may be endless, as results are read.
+Each chunk is a task. Unless the caller sets the size, chunks grow until one takes about `_CHUNK_SECONDS`. Then a
+million tiny calls cost little each, and a hundred long ones are spread evenly. Items of known number (a list, a range,
+an array) are submitted as chunks are done, whether or not the results are read, and all of them at the latest when the
+pool closes. Items of a generator, which may be endless, are submitted as results are read.
 """
 
 import sys
@@ -27,11 +27,9 @@ from owngil._worker.calls import call_chunk
 
 __all__ = ["MapCalls", "size_after"]
 
-_CHUNK_SECONDS = 0.005  # some dozen times what a task costs beside its work
-_GROWTH = 16  # how many times the largest chunk that was measured the next may be
-_AHEAD = (
-    3  # chunks for each worker: one that runs, one for the moment after, one for when nobody submits at that moment
-)
+_CHUNK_SECONDS = 0.005  # dozens of times the overhead of a task
+_GROWTH = 16  # the next chunk may be so many times as large as the largest that was measured
+_AHEAD = 3  # chunks for each worker: one that runs, one that follows, and one in case the next is submitted late
 
 type _Chunk = tuple[Sequence[Any], ...]
 
@@ -41,7 +39,7 @@ class _Items:
 
     def __init__(self, columns: Iterable[Any]) -> None:
         numpy = sys.modules.get("numpy")
-        plain = (range, tuple, getattr(numpy, "ndarray", tuple))  # what is sliced without being read
+        plain = (range, tuple, getattr(numpy, "ndarray", tuple))  # types whose slices are cheap
         self._columns = [column if type(column) in plain else list(column) for column in columns]
         self._at = 0
         self.left = min(map(len, self._columns))
@@ -57,7 +55,7 @@ class _Items:
 
 
 class _Stream:
-    """Items of which nobody knows how many there are."""
+    """Items of unknown number."""
 
     left = None
 
@@ -75,7 +73,7 @@ class _Stream:
         except Exception as error:
             if not chunk:
                 raise
-            self._failure = error  # for the next time: what came before it is not lost
+            self._failure = error  # raised the next time, so that the items before it are not lost
         if not chunk:
             return None
         return (chunk,) if self._is_one else tuple(zip(*chunk, strict=True))
@@ -90,7 +88,7 @@ def _has_length(column: object) -> bool:
 
 
 class _Done:
-    """Chunks in the order in which they were done. Ctrl-C ends a wait at whatever moment it comes; see wait.c."""
+    """Chunks in the order in which they were done. Ctrl-C always ends a wait, because the core does the waiting."""
 
     def __init__(self) -> None:
         self._futures: deque[Future[Any]] = deque()
@@ -101,7 +99,7 @@ class _Done:
         self._count.release()
 
     def get(self, timeout: float | None) -> Future[Any] | None:
-        """Return the next; None: there will be none, as this process is a fork."""
+        """Return the next; None if there will be none, because this process is a fork."""
         if not self._count.acquire(timeout=timeout):
             raise TimeoutError
         return self._futures.popleft() if self._futures else None
@@ -115,7 +113,7 @@ class _Done:
 
 
 def size_after(size: int, seconds: float, count: int) -> int:
-    """Return the size of the next chunk, when the last was to be `size`, and one of `count` calls took `seconds`."""
+    """Return the size of the next chunk, if it was `size` before, and a chunk of `count` calls has taken `seconds`."""
     wanted = int(_CHUNK_SECONDS * count / max(seconds, 1e-9))
     return max(1, min(wanted, max(_GROWTH * count, size)))
 
@@ -126,7 +124,7 @@ class MapCalls:
     Parameters
     ----------
     dispatcher : Dispatcher
-        Whose workers run the chunks.
+        Its workers run the chunks.
     workers : int
         How many there may be.
     fn : callable
@@ -134,13 +132,13 @@ class MapCalls:
     columns : sequence of iterables
         Read up to the end of the shortest.
     chunksize : int or None
-        Items of a chunk; None: found by measuring.
+        Items of a chunk; None to find it by measuring.
     buffersize : int or None
         Chunks that may be submitted and not yet read; None: see the module.
     ordered : bool
         Whether results come in the order of the items.
     progress : object
-        Who wants to know how many calls are done; see `make_progress`.
+        What shows how many calls are done; see `make_progress`.
     """
 
     def __init__(
@@ -164,22 +162,22 @@ class MapCalls:
         self._size = 1
         self._follows_reader = buffersize is not None or not known
         if buffersize is None and known and chunksize is not None:
-            self._ahead: float = float("inf")  # there is nothing to find out, and nothing to wait for
+            self._ahead: float = float("inf")  # no size to find, and no reason to wait
         else:
             self._ahead = buffersize or _AHEAD * workers
-        # Guards `_open`, `_waiting` and `_early`: for moments, in which nothing of the user's runs. Reentrant, as a
-        # signal handler may come in.
+        # Guards `_open`, `_waiting` and `_early`, for short moments in which no code of the user runs. Reentrant,
+        # because a signal handler may use this map.
         self._lock = threading.RLock()
         self._open = 0  # chunks that count against `_ahead`
-        self._waiting: deque[Future[Any]] = deque()  # those that are not read
-        self._early: set[Future[Any]] = set()  # those that were read before they were in there
-        # Who submits has it, and runs the user's code. Only a reader who has nothing else to do waits for it, and holds
-        # nothing meanwhile: others leave word in `_wanted`.
+        self._waiting: deque[Future[Any]] = deque()  # chunks that were not read
+        self._early: set[Future[Any]] = set()  # chunks that were read before they were added to `_waiting`
+        # Held by the thread that submits, which runs code of the user: the items' iterator. Only a reader that has
+        # nothing else to do waits for it, without holding another lock. Other threads set `_wanted` for the holder.
         self._feeding = threading.Lock()
-        self._feeder = 0  # the thread that has it
+        self._feeder = 0  # the thread that holds it
         self._wanted = False
-        self._maker = threading.get_ident()  # the thread that is in here
-        self._all_at_once = False  # as the pool is about to close
+        self._maker = threading.get_ident()  # the thread that runs this constructor
+        self._all_at_once = False  # because the pool is about to close
         self._ended = False
         self._cancelled = False
         self._done = None if ordered else _Done()
@@ -189,13 +187,13 @@ class MapCalls:
         if progress is not None and progress is not False:
             self._progress = make_progress(progress, self._items.left, _wire.describe_callable(fn))
         if self._ahead < float("inf") and not self._follows_reader:
-            dispatcher.add_source(self)  # it goes on when nobody reads
+            dispatcher.add_source(self)  # submits also when the results are not read
         try:
             self._feed()
         except KeyboardInterrupt:
             self._stop()
             raise
-        except BaseException:  # of an iterable's, or an item that cannot be pickled
+        except BaseException:  # of an iterable, or because an item cannot be pickled
             self.cancel()
             raise
         self._maker = 0
@@ -208,7 +206,7 @@ class MapCalls:
         left = self._items.left
         if left is None:
             return self._size
-        size = max(1, min(self._size, -(-left // (2 * self._workers))))  # the last ones small, for all to end together
+        size = max(1, min(self._size, -(-left // (2 * self._workers))))  # small ones at the end
         return max(size, left // (64 * self._workers)) if self._all_at_once else size
 
     def _submit(self) -> bool:
@@ -224,11 +222,11 @@ class MapCalls:
                 self._open += 1
             future = self._dispatcher.submit(parts, self._on_done, self)
             if self._progress is not None:
-                self._progress.begin()
+                self._progress.add_part()
         except Exception as error:
             if threading.get_ident() == self._maker:
                 raise
-            future = Future()  # for the reader, who gets it in its turn, whoever comes upon it
+            future = Future()  # gives the exception to the reader, in its turn
             future.set_exception(error)
             self._end()
             if self._done is not None:
@@ -239,16 +237,19 @@ class MapCalls:
                     self._early.remove(future)
                 else:
                     self._waiting.append(future)
-        except KeyboardInterrupt:  # nobody will read it
+        except KeyboardInterrupt:  # the chunk will not be read
             if isinstance(future, TaskFuture):
                 future.stop()
             raise
-        if self._cancelled:  # by somebody who did not see this one
+        if self._cancelled:  # by another thread, before this chunk was added
             future.cancel()
         return not self._ended
 
     def _feed(self, left: float | None = 0) -> None:
-        """Submit what may be; or let the thread do it that is at it, for which a reader waits so many seconds."""
+        """Submit as many chunks as there may be, or leave that to the thread that submits already.
+
+        A reader waits for that thread, for `left` seconds at most.
+        """
         self._wanted = True
         while self._feeding.acquire(timeout=-1 if left is None else min(left, threading.TIMEOUT_MAX)):
             try:
@@ -266,25 +267,25 @@ class MapCalls:
         self._ended = True
         self._dispatcher.end_source(self)
         if self._progress is not None:
-            self._progress.end()
+            self._progress.end_parts()
 
     def submit_rest(self) -> None:
-        """Submit what is left, or let the thread do it that is submitting: the pool closes when this has ended."""
+        """Submit the rest, or leave that to the thread that submits already: the pool closes when the map has ended."""
         self._all_at_once = True
         try:
             self._feed()
-        except BaseException:  # Ctrl-C: nobody will go on
+        except BaseException:  # Ctrl-C: no thread will submit the rest
             self.cancel()
             raise
 
     def leave_off(self) -> None:
-        """Submit nothing more if it is this thread that is submitting, which cannot be waited for in here."""
+        """Submit nothing more if the calling thread is the one that submits: it cannot wait for itself."""
         if self._feeder == threading.get_ident():
             self._cancelled = True
             self._end()
 
     def cancel(self) -> None:
-        """Submit nothing more, and cancel what has not started."""
+        """Submit nothing more, and cancel the chunks that have not started."""
         self._cancelled = True
         self._end()
         with self._lock:
@@ -297,7 +298,7 @@ class MapCalls:
     # Done
 
     def _on_done(self, future: TaskFuture) -> None:
-        """Learn from a chunk, and submit more; in whatever thread resolved it."""
+        """Adapt the size to a chunk's time, and submit more. Called by the thread that has resolved the future."""
         if future._state == "FINISHED" and future._exception is None:
             seconds, count = future._result[:2]
             self._size = size_after(self._size, seconds, count)
@@ -311,19 +312,19 @@ class MapCalls:
         finally:
             if self._progress is not None:
                 finished = future._state == "FINISHED" and future._exception is None
-                self._progress.finish(len(future._result[2]) if finished else 0)
+                self._progress.finish_part(len(future._result[2]) if finished else 0)
 
     def _next_done(self, left: float | None) -> Future[Any] | None:
         """Return the next chunk to be read, done or not; None after the last."""
         if self._dispatcher.abandoned:  # in a forked child
-            self._lock = threading.RLock()  # a thread that is not here may have held it
+            self._lock = threading.RLock()  # a thread that does not exist here may have held it
             raise self._dispatcher.forked_error()
         if not self._waiting:
             self._feed(left)
         with self._lock:
             if not self._waiting:
                 if self._cancelled and self._items.left:
-                    raise CancelledError  # the pool was shut down so
+                    raise CancelledError  # the pool was shut down with cancel_futures
                 if not self._ended:
                     raise TimeoutError
                 return None
@@ -339,21 +340,21 @@ class MapCalls:
     def _forget(self, future: Future[Any]) -> None:
         with self._lock:
             if future in self._waiting:
-                self._waiting.remove(future)  # in order, it is the first
+                self._waiting.remove(future)  # the first, if results are in order
             else:
                 self._early.add(future)
             if self._follows_reader:
                 self._open -= 1
 
     def results(self, deadline: float | None) -> Iterator[Any]:
-        """Return an iterator over what the calls return; see `_read`."""
+        """Return an iterator over the results of the calls; see `_read`."""
         values = self._read(deadline)
         if self._progress is not None:
             self._progress.close_with(values)
         return values
 
     def _read(self, deadline: float | None) -> Iterator[Any]:
-        """Give what the calls return, one by one; the first exception ends it all.
+        """Yield the results of the calls. The first exception ends the map.
 
         Parameters
         ----------
@@ -373,7 +374,7 @@ class MapCalls:
             if self._progress is not None:
                 self._progress.join()
         except KeyboardInterrupt as error:
-            if not isinstance(error.__cause__, RemoteTraceback):  # else it is a call's own
+            if not isinstance(error.__cause__, RemoteTraceback):  # else a call has raised it
                 self._stop()
             raise
         finally:
@@ -382,7 +383,7 @@ class MapCalls:
                 self._progress.close_soon()
 
     def _stop(self) -> None:
-        """Cancel and interrupt what has not been read."""
+        """Cancel and interrupt the chunks that were not read."""
         self.cancel()
         with self._lock:
             waiting = list(self._waiting)

@@ -1,7 +1,7 @@
-"""The dispatcher of a pool's own workers: starts and replaces them, shows what they print, ends it all.
+"""The dispatcher of a pool that has workers of its own: starts, replaces and ends them, and delivers their reports.
 
-Workers are started as tasks find none idle, and one ahead. The collector lives until the last worker has exited; if
-workers cannot be had, `break_pool` fails what waits for one.
+It starts a worker when a task finds none idle, and one more. The collector lives until the last worker has exited. If a
+worker cannot start, `break_pool` fails the tasks that wait.
 """
 
 import contextlib
@@ -70,7 +70,7 @@ class OwnerDispatcher(Dispatcher):
         preload: tuple[str, ...] = (),
         prefix: bool = False,
     ) -> None:
-        tasks = _core.Queue(last_first=True)  # an idle worker stays idle, a busy one warm
+        tasks = _core.Queue(last_first=True)  # the worker that was busy last gets the next task: its caches are warm
         replies = _core.Queue()
         self.workers = Workers(
             max_workers,
@@ -82,7 +82,7 @@ class OwnerDispatcher(Dispatcher):
             preload=preload,
         )
         self._prefix = prefix
-        self._addressed: dict[TaskFuture, int] = {}  # those for one worker, and its number
+        self._addressed: dict[TaskFuture, int] = {}  # futures of tasks for one worker, and its number
         self._started: Future[int] = Future()
         super().__init__(tasks, replies, replies)
 
@@ -95,7 +95,7 @@ class OwnerDispatcher(Dispatcher):
         source: Source | None = None,
     ) -> TaskFuture:
         """As Dispatcher.submit; starts a worker if one is wanted."""
-        _core.complete_type_versions()  # what this interpreter has imported since may need some
+        _core.complete_type_versions()  # for types of modules that were imported since
         with self.lock:
             if self.broken is not None:
                 raise self.broken_error(self.broken)
@@ -107,7 +107,7 @@ class OwnerDispatcher(Dispatcher):
             alive = self.workers.alive
             try:
                 self._enqueue(future, parts)
-                # One more than there is work for: the next task need not wait for its worker to start.
+                # Start one more than there is work for, so that the next task need not wait for a start.
                 wanted = min(self.workers.limit, len(self._pending) + 1)
                 while len(alive) < wanted:
                     self.start_worker()
@@ -115,7 +115,7 @@ class OwnerDispatcher(Dispatcher):
                 if not alive or future._message is None:
                     future.cancel()
                     raise
-            except BaseException:  # Ctrl-C: nobody will have the future
+            except BaseException:  # Ctrl-C: the caller will not get the future
                 future.stop()
                 raise
             return future
@@ -139,7 +139,7 @@ class OwnerDispatcher(Dispatcher):
                     self.tasks.put_for(number, CALL, task, parts, future)
             except BaseException as error:
                 for future in futures:
-                    if not future.cancel() and future._message is None:  # else a worker has it, and will answer
+                    if not future.cancel() and future._message is None:  # else a worker has the task, and will answer
                         self.forget(future._task)
                         self._addressed.pop(future, None)
                 if isinstance(error, _core.QueueClosed):
@@ -152,7 +152,7 @@ class OwnerDispatcher(Dispatcher):
 
     def start(self) -> int:
         """Start one worker now, wait until it is ready, and return its interpreter's id."""
-        known = _core.Event()  # waiting for it is always interruptible
+        known = _core.Event()  # Ctrl-C always ends a wait for it, unlike one for a future
         self._started.add_done_callback(lambda _: known.set())
         with self.lock:
             self.start_worker()
@@ -170,7 +170,7 @@ class OwnerDispatcher(Dispatcher):
         return self.workers.busy
 
     def stats(self) -> Stats:
-        """Return what the workers have done, and how many tasks wait."""
+        """Return what the workers have done, and the number of tasks that wait."""
         with self.lock:
             rows = self.workers.stats()
         waiting = [future._message for future in list(self._pending.values())]
@@ -188,7 +188,7 @@ class OwnerDispatcher(Dispatcher):
     def interrupt_task(self, future: TaskFuture) -> None:
         """As Dispatcher.interrupt_task."""
         if future._message is not None:
-            future._message.refuse()  # it may not have begun yet
+            future._message.refuse()  # in case a worker has taken the task, and not begun it
         self.workers.interrupt(future._task)
 
     # The end
@@ -208,7 +208,7 @@ class OwnerDispatcher(Dispatcher):
             self._close_tasks()
 
     def _close_tasks(self) -> None:
-        # Not waiting for a source that another thread is at, which may need a lock that this one holds: it comes here,
+        # Do not wait for a source: its thread may need a lock that the calling one holds. It calls this at its end,
         # too.
         if not self._sources:
             self.tasks.close()
@@ -216,7 +216,7 @@ class OwnerDispatcher(Dispatcher):
                 self.replies.put(WAKE, 0, ())
 
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
-        """As Executor.shutdown; Ctrl-C while waiting stops all that runs and waits."""
+        """As Executor.shutdown. Ctrl-C during the wait stops all tasks."""
         if cancel_futures:
             self._cancel_pending()
         try:
@@ -233,10 +233,10 @@ class OwnerDispatcher(Dispatcher):
             raise
 
     def leave(self, error: BaseException | None) -> None:
-        """Shut down at the end of a ``with`` block, which `error` ends before its time.
+        """Shut down at the end of a ``with`` block, which may end by `error`.
 
-        Ctrl-C cuts it short, and so does the cancellation of the coroutine that the block is in: asyncio makes one of
-        the other, and to wait would hold up its loop.
+        After Ctrl-C, tasks are stopped. The same holds for a cancellation of the coroutine that has the block: asyncio
+        turns Ctrl-C into that, and its loop must not be blocked by a wait for the tasks.
         """
         exceptions = sys.modules.get("asyncio.exceptions")
         cancelled = exceptions is not None and isinstance(error, exceptions.CancelledError)
@@ -255,7 +255,7 @@ class OwnerDispatcher(Dispatcher):
         self.join()
 
     def stop(self) -> None:
-        """Cancel what waits and interrupt what runs, or begins to at this moment. Never waits."""
+        """Cancel the tasks that wait, and interrupt those that run or begin at this moment. Never waits."""
         super().stop()
         self.workers.stop()
 
@@ -273,7 +273,7 @@ class OwnerDispatcher(Dispatcher):
     # Workers
 
     def lend(self) -> tuple[_core.Queue, _core.Queue, _core.Counter]:
-        """Let other interpreters submit, with what this returns; see `clients`."""
+        """Return what other interpreters need to submit tasks to the workers; see `clients`."""
         with self.lock:
             if self.abandoned:
                 raise self.forked_error()
@@ -298,7 +298,7 @@ class OwnerDispatcher(Dispatcher):
             self.workers.join(number)
         with self.lock:
             self.workers.remove(number)
-            # Without the lock, futures leave this dict as they are resolved: hence the copy.
+            # Copy the dict, because futures leave it without the lock when they are resolved.
             left = [
                 future
                 for future, receiver in list(self._addressed.items())
@@ -315,7 +315,7 @@ class OwnerDispatcher(Dispatcher):
                     self.tasks.readdress(number, heir)
                     self._addressed.update(dict.fromkeys(left, heir))
                     for future in left:
-                        if future._state != "PENDING":  # since: it has left already
+                        if future._state != "PENDING":  # it was resolved, and has left, since
                             self._addressed.pop(future, None)
         if failure is not None:
             self._fail([future for future in left if future._message is not None and future._message.cancel()], failure)
@@ -329,7 +329,7 @@ class OwnerDispatcher(Dispatcher):
             return False
         with self.lock:
             if self._lender is not None and self.broken is None and len(self.tasks) > 0:
-                return False  # the WAKE is still to come, which starts a worker
+                return False  # a WAKE is still to come, which starts a worker
             return not self.workers.alive and self.tasks.closed
 
     def break_pool(self, reason: str) -> None:
@@ -339,7 +339,7 @@ class OwnerDispatcher(Dispatcher):
             waiting = list(self._pending.values())
         if self._lender is not None:
             self._lender.tell_all(BROKEN, (reason.encode("utf-8", "replace"),))
-        # Those that other workers are running still get their results.
+        # Tasks that other workers are running are not cancelled, and still get their results.
         self._fail([f for f in waiting if f._message is not None and f._message.cancel()], reason)
         if not self._started.done():
             self._started.set_exception(self.broken_error(reason))
@@ -348,7 +348,7 @@ class OwnerDispatcher(Dispatcher):
 
     def _finish(self) -> None:
         self.replies.close()
-        # Nothing is left, unless workers died in ways that nobody thought of.
+        # Normally no future is left: each worker has answered, or has been replaced.
         waiting = [future for future in list(self._pending.values()) if not future.has_answer()]
         self._fail(waiting, "the worker ended without an answer")
         if self._lender is not None:
@@ -362,7 +362,7 @@ class OwnerDispatcher(Dispatcher):
             deliver(kind, parts, (id(self), number), prefix, self._context_of)
         elif kind == READY:
             worker = self.workers.alive.get(number)
-            if worker is None:  # start_worker() has not returned yet
+            if worker is None:  # start_worker() has not returned yet, and holds the lock
                 with self.lock:
                     worker = self.workers.alive.get(number)
             if worker is not None and not self._started.done():

@@ -1,4 +1,4 @@
-"""What the workers of a pool have done: the numbers that the core counts, as a table."""
+"""Statistics of the workers of a pool: the numbers that the core counts, as a table."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence

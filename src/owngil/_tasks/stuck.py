@@ -1,7 +1,7 @@
-"""What the caller does about tasks that do not notice their interrupt.
+"""Reports tasks that do not notice their interrupt, on the caller's stderr.
 
-Python code notices an interrupt at its next instruction, a wait of owngil's at once, other C code when it returns. That
-may take for ever, and nothing can be done about it within a process; so at least it is said, once, with what is known.
+Python code notices an interrupt at its next instruction, a wait of owngil at once, other C code when it returns. C code
+may run for ever, and cannot be ended within a process. So the user is told once, with the stack of the task.
 """
 
 import contextlib
@@ -28,18 +28,18 @@ def _is_import(file: str) -> bool:
 
 
 def describe_stuck(worker: str, parts: Iterable[Any], *, waits: bool, starts: bool) -> str:
-    """Return what to say of a worker whose task is still running, given what the core knows of its stack.
+    """Return a message about a worker whose task is still running, from the stack that the core has recorded.
 
     Parameters
     ----------
     worker : str
         Its name.
     parts : iterable of Block
-        A line for each frame, innermost first; nothing if the worker's GIL could not be had.
+        A line for each frame, innermost first; nothing if the core could not take the worker's GIL.
     waits : bool
-        Whether the worker's end is awaited.
+        Whether a thread waits for the worker's end.
     starts : bool
-        Whether it is not a task, but the worker's initializer, a preload or what these import.
+        Whether the worker is starting, and runs no task but its initializer, a preload or imports of these.
     """
     stack = b"".join(parts).decode("utf-8", "replace")
     advice = " Press Ctrl-C again to go on without it." if waits else ""
@@ -47,11 +47,11 @@ def describe_stuck(worker: str, parts: Iterable[Any], *, waits: bool, starts: bo
     text = f"owngil: worker '{worker}' is still {what[0]} {GRACE:g} s after {what[1]} was interrupted."
     if not stack:
         return (
-            f"{text} It is in a C function that keeps the worker's GIL, so nobody can see in which."
+            f"{text} It is in a C function that keeps the worker's GIL, so its stack cannot be seen."
             f" The interrupt comes when that returns.{advice}\n"
         )
     text += f" The interrupt comes when the last of these calls, of a C function, returns.{advice}\n"
-    frames = re.findall(r"(.*?)\x1f(\d+)\x1f(.*?)\n", stack, re.DOTALL)  # a file's name may have all kinds of line ends
+    frames = re.findall(r"(.*?)\x1f(\d+)\x1f(.*?)\n", stack, re.DOTALL)  # a file's name may have line ends in it
     while frames and _is_own(frames[-1][0]):
         frames.pop()
     for file, number, name in reversed(frames):
@@ -65,7 +65,7 @@ def describe_stuck(worker: str, parts: Iterable[Any], *, waits: bool, starts: bo
 
 
 def say(text: str) -> None:
-    """Write to the caller's stderr, whatever that is by now."""
+    """Write to the current sys.stderr of the caller."""
     with contextlib.suppress(Exception):
         sys.stderr.write(text)
         sys.stderr.flush()

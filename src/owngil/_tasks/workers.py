@@ -1,6 +1,6 @@
-"""The workers of one pool: how they start, what they take over, what they have done, how they are interrupted.
+"""The workers of one pool: starts and interrupts them, and records what they have done.
 
-Which are wanted, and when, is for the dispatcher to say.
+The dispatcher decides which are wanted, and when.
 """
 
 import os
@@ -34,7 +34,7 @@ class Workers:
     name : callable
         Gives the name of worker 0, 1, 2, ...
     tasks, replies : _core.Queue
-        What workers take from and answer to.
+        Workers take from the one, and answer to the other.
     initializer : tuple, optional
         A callable and its arguments: runs in each before its first task.
     max_tasks : int, optional
@@ -61,10 +61,10 @@ class Workers:
         self._initializer = initializer
         self._max_tasks = max_tasks
         self._preload = preload
-        self._numbers = count()  # which a signal handler may take from at any point
+        self._numbers = count()  # an iterator, because a signal handler may take a number at any point
         self._ended = History()
         self.alive: dict[int, _core.Worker] = {}  # by their numbers
-        self.blocked: frozenset[int] = frozenset()  # those that wait for tasks of pools that were handed to them
+        self.blocked: frozenset[int] = frozenset()  # numbers of workers that wait for tasks of handed pools
 
     def start(self) -> int:
         """Start a worker and return its number."""
@@ -74,18 +74,18 @@ class Workers:
             (settings_of_caller(), self.limit, self._max_tasks, self._preload, self._initializer),
             "the initializer cannot be sent to a worker",
         )
-        # Only the path is needed before the import hook is there; repr() of a str is plain source.
-        path = ascii([entry for entry in sys.path if isinstance(entry, str)])  # as importlib, which skips others
+        # The path is all that the worker needs to import owngil, which brings the import hook.
+        path = ascii([entry for entry in sys.path if isinstance(entry, str)])  # importlib, too, skips others
         bootstrap = f"import sys; sys.path[:] = {path}; from owngil._worker.main import main; main()"
         name = self.name(number)
         _core.start_worker(name, number, bootstrap, setup, self._tasks, self._replies, self.alive)
         return number
 
     def join(self, number: int) -> None:
-        """Give back all that a worker held, when its thread is about to end. Takes a while: without the lock."""
+        """Free what a worker held, when its thread is about to end. Call it without the lock: it takes long."""
         worker = self.alive.get(number)
         if worker is not None:
-            library = worker.join()  # unloads its copies
+            library = worker.join()  # unloads its private copies
             if library is not None:
                 # The core spells each copy's path in another way.
                 _with_threads.add(os.path.normpath(os.fsdecode(library)) if library else "a library that is not known")
@@ -111,15 +111,15 @@ class Workers:
         return any(worker.task for worker in list(self.alive.values()))
 
     def interrupt(self, task: int = 0) -> None:
-        """Raise KeyboardInterrupt in every task that is running, or in this one, which then has a grace period."""
+        """Raise KeyboardInterrupt in every task that is running; or in this one, and report it if it goes on."""
         for worker in list(self.alive.values()):
             worker.interrupt(task, GRACE if task else 0.0)
 
     def stop(self) -> None:
-        """Interrupt what runs, or begins to at this moment."""
+        """Interrupt the tasks that run, and those that begin at this moment."""
         for worker in list(self.alive.values()):
             worker.stop(GRACE)
 
     def forget(self) -> None:
-        """Know of none any more: this process is a fork."""
+        """Forget all workers: this process is a fork."""
         self.alive = {}

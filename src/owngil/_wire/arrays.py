@@ -1,8 +1,8 @@
-"""How NumPy arrays travel without a copy: what pickle's protocol 5 does not do by itself.
+"""Pickles arrays without a copy where pickle's protocol 5 would make one, and finds out who owns an array's memory.
 
-NumPy puts the memory of a contiguous array beside the pickle. Here are the others: arrays with gaps or in another
-order, dates (which have no buffers), memory maps, masked arrays, NumPy's subclasses; and whose the memory of a result
-or of a shared array is.
+NumPy itself puts the memory of a contiguous array beside the pickle. This module does that for other arrays: with gaps
+or in another order, dates (which have no buffers), memory maps, masked arrays, subclasses of NumPy's own. `block_of`
+turns a buffer into a block: lent, handed over, shared or copied, depending on the owner of the memory.
 """
 
 import copyreg
@@ -17,12 +17,12 @@ from owngil._wire.chunks import LARGE
 __all__ = ["block_of", "is_shared", "reduce_array", "reduce_buffer"]
 
 _DATES = "mM"
-# Main outlives all workers, so it lends.
+# The main interpreter outlives all workers, so it can lend its memory.
 _LENDS = in_main_interpreter()
 
 
 class _Span:
-    """The memory from an array's first byte to its last, which NumPy takes for an array of bytes."""
+    """The memory from an array's first byte to its last. NumPy can make an array of bytes of it."""
 
     def __init__(self, array: Any, start: int, size: int) -> None:
         self.array = array
@@ -32,7 +32,7 @@ class _Span:
 
 
 def _extent(array: Any) -> tuple[int, int]:
-    """Return how many bytes an array's first element is behind the lowest one, and how many all of it takes."""
+    """Return the distance of an array's first element from its lowest byte, and the size of the whole, in bytes."""
     below = above = 0
     for length, stride in zip(array.shape, array.strides, strict=True):
         if stride < 0:
@@ -68,14 +68,14 @@ def _reduce_plain(numpy: ModuleType, array: Any) -> Any:
         return NotImplemented  # NumPy does the same
     offset, size = _extent(array)
     if not _LENDS and size > 2 * array.nbytes and not is_shared(array):
-        return NotImplemented  # rather a copy than to keep so much
+        return NotImplemented  # a copy is smaller than the memory that would be kept
     start = array.__array_interface__["data"][0] - offset
     span = numpy.asarray(_Span(array, start, size))
     return _rebuild, (pickle.PickleBuffer(span), array.dtype, array.shape, array.strides, offset)
 
 
 def reduce_array(obj: object) -> Any:
-    """Return how to pickle an array, or NotImplemented if it is none, or NumPy's own way does."""
+    """Return how to pickle an array; NotImplemented if `obj` is none, or if NumPy's own way needs no copy."""
     numpy = sys.modules.get("numpy")
     if numpy is None or not isinstance(obj, getattr(numpy, "ndarray", ())):
         return NotImplemented
@@ -90,7 +90,7 @@ def reduce_array(obj: object) -> Any:
         mask = None if array.mask is masked.nomask else array.mask
         return _rebuild_masked, (array.data, mask, array.fill_value, array.hardmask)
     if kind is numpy.matrix or kind is numpy.recarray:
-        # By name: cloudpickle takes classes for the user's own while their module, numpy.rec, is not loaded.
+        # Send the class by name. While its module, numpy.rec, is not loaded, cloudpickle would send it by value.
         return _rebuild_subclass, (kind.__name__, numpy.ndarray.view(obj, numpy.ndarray))
     if _pickles_as_array(numpy, kind) and is_shared(obj):
         return _rebuild_subclass, (kind, numpy.ndarray.view(obj, numpy.ndarray))
@@ -98,7 +98,7 @@ def reduce_array(obj: object) -> Any:
 
 
 def _pickles_as_array(numpy: ModuleType, kind: type) -> bool:
-    """Return whether a subclass leaves pickling to ndarray, which keeps the class and the data, and copies."""
+    """Return whether a subclass uses ndarray's pickling, which keeps the class and copies the data."""
     names = ("__reduce__", "__reduce_ex__", "__setstate__")
     return kind not in copyreg.dispatch_table and all(
         getattr(kind, name) is getattr(numpy.ndarray, name) for name in names
@@ -135,7 +135,7 @@ def reduce_buffer(obj: Any) -> Any:
 
 
 def _owner_of(thing: Any) -> Any:
-    """Return whose the memory of an array or memoryview is: a Block, an array without a base, or something else."""
+    """Return the owner of the memory of an array or memoryview: a Block, an array without a base, or another object."""
     array: Any = getattr(sys.modules.get("numpy"), "ndarray", ())
     while True:
         if isinstance(thing, memoryview):
@@ -152,16 +152,16 @@ def _owner_of(thing: Any) -> Any:
 
 
 def is_shared(array: Any) -> bool:
-    """Return whether an array is in memory that every interpreter may write."""
+    """Return whether an array is in shared memory, which every interpreter may write."""
     owner = _owner_of(array)
     return isinstance(owner, Block) and owner.shared
 
 
 def block_of(buffer: pickle.PickleBuffer) -> Block:
-    """Return the block of a buffer.
+    """Return a block of a buffer.
 
-    Shared memory goes on as what it is. Main lends its own. A worker hands memory over if an array of its own has it,
-    or if it was lent to the worker; else it is a copy, because it goes with the worker.
+    Shared memory stays shared. The main interpreter lends its own memory. A worker hands over the memory of its NumPy
+    arrays, and passes on what was lent to it. It copies other memory, which ends with the worker.
     """
     with memoryview(buffer) as view:
         owner = _owner_of(view.obj)
@@ -174,7 +174,7 @@ def block_of(buffer: pickle.PickleBuffer) -> Block:
 
 
 def _is_ours(owner: Any) -> bool:
-    """Return whether the memory's owner is an array that has it from owngil's allocator."""
+    """Return whether the owner is an array whose memory is from owngil's allocator."""
     numpy: Any = sys.modules.get("numpy")
     if not isinstance(owner, getattr(numpy, "ndarray", ())):
         return False

@@ -1,8 +1,8 @@
-"""How coroutines wait for the core's queues.
+"""Lets coroutines wait for the queues of the core.
 
-Each event loop watches one eventfd. Whoever serves a waiting coroutine, in whatever interpreter, writes to it; the
-loop then asks the core which transfers are done. No thread waits, nothing polls, and thousands of coroutines take one
-descriptor. By the same way an interrupt of a worker's task wakes the loop that the task runs.
+Each event loop watches one eventfd. The thread that serves a waiting coroutine, in any interpreter, writes to it. The
+loop then asks the core which transfers are done. No thread waits, nothing polls, and thousands of coroutines need one
+descriptor. An interrupt of a worker's task wakes the loop that the task runs in the same way.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ _numbers = count()
 
 
 class _Listener:
-    """One loop's eventfd, and the coroutines of the loop that wait.
+    """The eventfd of a loop, and the coroutines of the loop that wait.
 
-    Only the loop itself refers to it, so it goes when the loop is closed or forgotten; and with it what those who wait
-    asked for, for they will never be resumed.
+    Only the loop refers to it, so it is deleted when the loop is closed or dropped. Then it undoes the transfers of the
+    coroutines that wait, which will never be resumed.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -56,9 +56,9 @@ def _listener_of(loop: asyncio.AbstractEventLoop) -> _Listener:
 
 
 def watch(loop: asyncio.AbstractEventLoop) -> None:
-    """Let interrupts of the worker's task wake the loop, if it is the worker's own thread that is about to run it."""
+    """Let interrupts of the worker's task wake the loop, if the calling thread is the worker's own."""
     if in_worker():
-        with contextlib.suppress(OSError, NotImplementedError):  # no descriptor is left; the loop cannot watch any
+        with contextlib.suppress(OSError, NotImplementedError):  # no descriptor is free; the loop cannot watch any
             _listener_of(loop).wakeup.watch()
 
 
@@ -75,7 +75,7 @@ def _set_result(future: asyncio.Future[None]) -> None:
 
 
 def _check_timeout(timeout: float | None) -> float | None:
-    """Return None if the wait has no end."""
+    """Return the timeout, or None if the wait has no end."""
     if timeout is None:
         return None
     if math.isnan(timeout) or timeout < 0:
@@ -83,37 +83,37 @@ def _check_timeout(timeout: float | None) -> float | None:
     return None if timeout > 1e9 else timeout
 
 
-async def transfer(begin: Callable[[Wakeup, int], Transfer], timeout: float | None) -> Transfer:
-    """Begin a transfer, and return it when it is done and has not failed; it is still to be confirmed.
+async def transfer(start: Callable[[Wakeup, int], Transfer], timeout: float | None) -> Transfer:
+    """Begin a transfer, and return it when it is done. The caller must confirm it.
 
     Parameters
     ----------
-    begin : callable
-        Returns the transfer, which `wakeup` and a number are for.
+    start : callable
+        Begins the transfer and returns it, given the loop's wakeup and a number that identifies the transfer there.
     timeout : float or None
-        Seconds that it may take; None: any time.
+        Seconds that it may take; None: any number.
 
     Raises
     ------
     QueueClosed
         If the queue is closed.
     TimeoutError
-        If it was not done in time: it is withdrawn.
+        If it was not done in time. It is withdrawn.
     asyncio.CancelledError
-        If the coroutine was cancelled: the transfer is undone.
+        If the coroutine was cancelled. The transfer is undone.
     """
     seconds = _check_timeout(timeout)
     loop = asyncio.get_running_loop()
     number = next(_numbers)
     listener = _listener_of(loop)
-    it = begin(listener.wakeup, number)
+    it = start(listener.wakeup, number)
     if it.check():
         return it
     if seconds == 0 and it.withdraw():
         raise TimeoutError
     future: asyncio.Future[None] = loop.create_future()
     listener.waiting[number] = future, it
-    del listener  # the loop's alone
+    del listener  # only the loop may refer to it
     timer = None if seconds is None else loop.call_later(seconds, _set_result, future)
     try:
         await future

@@ -1,10 +1,10 @@
-"""How pickles with large `bytes` or `bytearray` in them travel: in chunks, so that these are copied only once.
+"""Cuts pickles with large `bytes` or `bytearray` objects into chunks, so that these objects are copied only once.
 
-CPython's pickler hands what is larger than its frames to the file's write() as it is. `Chunks` keeps a reference. Each
-large chunk becomes a block of its own, as buffers do (main lends it), and the unpickler reads the blocks one after the
-other: from a large one straight into the new object.
+CPython's pickler passes an object that is larger than its frames to the file's write() without a copy. `Chunks` keeps a
+reference to it. Each large chunk becomes a block, as buffers do (the main interpreter lends it). The unpickler reads
+the blocks one after the other, and copies from a large one straight into the new object.
 
-On the wire the chunks are ordinary buffers of a small pickle, which says how many they are; see `_wire`.
+In a message, the chunks are ordinary buffers of a small pickle, which says how many chunks there are; see `message`.
 """
 
 import pickle
@@ -15,7 +15,7 @@ from owngil._core import Block
 
 __all__ = ["LARGE", "Chunks"]
 
-# From this size on, copying costs more than a block. No frame is as large: pickle's take an object more than 64 KiB.
+# From this size on, copying costs more than a block. Frames of a pickle are smaller: 64 KiB and one object.
 LARGE = 1 << 17
 
 
@@ -28,11 +28,11 @@ class Chunks:
         self._chunks: list[bytes | memoryview] = []
 
     def write(self, data: Buffer) -> None:
-        # A bytearray must not be resized from here on: its length is in the pickle already.
+        # A memoryview of a bytearray, because it must not be resized any more: its length is in the pickle already.
         self._chunks.append(data if type(data) is bytes else memoryview(data))
 
     def clear(self) -> None:
-        """Let go of what was written."""
+        """Drop the references to what was written."""
         self._chunks.clear()
 
     def pack(self, buffers: list[pickle.PickleBuffer]) -> tuple[bytes, list[Any]]:
@@ -53,7 +53,7 @@ class Chunks:
 
 
 class _Packed:
-    """Pickles as a call of `_unpack` with so many chunks and buffers, which the receiver takes from the message."""
+    """Pickles as a call of `_unpack` with given numbers of chunks and buffers; the message has their blocks."""
 
     def __init__(self, *counts: int) -> None:
         self._counts = counts
@@ -72,7 +72,7 @@ class _Reader:
     def __init__(self, chunks: Iterable[Block]) -> None:
         self._rest = iter(chunks)
         self._chunk: Block | None = None
-        self._place = 0  # in the chunk
+        self._place = 0  # of the next byte in the chunk
 
     def _next(self) -> bool:
         self._chunk = next(self._rest, None)

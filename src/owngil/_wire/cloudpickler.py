@@ -1,4 +1,4 @@
-"""Picklers for what needs more than plain pickle; see `_wire`, which imports this when it must."""
+"""Picklers for what plain pickle cannot send: functions and classes by value. `message` imports them when needed."""
 
 import marshal
 import pickle
@@ -13,7 +13,7 @@ from owngil._wire.pickler import Handle, reduce_beside
 
 __all__ = ["Pickler", "Tracer"]
 
-# What the compiler puts into a code object.
+# The types of constants that the compiler puts into a code object.
 _CONSTANTS = frozenset({type(None), bool, int, float, complex, str, bytes, EllipsisType, slice})
 
 
@@ -33,8 +33,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def reducer_override(self, obj: object) -> Any:
         if type(obj) is CodeType and _is_constant(obj):
-            # Both ends are one Python. And cloudpickle 3.1.3 leaves out the file's name, without which tracebacks have
-            # no source lines.
+            # Sender and receiver are one Python, so marshal will do. cloudpickle 3.1.3 would leave out the file's name,
+            # without which tracebacks have no source lines.
             return marshal.loads, (marshal.dumps(obj),)
         reduced = reduce_beside(obj, self.handles)
         if reduced is NotImplemented:
@@ -45,7 +45,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
 
 class Tracer(Pickler):
-    """Remembers what it was pickling, which after a failure is what could not be pickled."""
+    """Records the object that it pickles. After a failure, that is the one that cannot be pickled."""
 
     last: object = None
 

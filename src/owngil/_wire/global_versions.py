@@ -1,6 +1,7 @@
-"""Versions of the globals that functions sent by value read: what tells a receiver whose object counts; see `globals`.
+"""Counts versions of the globals that functions sent by value use; see `globals`, the receiver's side.
 
-A version counts how often this interpreter has found another object under the name.
+The version of a name is how often this interpreter has found another object under it. With it, a receiver decides
+whether the sender's object counts, or the one that a function has assigned there.
 """
 
 import os
@@ -14,16 +15,18 @@ from owngil._wire.globals import HOME, MISSING, ORIGIN, Origin, Version, set_sta
 
 __all__ = ["with_versions"]
 
-_counter = os.urandom(8)  # tells this interpreter from others that count
+_counter = os.urandom(8)  # identifies this interpreter among those that count
 
 
 class _Names(NamedTuple):
+    """The globals of a function and of those within it."""
+
     assigned: frozenset[str]
-    used: frozenset[str]  # read, or assigned
+    used: frozenset[str]  # read or assigned
 
 
 _names: "weakref.WeakKeyDictionary[CodeType, _Names]" = weakref.WeakKeyDictionary()
-_versions: dict[str, tuple[Callable[[], object], int]] = {}  # of each name that any function assigns: what it was last
+_versions: dict[str, tuple[Callable[[], object], int]] = {}  # by name: the last object, and its version
 _counting = threading.RLock()
 
 
@@ -49,7 +52,7 @@ def _names_of(code: CodeType) -> _Names:
 
 
 def _reference(value: object) -> Callable[[], object]:
-    """Return what returns the object: a weak reference if there may be one, as to an array."""
+    """Return a function that returns the object: a weak reference if its type allows one, as arrays do."""
     try:
         return weakref.ref(value)
     except TypeError:
@@ -57,7 +60,7 @@ def _reference(value: object) -> Callable[[], object]:
 
 
 def _version(name: str, value: object, origin: Origin | None) -> Version:
-    if origin is not None and origin.objects.get(name, MISSING) is value:  # it is only passed on
+    if origin is not None and origin.objects.get(name, MISSING) is value:  # it was received, and is passed on
         return origin.versions.get(name, (origin.counter, 1))
     with _counting:
         last, version = _versions.get(name, (None, 0))
@@ -68,7 +71,7 @@ def _version(name: str, value: object, origin: Origin | None) -> Version:
 
 
 def with_versions(fn: FunctionType, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return how to pickle `fn`, given how cloudpickle would: so that it finds what others have assigned."""
+    """Return how to pickle `fn`, given how cloudpickle would, so that it finds globals that others have assigned."""
     namespace = fn.__globals__
     if namespace.get("__name__") != HOME:
         return reduced
@@ -76,7 +79,7 @@ def with_versions(fn: FunctionType, reduced: tuple[Any, ...]) -> tuple[Any, ...]
     if not names.used:
         return reduced
     make, arguments, state, _, _, _ = reduced
-    values = state[1]["__globals__"]  # what is sent: by now another thread may have bound the names anew
+    values = state[1]["__globals__"]  # by now, another thread may have assigned others
     origin = namespace.get(ORIGIN)
     versions = {
         name: _version(name, values.get(name, MISSING), origin)

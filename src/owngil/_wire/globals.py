@@ -1,13 +1,13 @@
-"""Globals that functions sent by value assign in a worker, for those that read them there later.
+"""Keeps globals that functions sent by value assign in a worker, for functions that read them there later.
 
-Such a function comes with the globals that it uses, in a namespace of its own (cloudpickle), which goes with it. So
-what ``global x; x = ...`` has put there would be lost, in an initializer most of all. Here it is kept: names that a
-function of ``__main__`` assigns go to the worker's own ``__main__`` when the call has ended, and functions that come
-later find them. What the caller has for the same name travels, too, and counts if it is another object than when the
-assigning function was sent: nothing is ever older at the worker than at the caller.
+cloudpickle sends such a function with the globals that it uses, in a namespace of its own, which is deleted with the
+function. So what ``global x; x = ...`` has assigned there, in an initializer for example, would be lost. This module
+publishes it: names that a function of ``__main__`` assigns are copied to the worker's own ``__main__`` when the call
+has ended, and functions that come later find them there. The caller's object for the same name is sent, too. It counts
+if it is another one than when the assigning function was sent. So no global is older in the worker than at the caller.
 
-This is the receiver's side. The sender's, `global_versions`, counts how often it has found another object: the version
-of a global.
+This is the receiver's side. The sender's, `global_versions`, counts how often it has found another object under a name:
+that is the version of a global.
 """
 
 import sys
@@ -25,23 +25,23 @@ __all__ = [
     "Namespace",
     "Origin",
     "Version",
-    "keep_assigned",
+    "close_opened",
     "opened",
     "publish_assigned",
     "set_state",
 ]
 
 type Namespace = dict[str, Any]
-type Version = tuple[bytes, int]  # the interpreter that counts, and how many objects it has found, this one included
+type Version = tuple[bytes, int]  # the interpreter that counts, and its number of the object
 
 MISSING = object()
-HOME = "__main__"  # the module whose functions go by value, but for what cloudpickle is told to send so
-ORIGIN = "__owngil_origin__"  # in a namespace that came from elsewhere: an Origin
-_OPEN_AT_MOST = 16  # namespaces: a task that goes on and on, and receives functions, keeps no more of them
+HOME = "__main__"  # the module whose functions are sent by value
+ORIGIN = "__owngil_origin__"  # the name of the Origin in a namespace that was received
+_OPEN_AT_MOST = 16  # namespaces, so that a long task that receives many functions does not keep them all
 
 
 class Origin(NamedTuple):
-    """What came with a namespace."""
+    """What was received with a namespace: the sender's counter, the versions of names, and the objects."""
 
     counter: bytes
     versions: dict[str, Version]
@@ -56,8 +56,8 @@ class _Opened(NamedTuple):
     versions: dict[str, Version]
 
 
-opened: list[_Opened] = []  # by calls that have not ended
-_kept: dict[str, dict[bytes, int]] = {}  # names that were assigned, and what their versions were then, of each counter
+opened: list[_Opened] = []  # namespaces of calls that have not ended
+_published: dict[str, dict[bytes, int]] = {}  # by name: of each counter, the version when the name was assigned here
 
 
 @cache
@@ -70,6 +70,7 @@ def _cloudpickle_set_state() -> Callable[[FunctionType, Any], None]:
 
 
 def set_state(fn: FunctionType, state: tuple[Any, ...]) -> None:
+    """Set the state of a function that was received, as cloudpickle does, and connect its globals with ``__main__``."""
     inner, missing, assigned, counter, versions = state
     came: Namespace = inner[1]["__globals__"]
     _cloudpickle_set_state()(fn, inner)
@@ -82,14 +83,14 @@ def set_state(fn: FunctionType, state: tuple[Any, ...]) -> None:
     if opened:
         publish_assigned()
     home = sys.modules[HOME].__dict__
-    for name in _kept.keys() & {*came, *missing} if _kept else ():
-        kept = _kept.get(name, {})
-        # The caller counts from the first function on that assigns, and may have sent the one that reads before.
+    for name in _published.keys() & {*came, *missing} if _published else ():
+        known = _published.get(name, {})
+        # Without a version, it is 1: the caller counts from when it has sent a function that assigns the name.
         source, version = versions.get(name, (counter, 1))
-        if version > kept.get(source, version):  # the caller has bound it anew since
-            _kept.pop(name, None)
+        if version > known.get(source, version):  # the caller has assigned the name since
+            _published.pop(name, None)
             home.pop(name, None)
-        elif source in kept and name in home:
+        elif source in known and name in home:
             namespace[name] = origin.objects[name] = home[name]
     for name in missing:
         if name in home:
@@ -102,27 +103,28 @@ def set_state(fn: FunctionType, state: tuple[Any, ...]) -> None:
 
 
 def publish_assigned() -> int:
-    """Keep what was assigned in the open namespaces so far, for a function that comes; return how many there are."""
+    """Publish what was assigned in the open namespaces so far; return how many there are."""
     for entry in opened.copy():
-        _keep(entry)
+        _publish(entry)
     return len(opened)
 
 
-def _keep(entry: _Opened) -> None:
+def _publish(entry: _Opened) -> None:
+    """Copy what was assigned in a namespace to the worker's own ``__main__``."""
     home = sys.modules[HOME].__dict__
     for name, old in entry.before.items():
         new = entry.namespace.get(name, MISSING)
         if new is MISSING and old is not MISSING:
             home.pop(name, None)
-            _kept.pop(name, None)
+            _published.pop(name, None)
         elif new is not old:
             home[name] = new
             counter, version = entry.versions[name]
-            _kept[name] = {**_kept.get(name, {}), counter: version}
+            _published[name] = {**_published.get(name, {}), counter: version}
         entry.before[name] = new
 
 
-def keep_assigned(since: int = 0) -> None:
-    """Keep what was assigned in the namespaces that were opened since there were so many, and close them."""
+def close_opened(since: int = 0) -> None:
+    """Publish what was assigned in the open namespaces but for the first `since`, and close these namespaces."""
     while len(opened) > since:
-        _keep(opened.pop(since))
+        _publish(opened.pop(since))

@@ -1,9 +1,9 @@
-"""How objects travel between interpreters: pickle 5, cloudpickle for what cannot be imported, buffers beside it.
+"""Turns objects into the parts of messages, and back: pickle 5, or cloudpickle for what cannot be imported.
 
-An object becomes the parts of a message: the pickle, or for a few plain values their shorter form by marshal; a block
-for each buffer that the pickle refers to, in order; and the handles that it refers to, in order: objects of the core
-that belong to the process, such as queues (the cores of channels). They cannot be pickled, so they are handed over as
-what they are, and the receiver's unpickler asks for them by number.
+The parts of a message are: first the pickle (for plain values, a shorter form by marshal); then a block for each buffer
+that the pickle refers to, in order; then the handles that it refers to, in order. Handles are objects of the core that
+belong to the process, such as the queues of channels. They are not pickled: the receiver's unpickler takes them from
+the message by number.
 """
 
 import marshal
@@ -23,29 +23,29 @@ from owngil._wire.pickler import Handle, Pickler, loading
 __all__ = ["Failure", "Parts", "SavedCall", "dumps", "dumps_call", "dumps_result", "loads", "loads_call"]
 
 type Parts = tuple[Block | Handle | bytes, ...]
-# An exception of a worker: its type's name, its text, its traceback as text; pickled, or None and why that cannot be.
+# A worker's exception: the name of its type, its text, its traceback as text, its pickle; or None, and the reason.
 type Failure = tuple[str, str, str, bytes | None, str]
 
 
 def _cloudpickler() -> Any:
-    """Return the module with the picklers, which imports cloudpickle and with it much else."""
+    """Return the module with the picklers. It imports cloudpickle, which imports many modules."""
     from owngil._wire import cloudpickler
 
     return cloudpickler
 
 
-# The first byte of each pickle, and of nothing that marshal writes.
+# The first byte of every pickle. What marshal writes begins with other bytes.
 _PICKLE_MARK = 0x80
 
 
 def _explain(error: Exception, obj: object, what: str) -> Exception:
-    """Return an error of a fitting class that names the object which stopped pickling, and what it belongs to."""
+    """Return an error that names the object which could not be pickled, and what it belongs to."""
     tracer = _cloudpickler().Tracer(Chunks())
     try:
         tracer.dump(obj)
     except Exception:
         culprit = f"an object of type '{type_name(type(tracer.last))}'"
-    else:  # pickling failed only the first time
+    else:  # the second time, pickling did not fail
         culprit = "an object"
     kind = TypeError if type(error) is TypeError else pickle.PicklingError
     return kind(f"{what}: {culprit} cannot be pickled: {error}")
@@ -57,7 +57,7 @@ def _pickle(pickler_type: Any, obj: object) -> Parts:
     try:
         pickler.dump(obj)
     except BaseException:
-        # The traceback refers to the pickler: whoever keeps the exception must not keep others' buffers exported.
+        # Drop the buffers: a traceback that the caller keeps refers to the pickler, and would keep them exported.
         chunks.clear()
         pickler.buffers.clear()
         raise
@@ -66,7 +66,7 @@ def _pickle(pickler_type: Any, obj: object) -> Parts:
 
 
 def _pickle_plainly(obj: object) -> Parts | None:
-    """Return None if it takes cloudpickle, or cannot be done at all."""
+    """Return the parts, or None if that needs cloudpickle or is impossible."""
     try:
         return _pickle(Pickler, obj)
     except MemoryError:
@@ -78,15 +78,15 @@ def _pickle_plainly(obj: object) -> Parts | None:
 def dumps(obj: object, what: str) -> Parts:
     """Turn `obj` into the parts of a message.
 
-    What main sends, it lends: the receiver reads main's own buffers, which stay as long as it does. A worker may end
-    before; so the memory of its NumPy arrays is handed over, and its other buffers are copied once.
+    The main interpreter lends its buffers: the receiver reads them where they are. A worker may end before the receiver
+    has read its buffers: so it hands over the memory of its NumPy arrays, and other buffers are copied once.
 
     Parameters
     ----------
     obj : object
         Anything picklable; channels too.
     what : str
-        What `obj` is, for the error: the start of a sentence.
+        The beginning of the error message: what cannot be done with `obj`.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def dumps(obj: object, what: str) -> Parts:
 def dumps_call(
     fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object], named: object = None
 ) -> Parts:
-    """Turn a call into the parts of a message; see `dumps`. An error names `named`, if that is what the user knows."""
+    """Turn a call into the parts of a message; see `dumps`. An error message names `named` in place of `fn`."""
     plain = None if kwargs else dumps_plain_call(fn, args)
     if plain is not None:
         return (plain,)
@@ -129,9 +129,9 @@ def dumps_result(result: object, fn: Callable[..., object]) -> Parts:
 
 
 def loads(parts: Parts, replies: Queue | None = None) -> Any:
-    """Rebuild the object that `dumps` took apart; what has buffers refers to the memory of the blocks in `parts`.
+    """Rebuild the object that `dumps` took apart. Its buffers are the memory of the blocks in `parts`.
 
-    If it takes unpickling, the time is counted as spent on `replies`, which they came from.
+    The time for unpickling is added to that spent on `replies`, the queue that the message came from.
     """
     stream = parts[0]
     if type(stream) is bytes and stream[0] != _PICKLE_MARK:
@@ -166,7 +166,7 @@ def loads_call(parts: Parts) -> tuple[Callable[..., Any], tuple[Any, ...], dict[
 
 
 class SavedCall:
-    """A call that was taken apart once, and may be sent and rebuilt any number of times."""
+    """A call that was taken apart once, and can be sent and rebuilt many times."""
 
     __slots__ = ("_buffers", "_handles", "_stream")
 

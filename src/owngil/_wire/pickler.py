@@ -1,7 +1,7 @@
-"""Pickling with plain pickle: what is built of values and of what can be imported, and what goes beside the pickle.
+"""Plain pickle, with buffers and handles beside the pickle: for values, and for what the receiver can import.
 
-The rest needs cloudpickle, in `_cloudpickler`: functions and classes that go by value. Workers do without it, and its
-many imports, as long as they can.
+Functions and classes that go by value need `cloudpickler`. Workers do not import it, with its many imports, until they
+have to.
 """
 
 import pickle
@@ -24,10 +24,10 @@ __all__ = [
 
 type Handle = Queue | Lock | Semaphore | BoundedSemaphore | Event | Barrier | Counter
 _BY_NAME = (FunctionType, BuiltinFunctionType, type)
-# The types of the core whose objects belong to the process and pass as what they are.
+# The types of the core whose objects belong to the process: they are handed over, and not pickled.
 _HANDLES = frozenset({Queue, Lock, Semaphore, BoundedSemaphore, Event, Barrier, Counter})
 
-# `handles`: those of the message that this thread is unpickling.
+# Its attribute `handles` has the handles of the message that this thread is unpickling.
 loading = threading.local()
 
 
@@ -38,7 +38,7 @@ def handle_of_message(number: int) -> Handle:
 
 
 def reduce_beside(obj: object, handles: list[Handle]) -> Any:
-    """Return how to pickle what goes beside it, a buffer or handle (which is appended), or NotImplemented."""
+    """Return how to pickle an object with a buffer, or a handle, which is appended to `handles`; or NotImplemented."""
     if type(obj) in _HANDLES:
         handles.append(obj)  # type: ignore[arg-type]
         return handle_of_message, (len(handles) - 1,)
@@ -47,13 +47,14 @@ def reduce_beside(obj: object, handles: list[Handle]) -> Any:
 
 
 class NeedsCloudpickleError(pickle.PicklingError):
-    """Plain pickle cannot do it, or would send by name what must go by value."""
+    """Plain pickle cannot send the object, or would send by name what must go by value."""
 
 
 def _is_found(method: MethodType) -> bool:
-    """Return whether its object has the method under its name, by which alone pickle sends it.
+    """Return whether pickle may send a method by its name: whether its object has this method under that name.
 
-    Not if it is of a base class (by ``super()``), or private, or has its name from another function.
+    It has another one if the method is of a base class (by ``super()``), is private, or got the name of another
+    function.
     """
     found = getattr(method.__self__, method.__name__, None)
     return type(found) is MethodType and found.__func__ is method.__func__ and found.__self__ is method.__self__
@@ -68,9 +69,9 @@ class Pickler(pickle.Pickler):
         super().__init__(file, protocol=5, buffer_callback=self.buffers.append)
 
     def reducer_override(self, obj: object) -> Any:
-        """See pickle.Pickler; it is not asked for built-in values."""
+        """See pickle.Pickler, which does not call this for built-in values."""
         if isinstance(obj, _BY_NAME):
-            # What a method of a built-in type is bound to, pickle looks at by itself.
+            # Of a method of a built-in type, pickle itself pickles the object that it is bound to.
             if not is_importable(obj) and not (type(obj) is BuiltinFunctionType and obj.__self__ is not None):
                 raise NeedsCloudpickleError
             return NotImplemented

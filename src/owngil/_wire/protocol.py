@@ -1,15 +1,36 @@
-"""The kinds of messages between a dispatcher and its workers. The core numbers them, in messaging/kinds.h.
+"""The kinds of messages between a dispatcher, its workers, and the clients of a pool that was handed over.
 
-To the workers, with the task's id:  CALL; and END, after which the worker ends.
-From them, with the task's id:       RESULT, ERROR.
-From them, with the worker's number: READY, the reports STDOUT, STDERR, LOG, WARNING;
-                                     and from the core EXITED, FAILED, KEPT, STUCK, STUCK_START.
-                                     BLOCKED, UNBLOCKED: it waits for tasks of a pool that was handed to it, or no more.
-From the dispatcher to itself:       WAKE.
+A message has a kind, a number and parts. The core numbers the kinds, in messaging/kinds.h. What the number is depends on the kind. START is no kind, but the task number
+that stands for a worker's start.
 
-Between a dispatcher and the clients of a pool that was handed over, see `_lending`:
-From a client, with its number:      JOIN (with its queue), LEAVE; with a task's id, or 0: INTERRUPT; with 0: NEED.
-To a client, with the task's id:     RESULT, ERROR; with 0: BROKEN, CANCEL, ENDED.
+To a worker
+    CALL (task number)              call a function
+    END                             end now
+From a worker
+    RESULT, ERROR (task number)     what the call returned or raised
+    READY (worker number)           the worker has started
+    STDOUT, STDERR, LOG, WARNING (worker number)
+                                    reports: printed text, a log record, a warning
+    BLOCKED, UNBLOCKED (worker number)
+                                    the worker waits for tasks of a pool that was handed to it, or does not any more
+From the core, for a worker
+    EXITED (worker number)          its interpreter has ended: its last message
+    KEPT (worker number)            in place of EXITED: its threads keep the interpreter alive until the process exits
+    FAILED (worker number)          it could not start, or prepare; with the reason
+    STUCK, STUCK_START (worker number)
+                                    its task, or its start, has not noticed an interrupt; with the stack
+From a dispatcher to itself
+    WAKE                            see what has changed
+From a client, see `clients`
+    JOIN (client number)            send answers to this queue
+    LEAVE (client number)           no more
+    NEED                            a task waits: a worker may be wanted
+    INTERRUPT (task number)         interrupt that task, or with 0 all
+To a client
+    RESULT, ERROR (task number)     answers to its tasks
+    BROKEN                          the pool is broken; with the reason
+    CANCEL                          cancel what waits
+    ENDED                           no more answers will come
 """
 
 from owngil._core import (
@@ -30,6 +51,7 @@ from owngil._core import (
     NEED,
     READY,
     RESULT,
+    START,
     STDERR,
     STDOUT,
     STUCK,
@@ -58,6 +80,7 @@ __all__ = [
     "NEED",
     "READY",
     "RESULT",
+    "START",
     "STDERR",
     "STDOUT",
     "STUCK",

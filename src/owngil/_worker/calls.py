@@ -1,4 +1,4 @@
-"""Calls that owngil makes in a worker for its users: chunks of `Pool.map`, source text of `Interpreter.exec`."""
+"""Functions that owngil itself sends to workers: chunks of `Pool.map`, and source text of `Interpreter.exec`."""
 
 import sys
 import threading
@@ -41,7 +41,7 @@ def call_chunk(
     start = perf_counter()
     try:
         values.extend(map(fn, *columns))
-        if len(values) < len(columns[0]):  # to extend() it looks like the end
+        if len(values) < len(columns[0]):  # extend() takes a StopIteration of `fn` for the end
             raise StopIteration("raised by the function that is mapped")
     except BaseException as error:
         failure = describe_error(error, threading.current_thread().name)

@@ -13,7 +13,7 @@ _OWN_FILES = {os.path.join(os.path.dirname(__file__), name) for name in ("main.p
 
 
 def _split(error: BaseException) -> tuple[dict[str, Any], TracebackType | None]:
-    """Return the variables of the worker's own frame that called the task's function, and the traceback behind it."""
+    """Return the variables of the frame of owngil that called the task's function, and the traceback from there on."""
     tb = error.__traceback__
     variables: dict[str, Any] = {}
     while tb is not None and tb.tb_frame.f_code.co_filename in _OWN_FILES:
@@ -23,14 +23,14 @@ def _split(error: BaseException) -> tuple[dict[str, Any], TracebackType | None]:
 
 
 def _call(error: BaseException) -> str:
-    """Return what was called with which arguments; empty if it did not come to that."""
+    """Return the call and its arguments as text; empty if nothing was called."""
     from owngil._worker.shown_calls import show_call
 
     variables, _ = _split(error)
     fn = variables.get("fn")
     if fn is not None:
         name = getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None) or type(fn).__qualname__
-        if "columns" in variables:  # of a map: the first item without a value is the one that failed
+        if "columns" in variables:  # of a map: the first item without a value has failed
             at = len(variables["values"])
             return ", calling " + show_call(name, tuple(column[at] for column in variables["columns"]), {})
         return ", calling " + show_call(name, variables.get("args", ()), variables.get("kwargs", {}))
@@ -40,14 +40,14 @@ def _call(error: BaseException) -> str:
 
 
 def _show(error: BaseException) -> str:
-    import traceback  # and with it a dozen modules: only workers that need it pay for it
+    import traceback  # lazily, because it imports a dozen modules
 
     _, tb = _split(error)
     return "".join(traceback.format_exception(type(error), error, tb))
 
 
 def _text(make: Callable[[], str]) -> str:
-    """Return ``make()``, which runs the user's own __str__ and __repr__, or what to say if that fails."""
+    """Return ``make()``, which runs the user's own __str__ and __repr__, or the reason if that fails."""
     try:
         return make()
     except BaseException as failure:
@@ -55,7 +55,7 @@ def _text(make: Callable[[], str]) -> str:
 
 
 def describe_error(error: BaseException, worker: str) -> _wire.Failure:
-    """Take an exception apart so that something sensible arrives whatever it is made of."""
+    """Take an exception apart: into its text and traceback, and its pickle if that is possible."""
     kind = type(error)
     message = _text(lambda: str(error))
     text = f"In worker '{worker}'{_text(lambda: _call(error))}:\n{_text(lambda: _show(error))}"

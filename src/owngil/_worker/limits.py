@@ -1,7 +1,7 @@
 """Calls that have a limit of time.
 
-The limit is set and called off in the worker, around each call, by the core (`limits.c`); one thread of the process
-waits for all limits. Tasks without one have nothing to do with this.
+In the worker, the core sets the limit before each call and clears it afterwards. One thread of the process waits for
+all limits. Tasks without a limit do not use this module.
 """
 
 import threading
@@ -15,12 +15,12 @@ __all__ = ["Limited"]
 
 
 class Limited:
-    """`fn`, interrupted in the worker where it is called after so many seconds."""
+    """`fn` with a limit: a call is interrupted when it takes longer than `seconds`, in the worker where it runs."""
 
     def __init__(self, fn: Callable[..., Any], seconds: float) -> None:
         self._fn = fn
         self._seconds = seconds
-        # For messages, as are the others, which __getattr__ finds.
+        # Messages show the module and the name of `fn`. __getattr__ finds the name.
         self.__module__ = getattr(fn, "__module__", None)  # type: ignore[assignment]
 
     def __getattr__(self, name: str) -> Any:

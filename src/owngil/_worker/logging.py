@@ -1,8 +1,8 @@
 """Forwards a worker's log records to the caller's loggers.
 
-A worker's root logger has one handler, which forwards. Until a task configures logging itself, the root logger's level
-there is the lowest that any logger of the caller's takes, at any moment; which of those takes a record, the caller
-decides. A worker imports this when it imports logging.
+A worker's root logger has one handler, which sends records to the caller. Until a task configures logging itself, the
+level of the root logger is always the lowest that any logger of the caller takes; the caller's loggers decide which
+records they take. A worker imports this module when it imports logging.
 """
 
 import logging
@@ -19,7 +19,7 @@ from owngil._worker.values import pickled, text_of
 __all__ = ["install"]
 
 _STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime"})
-# What of a record is sent as it is; the rest is made anew.
+# The attributes of a record that are sent unchanged.
 _PLAIN = (
     "name",
     "levelno",
@@ -60,7 +60,7 @@ def _pack(value: object) -> tuple[bytes | None, str]:
 
 
 def _describe(record: logging.LogRecord) -> tuple[Any, ...]:
-    """Return what `handle` needs: plain values, and what `extra` has."""
+    """Return what the caller needs to make the record: plain values, and those that `extra` has added."""
     values = {key: _plain(getattr(record, key, None)) for key in _PLAIN}
     values["msg"] = _message(record)
     thread = _plain(record.threadName)
@@ -82,7 +82,7 @@ def _is_console(handler: logging.Handler, record: logging.LogRecord) -> bool:
 
 
 def _is_printed(record: logging.LogRecord) -> bool:
-    """Whether a handler that a task has added prints it: then it arrives as text."""
+    """Return whether a handler that a task has added prints the record, so that it arrives as text."""
     logger: logging.Logger | None = logging.getLogger(record.name)
     while logger is not None:
         if any(_is_console(handler, record) for handler in logger.handlers):
@@ -95,7 +95,7 @@ class Forwarder(logging.Handler):
     """Sends records to the caller."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send `record`, unless it gets there as text."""
+        """Send `record`, unless it arrives as text."""
         try:
             if not _is_printed(record):
                 send(LOG, _wire.dumps(_describe(record), "a record cannot be sent"))
@@ -104,7 +104,7 @@ class Forwarder(logging.Handler):
 
 
 class _Root(logging.RootLogger):
-    """A root logger with the caller's level until it gets one of its own."""
+    """A root logger that has the caller's level until a task sets another."""
 
     @property
     def level(self) -> int:  # type: ignore[override]
@@ -117,7 +117,7 @@ class _Root(logging.RootLogger):
 
     @property
     def callers_level(self) -> _core.Counter | None:
-        """The caller's level, which this worker's own workers take over too; None if a task has set another."""
+        """The caller's level, for workers that this worker starts; None if a task has set another level."""
         return None if "own_level" in self.__dict__ else reports.callers_level
 
 
@@ -130,12 +130,12 @@ _is_enabled_for = logging.Logger.isEnabledFor
 
 
 def _is_enabled_now(self: logging.Logger, level: int) -> bool:
-    """As Logger.isEnabledFor, whose cache does not know when the caller's levels change."""
+    """As Logger.isEnabledFor, but empty its caches when the caller's levels have changed."""
     global _last_level
     now = _callers_level()
     if now != _last_level:
         _last_level = now
-        logging.disable(self.manager.disable)  # as it is: this empties all caches
+        logging.disable(self.manager.disable)  # setting it, even to the same value, empties all caches
     return _is_enabled_for(self, level)
 
 
@@ -143,7 +143,7 @@ _basic_config = logging.basicConfig
 
 
 def _basic_config_here(**options: Any) -> None:
-    """As logging.basicConfig, for which the handler that forwards does not count."""
+    """As logging.basicConfig, which shall not count the handler that forwards."""
     root = logging.root
     forwarders = [handler for handler in root.handlers if type(handler) is Forwarder]
     if not options or len(root.handlers) != len(forwarders) or options.get("force"):

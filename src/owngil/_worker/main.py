@@ -1,6 +1,6 @@
-"""What runs in a worker: the loop that takes tasks and sends back what becomes of them.
+"""A worker's main function: prepares the interpreter, then takes tasks in a loop and sends answers.
 
-The dispatcher starts `main` through the core, as the whole life of a new interpreter.
+The core calls `main` in each new interpreter; the interpreter ends when it returns.
 """
 
 import atexit
@@ -13,8 +13,8 @@ from typing import Any
 
 from owngil import _core, _wire
 from owngil._isolation import blas_threads
-from owngil._wire.globals import keep_assigned, opened
-from owngil._wire.protocol import ERROR, READY, RESULT
+from owngil._wire.globals import close_opened, opened
+from owngil._wire.protocol import ERROR, READY, RESULT, START
 from owngil._worker import reports, stdio
 from owngil._worker.calls import call_chunk, execute_code
 from owngil._worker.errors import describe_error
@@ -44,7 +44,7 @@ def _restore_filters(filters: list[Any]) -> None:
 def _forward_reports() -> None:
     """Let warnings go to the caller, and log records as soon as logging is imported."""
     warnings.showwarning = _show_warning  # type: ignore[assignment]
-    # What warns after the last Python function, when modules are torn down, is shown by C, and not sent.
+    # When modules are torn down, no Python function can send a warning any more: CPython itself shows it.
     atexit.register(_restore_filters, list(warnings.filters))
     after_import("logging", _forward_logging)
 
@@ -57,8 +57,8 @@ def _apply(settings: dict[str, Any]) -> None:
     sys.set_int_max_str_digits(settings["int_max_str_digits"])
     sys.dont_write_bytecode = settings["dont_write_bytecode"]
     sys.pycache_prefix = settings["pycache_prefix"]
-    reports.callers_level = settings["level"]  # until now, all records were sent
-    # Behind the filter of owngil's own.
+    reports.callers_level = settings["level"]  # before that, all records are sent
+    # The first filter is owngil's own.
     warnings.filters[1:] = settings["filters"] or [("always", None, Warning, None, 0)]  # type: ignore[index]
 
 
@@ -80,16 +80,16 @@ def _serve(name: str, max_tasks: int | None) -> None:
             task, parts = _core.take_task()
         except _core.QueueClosed:
             return
-        # Interrupts are raised inside run_task() or not at all: what stands here runs undisturbed.
+        # Interrupts are raised only inside run_task(): the rest of the loop is never interrupted.
         try:
             answer = _core.run_task(task, _run, parts)
             kind = RESULT
         except BaseException as error:
             answer = _wire.dumps(describe_error(error, name), "an exception cannot be sent back")
             kind = ERROR
-        del parts  # the task's memory goes with the task
+        del parts  # frees the task's memory
         if opened:
-            keep_assigned()
+            close_opened()
         flush()
         _core.answer(kind, answer)
         del answer
@@ -108,7 +108,7 @@ def _import_all(modules: Sequence[str], worker: str) -> None:
 
 
 def _prepare(name: str, setup: _wire.Parts) -> int | None:
-    """Do what comes before the first task; return how many tasks the worker is for."""
+    """Prepare the worker for its first task; return how many tasks it is for."""
     settings, pool_size, max_tasks, preload, initializer = _wire.loads(setup)
     blas_threads.set_pool_size(pool_size)
     _apply(settings)
@@ -117,20 +117,20 @@ def _prepare(name: str, setup: _wire.Parts) -> int | None:
     if initializer is not None:
         fn, args = initializer
         fn(*args)
-        keep_assigned()
+        close_opened()
         flush()
     return max_tasks  # type: ignore[no-any-return]
 
 
 def main() -> None:
-    """Live as a worker: start up, serve, flush."""
+    """Run as a worker: prepare, serve, flush."""
     name, number, setup, _, replies = _core.worker_setup()
     threading.current_thread().name = name
-    reports.begin(name, replies, number)
+    reports.connect(name, replies, number)
     _forward_reports()
     stdio.install()
-    # The user's code comes in with the setup: from here on the start can be stopped.
-    max_tasks = _core.run_task(_core.START, _prepare, name, setup)
+    # The setup runs code of the user. From here on, the start can be interrupted.
+    max_tasks = _core.run_task(START, _prepare, name, setup)
     del setup
     replies.put(READY, number, ())
     _serve(name, max_tasks)

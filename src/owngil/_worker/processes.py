@@ -1,6 +1,6 @@
-"""Processes and workers: what a worker cannot start, and what it must not leave.
+"""Replaces os.fork() and os.exec*() in a worker by functions that say what to use instead, and ends helper processes.
 
-CPython refuses fork and exec in workers, because both would act on the whole process. It says so, but not what to do.
+CPython refuses fork and exec in workers, because both act on the whole process. Its error does not say what to do.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ def _refusal(name: str, advice: str) -> Any:
 
 
 def refuse_fork_and_exec() -> None:
-    """Let os.fork() and the like say what to use instead."""
+    """Replace os.fork(), os.forkpty() and os.exec*()."""
     modules = [importlib.import_module(name) for name in ("os", "posix")]
     for name, advice in _ADVICE.items():
         refusal = _refusal(name, advice)
@@ -41,10 +41,10 @@ def refuse_fork_and_exec() -> None:
 
 
 def end_helpers() -> None:
-    """End the processes that multiprocessing keeps for this interpreter: they would stay until this process ends."""
+    """End the helper processes of multiprocessing in this interpreter, which would live as long as this process."""
     for module, attribute in (("forkserver", "_forkserver"), ("resource_tracker", "_resource_tracker")):
         helper = getattr(sys.modules.get(f"multiprocessing.{module}"), attribute, None)
         stop = getattr(helper, "_stop", None)
         if stop is not None:
-            with contextlib.suppress(OSError):  # somebody else has waited for it
+            with contextlib.suppress(OSError):  # another thread has waited for it
                 stop()

@@ -1,22 +1,22 @@
-"""Sends what a worker reports beside results: each report is a message to its dispatcher.
+"""Sends a worker's reports, such as printed text: each report is a message to its dispatcher.
 
-The dispatcher deals with a report before the result of the task. What is sent, and when, is for `stdio`, `logging` and
-`warnings` to say.
+The dispatcher delivers a report before the result of the task. `stdio`, `logging` and `warnings` decide what is sent,
+and when.
 """
 
 import contextlib
 
 from owngil import _core, _wire
 
-__all__ = ["begin", "callers_level", "go_to", "send"]
+__all__ = ["callers_level", "connect", "go_to", "send"]
 
 worker_name = ""
 _replies: _core.Queue
 _number = 0
-callers_level: _core.Counter | None = None  # below it, no logger of the caller's takes a record; None: not known yet
+callers_level: _core.Counter | None = None  # the lowest level that a logger of the caller's takes; None: not known
 
 
-def begin(name: str, replies: _core.Queue, number: int) -> None:
+def connect(name: str, replies: _core.Queue, number: int) -> None:
     """Let this worker's reports go to `replies`."""
     global worker_name, _replies, _number
     worker_name = name
@@ -26,7 +26,7 @@ def begin(name: str, replies: _core.Queue, number: int) -> None:
 
 def send(kind: int, parts: _wire.Parts) -> None:
     """Report to the dispatcher."""
-    with contextlib.suppress(_core.QueueClosed):  # nobody listens any more
+    with contextlib.suppress(_core.QueueClosed):  # the dispatcher has ended
         _replies.put(kind, _number, parts)
 
 

@@ -1,15 +1,15 @@
-"""How a call is shown in messages: the function's name and its arguments, shortened."""
+"""Shows a call in messages: the function's name and its arguments, shortened."""
 
 import reprlib
 from typing import Any
 
 __all__ = ["show_call"]
 
-_LONGEST = 300  # of all arguments
+_LONGEST = 300  # characters of all arguments
 
 
 class _Repr(reprlib.Repr):
-    """Shows what may be large without making its whole text first."""
+    """Shows large objects without making their whole text first."""
 
     def __init__(self) -> None:
         super().__init__()

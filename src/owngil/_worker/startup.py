@@ -1,4 +1,4 @@
-"""What comes first in a worker's interpreter, before the rest of owngil is imported there."""
+"""Prepares a worker's interpreter, before the rest of owngil is imported there."""
 
 import atexit
 import importlib
@@ -18,7 +18,7 @@ __all__ = ["after_import", "prepare_worker"]
 
 
 class _Watcher:
-    """A finder for a few pure Python modules, by which something is done to each as soon as it is there."""
+    """A finder for a few pure Python modules. It calls a function when such a module has been imported."""
 
     def __init__(self) -> None:
         self.awaited: dict[str, Callable[[ModuleType], None]] = {}
@@ -61,16 +61,16 @@ def after_import(name: str, then: Callable[[ModuleType], None]) -> None:
 
 
 def _watch_loops(base_events: Any) -> None:
-    """Let each event loop that begins to run on the worker's own thread be woken by interrupts of its task.
+    """Let interrupts of a task wake each event loop that runs on the worker's own thread.
 
-    At the check with which every run begins: nothing has been set up yet that an interrupt would leave half done, and
-    no frame stays in the tracebacks of what the loop runs.
+    Patch the check with which every run of a loop begins. There, an interrupt leaves nothing half done, and no frame of
+    this module appears in tracebacks of coroutines.
     """
     check_running: Callable[[Any], None] = base_events.BaseEventLoop._check_running
 
     def _check_running(self: Any) -> None:
         check_running(self)
-        from owngil._wire.asyncio_bridge import watch  # which imports asyncio
+        from owngil._wire.asyncio_bridge import watch  # imports asyncio
 
         watch(self)
 
@@ -78,10 +78,11 @@ def _watch_loops(base_events: Any) -> None:
 
 
 def _forget_own_thread() -> None:
-    """Let go of threading's record of this thread while its module is whole.
+    """Delete threading's record of this thread while the module threading is intact.
 
-    Since 3.13 threading takes a worker's thread for a foreign one, whose record removes itself when the thread's state
-    is cleared; before 3.13.3 it prints an error, because its module is gone by then (gh-130522).
+    Since 3.13 threading takes a worker's thread for one that it has not started. The record of such a thread removes
+    itself when the thread's state is cleared. Before 3.13.3 that prints an error, because the module has been torn down
+    (gh-130522).
     """
     records = getattr(threading, "_thread_local_info", None)
     if records is not None:
@@ -91,10 +92,10 @@ def _forget_own_thread() -> None:
 def _hide_signal_handlers() -> None:
     """Let signal.getsignal() tell a worker that a handler is not its own.
 
-    CPython has one table of handlers for the process, and gives any interpreter the main one's objects; asyncio.run()
-    asks for one each time.
+    CPython has one table of handlers for the process, and returns objects of the main interpreter in any other.
+    asyncio.run() calls getsignal().
     """
-    # The built-in part of signal, which is there sooner than the rest, and which that asks at each call.
+    # Patch the built-in module that signal itself calls, because signal is not imported yet.
     module: Any = importlib.import_module("_signal")
 
     def getsignal(signalnum: int, /) -> None:
@@ -106,18 +107,18 @@ def _hide_signal_handlers() -> None:
 
 
 def prepare_worker() -> None:
-    """Install the import hook, and what must be the last to run at the interpreter's end."""
-    # On 3.12 pickle's own extension module is one that needs a private copy, so the hook comes before what imports it.
+    """Install the import hook and other patches, and register what must run last at the interpreter's end."""
+    # The hook comes first: on 3.12, pickle's own extension module needs a private copy.
     import_hook.install()
-    # If no private copy can be had at all, this is where it is said: pickle would go on without its accelerator.
+    # Import _pickle here: if no private copy can be made, this raises the error. pickle would ignore it.
     importlib.import_module("_pickle")
     _hide_signal_handlers()
     refuse_fork_and_exec()
     after_import("asyncio.base_events", _watch_loops)
-    # NumPy changes its types while it is imported, by which they lose their versions.
+    # NumPy changes its types while it is imported: they lose their version tags.
     after_import("numpy", lambda _: _core.complete_type_versions())
-    # The first to be registered are the last to run: when packages, and owngil's own nested pools, have ended.
+    # The functions that are registered first run last: after those of packages, and of owngil's nested pools.
     atexit.register(import_hook.uninstall)
     atexit.register(_core.before_end)
     atexit.register(_forget_own_thread)
-    atexit.register(end_helpers)  # when multiprocessing has joined its processes
+    atexit.register(end_helpers)  # after multiprocessing has joined its processes

@@ -1,8 +1,7 @@
 """A worker's sys.stdout and sys.stderr: what is printed there goes to the caller.
 
-A worker sends whole lines, as they are complete. The beginning of a line goes when it is flushed explicitly, when a
-carriage return is in it (progress bars), and when the task ends. Such a line is its worker's until it is complete or
-the task has ended: what another worker writes meanwhile starts a line of its own.
+A worker sends whole lines, when they are complete. It sends the beginning of a line when the line is flushed
+explicitly, has a carriage return in it (progress bars), or the task ends.
 """
 
 import io
@@ -27,8 +26,8 @@ class Output(io.BufferedIOBase):
     def __init__(self, kind: int) -> None:
         self._kind = kind
         self.name = "<stdout>" if kind == STDOUT else "<stderr>"
-        self.pending: list[bytes] = []  # what there is of the current line, and is not sent
-        self.is_open = False  # the beginning of a line was sent
+        self.pending: list[bytes] = []  # of the current line, what was not sent
+        self.is_open = False  # the beginning of the current line was sent
 
     def writable(self) -> bool:
         return True
@@ -61,7 +60,7 @@ class Output(io.BufferedIOBase):
             self._send(text[:end])
 
     def end_line(self) -> None:
-        """Send what there is of a line, and that nobody will go on with it."""
+        """Send the rest of the current line, and that it will not be continued."""
         pending = self.pending
         self.pending = []
         self._send(b"".join(pending))
@@ -87,26 +86,26 @@ def _count_incomplete(text: bytes) -> int:
 
 
 def _text_output(output: Output) -> io.TextIOWrapper:
-    # Writing through, so that nothing is left here when a task ends, and only explicit flushes get to the output.
+    # With write_through, the stream keeps no text, and calls Output.flush() only for explicit flushes.
     stream = io.TextIOWrapper(output, encoding="utf-8", errors="surrogatepass", newline="\n", write_through=True)
     reconfigure = stream.reconfigure
 
     def checked(*, errors: str | None = None, newline: str | None = "\n", **_: object) -> None:
-        """As TextIOWrapper.reconfigure, but for how text gets to the caller."""
+        """As TextIOWrapper.reconfigure, except for the encoding, in which text is sent to the caller."""
         reconfigure(errors=errors, newline=newline)
 
     stream.reconfigure = checked  # type: ignore[method-assign]
     return stream
 
 
-_out_stream: io.TextIOWrapper  # a task may put others into sys, and let go of these
+_out_stream: io.TextIOWrapper  # referred to here, because a task may replace those of sys
 _err_stream: io.TextIOWrapper
 _out: Output
 _err: Output
 
 
 def is_stream(stream: object) -> bool:
-    """Whether this is one of the worker's own streams, which are in sys unless a task has put others there."""
+    """Return whether this is one of the worker's own streams, which a task may have replaced in sys."""
     return stream is _out_stream or stream is _err_stream
 
 
@@ -120,8 +119,8 @@ def install() -> None:
 
 def flush() -> None:
     """Send what a task has left in the worker's streams."""
-    # A task may have put anything there, or closed it: that is no reason to lose its result.
-    try:  # contextlib.suppress() would cost more than all the rest
+    # A task may have replaced the streams by anything, or closed them. An error of that must not lose its result.
+    try:  # contextlib.suppress() would take longer than the rest of this function
         if sys.stdout is not _out_stream:
             sys.stdout.flush()
     except BaseException:

@@ -1,7 +1,7 @@
 """Forwards a worker's warnings to the caller's filters.
 
-A worker lets all warnings through but for those that the caller's filters made errors when the worker started: these
-are raised in the task. What becomes of the others, the caller's filters decide when they arrive.
+If the caller's filters made a warning an error when the worker started, it is raised in the task. All other warnings
+are sent, and the caller's filters decide what to do with them when they arrive.
 """
 
 import sys
@@ -15,7 +15,7 @@ from owngil._worker.values import pickled, text_of
 
 __all__ = ["forward"]
 
-_MOST = 100  # of one place in one task: a warning in a loop is not to fill the memory
+_MOST = 100  # warnings of one place in one task, so that a loop does not fill the memory
 _counts: dict[tuple[object, ...], int] = {}
 _counted_task = 0
 
@@ -30,10 +30,10 @@ def _is_one_too_many(task: int, place: tuple[object, ...]) -> bool:
 
 
 def _module_of(filename: str, lineno: int) -> str:
-    """Return the name of the module that is at this place now, by which filters may go."""
+    """Return the name of the module that warns, which filters may be for."""
     frame: Any = sys._getframe(2)
     while frame is not None:
-        if "owngil_module_name" in frame.f_code.co_varnames:  # of this worker's own worker: see the caller's half
+        if "owngil_module_name" in frame.f_code.co_varnames:  # of a worker that this worker has started
             return str(frame.f_locals["owngil_module_name"])
         if frame.f_code.co_filename == filename and frame.f_lineno == lineno:
             name = frame.f_globals.get("__name__")
@@ -51,7 +51,7 @@ def forward(
     file: Any = None,
     line: str | None = None,
 ) -> None:
-    """Do what warnings.showwarning does, at the caller."""
+    """Send a warning to the caller; in place of warnings.showwarning."""
     if file is not None:
         file.write(warnings.formatwarning(message, category, filename, lineno, line))
         return
@@ -67,5 +67,5 @@ def forward(
 
 
 def _is_plain(message: Warning | str, text: str) -> bool:
-    """Whether it can be made of its class and its text."""
+    """Return whether the caller can make the warning of its class and its text."""
     return isinstance(message, str) or (message.args == (text,) and not message.__dict__)

@@ -1,4 +1,4 @@
-"""Keeps Ctrl-C away from steps that must not be left in the middle."""
+"""Defers Ctrl-C during steps that must not be interrupted."""
 
 import contextlib
 import signal
@@ -18,17 +18,17 @@ class DeferredCtrlC(contextlib.AbstractContextManager["DeferredCtrlC"]):
 
     def __enter__(self) -> "DeferredCtrlC":
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._note)
+            self._before = signal.signal(signal.SIGINT, self._record)
         return self
 
     def __exit__(self, *error: object) -> None:
         self.let_in()
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _record(self, number: int, frame: FrameType | None) -> None:
         self._came = True
 
     def let_in(self) -> None:
-        """Raise KeyboardInterrupt if Ctrl-C came meanwhile, and let it come again."""
+        """Raise KeyboardInterrupt if Ctrl-C has come meanwhile, and defer it no longer."""
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
             self._before = None

@@ -16,14 +16,14 @@ __all__ = ["Parser", "main", "run"]
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line; the usage is there for --help."""
+    """Reports an error in one line, without the usage, which --help shows."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
 def _guard(word: str) -> str:
-    """Keep argparse from taking a negative number such as -1e-3 for an option: before 3.14 it knows plain ones only."""
+    """Keep argparse from taking a number such as -1e-3 for an option: before 3.14, it accepts plain numbers only."""
     try:
         float(word)
     except ValueError:

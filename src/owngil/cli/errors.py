@@ -4,4 +4,4 @@ __all__ = ["InputError"]
 
 
 class InputError(Exception):
-    """What the user asked for cannot be done; found before any work. Its message is one line."""
+    """Bad input, found before any work. Its message is one line."""

@@ -1,4 +1,4 @@
-"""Output files that are there whole or not at all."""
+"""Writes output files completely or not at all."""
 
 import os
 import tempfile
@@ -23,14 +23,14 @@ def check_writable(path: Path) -> None:
 
 
 def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Call `write` with a temporary file beside `path` and, when it is complete, give that its name."""
+    """Call `write` with a temporary file beside `path`, and rename the file when it is complete."""
     descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with open(descriptor, "wb") as file:
             write(file)
         mask = os.umask(0)
         os.umask(mask)
-        os.chmod(part, 0o666 & ~mask)  # mkstemp's are the owner's alone
+        os.chmod(part, 0o666 & ~mask)  # the permissions of an ordinary file; mkstemp gives fewer
         os.replace(part, path)
     except BaseException:
         os.unlink(part)

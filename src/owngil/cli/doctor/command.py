@@ -20,7 +20,7 @@ from owngil.cli.errors import InputError
 __all__ = ["add_parser"]
 
 _WIDTH = 100
-_SCHEMA = 1  # of the JSON output; a new number when a key changes its meaning or goes
+_SCHEMA = 1  # of the JSON output; increased when a key changes its meaning or is removed
 
 
 def add_parser(commands: Any) -> None:
@@ -85,7 +85,7 @@ def _examine_all(packages: list[Package], timeout: float) -> Iterator[Result]:
 
 @contextmanager
 def _status(text: str) -> Iterator[None]:
-    """Show what is under way on a terminal, and take it away again."""
+    """Show a status line on a terminal during the block."""
     if not sys.stderr.isatty():
         yield
         return
@@ -112,12 +112,12 @@ def _cut(text: str, width: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text that a package made without what could move the cursor."""
+    """Return a text of a package without characters that could move the cursor."""
     return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text.expandtabs())
 
 
 class _Table:
-    """Lines of at most 100 columns: one for each package, and below it what is to be said about it."""
+    """Lines of at most 100 columns: one for each package, and remarks on it below."""
 
     def __init__(self, packages: list[Package]) -> None:
         self._name = min(26, max(7, *(len(package.name) for package in packages)))
@@ -164,7 +164,7 @@ def _wrap(text: str, indent: str) -> list[str]:
 
 
 def _details(result: Result) -> Iterator[str]:
-    """Yield what only --verbose shows."""
+    """Yield the lines that only --verbose shows."""
     for module in result.extension_modules:
         about = f"{module['phase'] or 'extension'}, {'private copy' if module['loaded'] == 'private' else 'shared'}"
         yield from _wrap(f"{module['name']}: {about}{'' if module['own'] else ', of another package'}", "    ")

@@ -1,8 +1,8 @@
 """Finds out whether a package works in several workers, by child processes that import it; see `probe`.
 
-The first child imports it in two workers at once, then in a further one, for the memory. Only if that fails, a second
-one imports it in the main interpreter: what fails there too is not owngil's doing. After a crash, a third tells whether
-one worker alone would do.
+The first child imports it in two workers at once, and then in a third one, to measure the memory. If that fails, a
+second child imports it in the main interpreter: failures there are not owngil's. After a crash, a third child finds out
+whether the package works in one worker alone.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ __all__ = ["Result", "examine"]
 
 _START = "import json, sys; request = json.load(sys.stdin); sys.path[:] = request['path'];\
  from owngil.cli.doctor.probe import main; main(request)"
-_GRACE = 5.0  # seconds after its time is up in which a child shows its stacks
+_GRACE = 5.0  # seconds that a child has, after its timeout, to show its stacks
 _ELSEWHERE = "Use it in the main interpreter, or in a process of its own."
 _STEPS = {
     "start": "while the workers started",
@@ -64,19 +64,19 @@ class Result:
 
     @property
     def failed(self) -> bool:
-        """Whether owngil cannot run it: what does not work without owngil either does not count."""
+        """Whether it works without owngil, but not with it."""
         return self.verdict in ("fails", "crashes", "hangs")
 
 
 @dataclass
 class _Outcome:
-    """What a child process told before it ended."""
+    """What a child process has reported."""
 
-    code: int = 0  # as subprocess has it: minus the signal
+    code: int = 0  # as of subprocess: after a signal, minus its number
     hung: bool = False
     phase: str = "start"
-    doing: dict[int, list[str]] = field(default_factory=dict)  # modules under way, by worker
-    threads: dict[int, int] = field(default_factory=dict)  # worker by thread
+    doing: dict[int, list[str]] = field(default_factory=dict)  # by worker: modules that are being imported
+    threads: dict[int, int] = field(default_factory=dict)  # by thread: its worker
     workers: list[dict[str, Any]] = field(default_factory=list)
     memory: dict[str, int] = field(default_factory=dict)
     living: list[str] = field(default_factory=list)  # libraries of which threads outlived their workers
@@ -109,7 +109,7 @@ class _Outcome:
 
     @property
     def last_modules(self) -> list[str]:
-        """The modules under way at the end, without repetition; of a crash, the one of the thread that crashed."""
+        """The modules that were being imported at the end; after a crash, the one of the thread that crashed."""
         crashed = re.search(r"^(?:Current thread|Thread) 0x([0-9a-f]+)", self.stacks, re.MULTILINE)
         worker = None if crashed is None or self.hung else self.threads.get(int(crashed[1], 16))
         stacks = [self.doing[worker]] if worker is not None and self.doing.get(worker) else self.doing.values()
@@ -117,14 +117,14 @@ class _Outcome:
 
 
 def _watch(pid: int, fd: int) -> None:
-    """Close `fd` when a child process has ended, and leave it to others to be waited for."""
-    with contextlib.suppress(ChildProcessError):  # others did
+    """Close `fd` when a child process has ended, without reaping it."""
+    with contextlib.suppress(ChildProcessError):  # another thread has reaped it
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     os.close(fd)
 
 
 class _Child:
-    """A child process at work: a group of its own, ended with all that it started when the block is left."""
+    """A child process in a process group of its own. The end of the block ends the whole group."""
 
     def __init__(self, package: Package, workers: int, timeout: float) -> None:
         self._limit = time.monotonic() + timeout + _GRACE
@@ -171,17 +171,17 @@ class _Child:
         """End the process and what it has started; return its exit code."""
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)  # not waited for yet, so the number is still its own
+                os.killpg(self._process.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
         return self._process.wait()
 
     def follow(self) -> _Outcome:
-        """Listen until the process ends, or has had its time."""
+        """Read reports until the process ends, or the timeout."""
         outcome, rest = self._outcome, b""
         with selectors.DefaultSelector() as selector:
             for fd in (self._report, self._ended):
                 selector.register(fd, selectors.EVENT_READ)
             while True:
-                # The pipe's end is not the process's: what the package started may hold it.
+                # The pipe may stay open when the process has ended: processes that the package has started may have it.
                 ready = {key.fd for key, _ in selector.select(max(0.0, self._limit - time.monotonic()))}
                 with contextlib.suppress(BlockingIOError):
                     while data := os.read(self._report, 1 << 16):
@@ -209,14 +209,14 @@ class _Child:
 
 
 def _run(package: Package, workers: int, timeout: float) -> _Outcome:
-    # An interrupt in between would leave the process running.
+    # An interrupt between the start and the block would leave the process running.
     with DeferredCtrlC() as ctrl_c, _Child(package, workers, timeout) as child:
         ctrl_c.let_in()
         return child.follow()
 
 
 def _comparable(message: str) -> str:
-    """Return an error message without what differs each time: addresses."""
+    """Return an error message without addresses, which differ each time."""
     return re.sub(r"0x[0-9a-f]+", "0x", message)
 
 
@@ -231,7 +231,7 @@ def _short(failure: dict[str, Any]) -> str:
 
 
 def _merge(outcome: _Outcome, result: Result) -> None:
-    """Take over what two workers said; they say the same, but for failures in one of them."""
+    """Take over the reports of two workers, which are equal but for failures in one of them."""
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for number, worker in enumerate(outcome.workers, 1):
         for failure in worker["failures"]:
@@ -256,7 +256,7 @@ def _last_line(text: str) -> str:
 
 
 def _explain_end(outcome: _Outcome, result: Result) -> None:
-    """Say how a child process ended that did not get to its end."""
+    """Describe how a child process has ended before its work was done."""
     result.last_modules = outcome.last_modules
     during = f" {_STEPS[outcome.phase]}"
     if result.last_modules:
@@ -277,7 +277,7 @@ def _explain_end(outcome: _Outcome, result: Result) -> None:
 
 
 def _advise_end(package: Package, timeout: float, result: Result) -> None:
-    """Find out what else would work."""
+    """Find out whether other ways to use the package work."""
     main = _run(package, 0, timeout)
     if not main.finished:
         same = main.hung if result.verdict == "hangs" else main.code == _code(result)
@@ -285,7 +285,7 @@ def _advise_end(package: Package, timeout: float, result: Result) -> None:
         result.notes.append(f"It {'also ' if same else ''}{what} in the main interpreter.")
         if same:
             result.verdict = "broken"
-            result.advice = "Mend its installation: this is not about owngil."
+            result.advice = "Repair its installation: this is not about owngil."
         else:
             result.advice = _ELSEWHERE
         return
@@ -296,7 +296,7 @@ def _advise_end(package: Package, timeout: float, result: Result) -> None:
             result.notes.append("It works in one worker at a time.")
             result.advice = "Use it in one worker only, in the main interpreter, or in a process of its own."
         elif alone.stacks:
-            result.stacks = alone.stacks  # two workers that crash at once cut each other's short
+            result.stacks = alone.stacks  # when two workers crash at once, their stacks are incomplete
 
 
 def _code(result: Result) -> int | None:
@@ -304,13 +304,13 @@ def _code(result: Result) -> int | None:
 
 
 def _explain_failures(package: Package, timeout: float, result: Result) -> None:
-    """Say what could not be imported, and what of it cannot be imported without owngil either."""
+    """Describe which modules cannot be imported, and which of them fail without owngil, too."""
     main = _run(package, 0, timeout)
     there = {failure["module"]: failure for worker in main.workers for failure in worker["failures"]}
     groups: dict[str, list[str]] = {}
     for failure in result.failures:
         same = there.get(failure["module"])
-        # The loader's words about a missing library are in the middle of an IsolationError's.
+        # The dynamic loader's message about a missing library is in the middle of an IsolationError's.
         failure["in_main"] = same is not None and _comparable(same["message"]) in _comparable(failure["message"])
         if same is not None and failure["in_main"]:
             groups.setdefault(_short(same), []).append(failure["module"])
@@ -322,9 +322,9 @@ def _explain_failures(package: Package, timeout: float, result: Result) -> None:
         if {failure["module"] for failure in result.failures}.issuperset(package.imports):
             result.verdict = "broken"
             result.reason = "It cannot be imported in the main interpreter either."
-            result.advice = "Mend its installation: this is not about owngil."
+            result.advice = "Repair its installation: this is not about owngil."
         return
-    # What is refused for a reason, and is not what everybody imports, leaves the rest usable.
+    # A package is usable if the only failures are modules that are refused for a reason, and are not its main ones.
     partly = all(failure["refused"] and failure["module"] not in package.imports for failure in ours)
     first = ours[0]
     about = first["refused"] or f"{first['error'].rpartition('.')[2]}: {first['message']}"
@@ -339,7 +339,7 @@ def _explain_failures(package: Package, timeout: float, result: Result) -> None:
 
 
 def examine(package: Package, timeout: float) -> Result:
-    """Return what becomes of a package in several workers.
+    """Return whether a package works in several workers, and why not.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What ``owngil doctor`` imports for a package: its modules, found without importing anything."""
+"""Finds the modules of a package for ``owngil doctor``, without importing anything."""
 
 import mmap
 import os
@@ -15,7 +15,7 @@ from owngil.cli.errors import InputError
 
 __all__ = ["Package", "find_package", "installed_packages", "scientific_packages"]
 
-# What doctor looks at when nothing is named, as far as it is installed.
+# The packages that doctor examines when none is named, if they are installed.
 _SCIENTIFIC = (
     "numpy", "scipy", "pandas", "matplotlib", "scikit-learn", "scikit-image", "statsmodels", "sympy", "polars",
     "pyarrow", "numba", "numexpr", "h5py", "netCDF4", "tables", "zarr", "xarray", "dask", "networkx", "pillow",
@@ -27,7 +27,7 @@ _TESTS = {"test", "tests", "testing"}
 
 @dataclass(frozen=True)
 class Package:
-    """What is examined together.
+    """Modules that are examined together.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ def _spec(name: str) -> ModuleSpec | None:
 
 
 def _has_init(path: str, name: str) -> bool:
-    """Return whether the file is an extension module: others have such names too, such as libraries for ctypes."""
+    """Return whether the file is an extension module. Libraries for ctypes, for example, have such names, too."""
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return content.find(b"PyInit_" + name.encode() + b"\0") >= 0
@@ -120,7 +120,7 @@ def _package(
     owner: Distribution | None,
     hidden: Collection[str] = (),
 ) -> Package:
-    """Return the package with these modules, of those that are `hidden` only the extension modules."""
+    """Return the package with these modules. Of `hidden` modules, it has only the extension modules."""
     imports: list[str] = []
     extensions: list[str] = []
     folders: list[str] = []
@@ -129,7 +129,7 @@ def _package(
         if spec is None:
             continue
         inside = list(spec.submodule_search_locations or ())
-        if spec.origin is None and owner is not None:  # a namespace: other distributions are in there too
+        if spec.origin is None and owner is not None:  # a namespace package, shared with other distributions
             parts = _inside_namespace(module, owner.files or ())
             part = _package(name, version, parts, None)
             imports += part.imports

@@ -1,4 +1,4 @@
-"""What runs in ``owngil doctor``'s child processes: imports a package's modules in workers, or in the main interpreter.
+"""Runs in child processes of ``owngil doctor``: imports a package's modules in workers, or in the main interpreter.
 
 It tells its parent how far it is by lines of JSON in a pipe, written before each step, so that the parent knows the
 step at which the process crashed. Short lines may come from several workers: the system keeps writes below 4 KiB whole.
@@ -27,8 +27,8 @@ from owngil._wire import type_name
 
 __all__ = ["HUNG", "main"]
 
-HUNG = 3  # the exit code when time is up
-_GRACE = 1.0  # seconds until the whole process is ended from C
+HUNG = 3  # the exit code after a timeout
+_GRACE = 1.0  # seconds until C code ends the whole process
 
 
 def _tell(fd: int, **event: object) -> None:
@@ -47,7 +47,7 @@ def _step(fd: int, worker: int, module: str) -> Iterator[None]:
 
 
 def _watch_extensions(fd: int, worker: int) -> None:
-    """Tell which extension module is being loaded or executed: that is where crashes happen."""
+    """Report which extension module is being loaded or executed: crashes happen there."""
     create: Callable[..., Any] = ExtensionFileLoader.create_module
     execute: Callable[..., Any] = ExtensionFileLoader.exec_module
 
@@ -78,7 +78,7 @@ def _without_own_frames(error: BaseException) -> str:
 
 
 def _refusal(error: BaseException) -> str | None:
-    """Return what an `owngil.IsolationError` says that an error is or comes from."""
+    """Return the message of the `owngil.IsolationError` that an error is, or is caused by."""
     seen: list[BaseException] = []
     following: BaseException | None = error
     while following is not None and following not in seen:
@@ -90,7 +90,7 @@ def _refusal(error: BaseException) -> str | None:
 
 
 def _import(fd: int, worker: int, modules: list[str], failed: list[str]) -> list[dict[str, Any]]:
-    """Import modules, but for those inside packages that failed; return what went wrong."""
+    """Import modules, except those inside packages that failed; return the failures."""
     failures = []
     for module in modules:
         if any(module.startswith(f"{package}.") for package in failed):
@@ -117,7 +117,7 @@ def _shared_modules(private: set[str]) -> Iterator[dict[str, Any]]:
 
 
 def _import_all(fd: int, worker: int, imports: list[str], extensions: list[str]) -> dict[str, Any]:
-    """Import a package's modules in this interpreter; return what went wrong, what was loaded, and the seconds."""
+    """Import a package's modules in this interpreter; return the failures, what was loaded, and the seconds."""
     _watch_extensions(fd, worker)
     began = time.perf_counter()
     failures = _import(fd, worker, imports, [])
@@ -139,7 +139,7 @@ def _import_all(fd: int, worker: int, imports: list[str], extensions: list[str])
 
 
 def _pss() -> int | None:
-    """Return the bytes of memory of this process, with its share of what it has in common with others."""
+    """Return the proportional set size of this process in bytes."""
     try:
         with open("/proc/self/smaps_rollup") as file:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("Pss:"))
@@ -148,7 +148,7 @@ def _pss() -> int | None:
 
 
 class _Workers:
-    """Workers, and the time that is left for them."""
+    """Workers with a deadline."""
 
     def __init__(self, fd: int, timeout: float) -> None:
         self._fd = fd
@@ -164,15 +164,15 @@ class _Workers:
         return number
 
     def run(self, numbers: list[int], fn: Callable[..., Any], *args: Any) -> list[Any]:
-        """Call ``fn(fd, number, *args)`` in workers at once; when time is up, dump their stacks and end the process."""
+        """Call ``fn(fd, number, *args)`` in workers at once. At the deadline, dump their stacks and end the process."""
         futures: list[Future[Any]] = [self._all[number - 1].submit(fn, self._fd, number, *args) for number in numbers]
         wait(futures, max(0.0, self._deadline - time.monotonic()))
         late = [number for number, future in zip(numbers, futures, strict=True) if not future.done()]
         if late:
             for number in late:
-                # faulthandler's own timer would show the main interpreter's threads only.
+                # faulthandler's own timer would show only the threads of the main interpreter.
                 signal.pthread_kill(self._threads[number - 1], signal.SIGUSR1)
-                time.sleep(0.1)  # nothing tells when the thread has written
+                time.sleep(0.1)  # there is no event for the end of the thread's writing
             _tell(self._fd, hung=late)
             os._exit(HUNG)
         return [future.result() for future in futures]
@@ -204,10 +204,10 @@ def _in_workers(fd: int, count: int, timeout: float, imports: list[str], extensi
 
 
 def main(request: dict[str, Any]) -> None:
-    """Do what the parent asks: see `examine`."""
+    """Do what the parent process asks for; see `examine`."""
     fd, stacks, timeout = request["report"], request["stacks"], request["timeout"]
     for descriptor in (fd, stacks):
-        os.set_inheritable(descriptor, False)  # what packages start must not keep the pipe open
+        os.set_inheritable(descriptor, False)  # processes that packages start must not keep the pipe open
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)

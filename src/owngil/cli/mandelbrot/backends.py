@@ -44,7 +44,7 @@ def _threads(workers: int, modules: Sequence[str]) -> Iterator[Run]:
     with ThreadPoolExecutor(workers, initializer=everybody.wait) as pool:
 
         def run(fn: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
-            # Threads cannot be interrupted: the tasks must ask.
+            # Threads cannot be interrupted, so the tasks check a flag.
             done: SimpleQueue[Future[Any]] = SimpleQueue()
             count = 0
             for count, item in enumerate(items, 1):  # noqa: B007
@@ -71,10 +71,10 @@ def _start_process(everybody: Any, modules: Sequence[str]) -> None:
 
 @contextmanager
 def _processes(workers: int, modules: Sequence[str]) -> Iterator[Run]:
-    # Not fork, where it would be the default: the caller may have threads.
+    # fork, the default on some systems, is unsafe: the caller may have threads.
     context = multiprocessing.get_context("forkserver")
     everybody = context.Barrier(workers + 1)
-    with context.Pool(workers, _start_process, (everybody, modules)) as pool:  # leaving it terminates the processes
+    with context.Pool(workers, _start_process, (everybody, modules)) as pool:  # ends by terminating the processes
         everybody.wait()
 
         def run(fn: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
@@ -118,7 +118,7 @@ def _interpreters(workers: int, modules: Sequence[str]) -> Iterator[Run]:
             for _ in futures:
                 arrivals.recv()
         except owngil.ChannelClosed:
-            pass  # the result says why
+            pass  # the future's result() raises the reason
         finally:
             for _ in futures:
                 start.send(None)

@@ -46,7 +46,7 @@ def add_parser(commands: Any) -> None:
     add("--max-iter", type=int, default=100, metavar="N", help="steps after which a point counts as inside")
     add("--workers", type=int, default=usable_cores(), metavar="N", help="interpreters, processes or threads")
     add("--kernel", choices=("python", "numpy"), default="numpy", help="point by point, or arrays")
-    add("--backend", choices=_BACKENDS, default="interpreters", help="what runs the bands of rows")
+    add("--backend", choices=_BACKENDS, default="interpreters", help="how the bands of rows are run")
     add("--cmap", default="hot", metavar="NAME", help="Matplotlib's name of a colour map")
     add("--save-array", type=Path, metavar="FILE", help="the values too, .npy; row 0 is the first y",
         default=argparse.SUPPRESS)  # fmt: skip
@@ -63,7 +63,7 @@ def add_parser(commands: Any) -> None:
 
 @dataclass(frozen=True)
 class Timing:
-    """How long a picture took, in seconds, until the workers were ready and from then on."""
+    """The time of a picture, in seconds: until the workers were ready, and from then on."""
 
     backend: str
     workers: int
@@ -119,7 +119,7 @@ def _chart_path(output: Path) -> Path:
 
 
 def _check(options: argparse.Namespace, frames: int | None, output: Path, array: Path | None) -> None:
-    """Raise InputError for what cannot be done; nothing has been computed yet."""
+    """Raise InputError for bad options, before anything is computed."""
     for name in ("width", "height", "max_iter", "workers"):
         if (value := getattr(options, name)) < 1:
             raise InputError(f"--{name.replace('_', '-')} must be 1 or more, not {value}")
@@ -202,7 +202,7 @@ def _compare(view: "View", options: argparse.Namespace) -> tuple["Values", list[
 
 
 def _busy() -> str | None:
-    """Return what to say if the machine has more to do than it has cores, so that timings mean little."""
+    """Return a warning if the machine's load is above its number of cores: timings mean little then."""
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     if load <= cores:
         return None

@@ -25,7 +25,7 @@ type Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class View:
-    """What is computed.
+    """A part of the plane, and the points to compute.
 
     Attributes
     ----------
@@ -123,7 +123,7 @@ def _python_kernel(x: Values, y: Values, max_iter: int, stop: Callable[[], bool]
 
 def _numpy_kernel(x: Values, y: Values, max_iter: int, stop: Callable[[], bool]) -> Values:
     values = np.full(len(x) * len(y), float(max_iter))
-    left: NDArray[np.intp] = np.arange(len(values))  # where the points that have not escaped belong
+    left: NDArray[np.intp] = np.arange(len(values))  # the indices of the points that have not escaped
     across: Values = np.tile(x, len(y))
     at: Values = np.repeat(y, len(x))
     a, b, a2, b2 = np.zeros((4, len(values)))
@@ -132,7 +132,7 @@ def _numpy_kernel(x: Values, y: Values, max_iter: int, stop: Callable[[], bool])
             raise KeyboardInterrupt
         b = 2.0 * a * b + at
         a = a2 - b2 + across
-        with np.errstate(over="ignore"):  # limits may be anything: beyond 1e154 a square is infinite
+        with np.errstate(over="ignore"):  # the user may give any limits, and squares beyond 1e154 are infinite
             a2 = a * a
             b2 = b * b
             size = a2 + b2

@@ -15,7 +15,7 @@ from owngil.cli.trace.timeline import Row, Span, Timeline
 
 __all__ = ["draw_timeline"]
 
-# Distinct, and none as pale as what is not a function's own time.
+# Colours of functions. They are distinct, and darker than those of other spans.
 _COLOURS = ("#2563eb", "#ea580c", "#16a34a", "#9333ea", "#0891b2", "#ca8a04", "#db2777", "#4d7c0f", "#7c3aed")
 _OTHERS = "#57534e"
 _FAILED = "#dc2626"
@@ -30,7 +30,7 @@ _HEIGHT = 0.72  # of a bar; a row is 1
 
 
 def _colours(rows: Iterable[Row]) -> dict[str, str]:
-    """Give each function a colour, those first that took most time; the rest share one."""
+    """Give each of the functions that took most time a colour of its own. The rest share one."""
     seconds: dict[str, float] = defaultdict(float)
     for row in rows:
         for span in row.spans:
@@ -57,7 +57,7 @@ def _bars(axes: Any, place: int, spans: list[Span], scale: float, visible: float
 
 
 def _draw_row(axes: Any, place: int, row: Row, colours: dict[str, str], scale: float, visible: float) -> None:
-    # What is narrower than a pixel is drawn a pixel wide where that does not make a row seem full.
+    # Draw spans that are narrower than a pixel with that width, where that does not make a row seem full.
     least = visible / 3 if len(row.spans) < 200 else 0.0
     for kind in ("idle", "start-up", "end"):
         _bars(axes, place, [span for span in row.spans if span.kind == kind], scale, visible, 0.0, **_STYLES[kind])
@@ -67,7 +67,7 @@ def _draw_row(axes: Any, place: int, row: Row, colours: dict[str, str], scale: f
             tasks[span.name].append(span)
     for name, spans in tasks.items():
         _bars(axes, place, spans, scale, visible, least, facecolor=colours[name], edgecolor=_pale(colours[name]))
-    # Last: a worker that has a pool itself sends tasks while it runs one.
+    # Draw these last: a worker that has a pool of its own sends tasks while it runs one.
     moves = [span for span in row.spans if span.kind == "transfer"]
     _bars(axes, place, moves, scale, visible, least, **_STYLES["transfer"])
     failed = [span.end * scale for span in row.spans if span.failed]
@@ -120,7 +120,7 @@ def draw_timeline(timeline: Timeline, form: str, file: IO[bytes]) -> None:
     queue_height = 0.8 if timeline.queues else 0.01
     figure = Figure(figsize=(11, 1.6 + row_height * len(rows) + queue_height), dpi=120, layout="constrained")
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[row_height * len(rows), queue_height])
-    visible = (timeline.end - timeline.start) / 400  # narrower is drawn without edges
+    visible = (timeline.end - timeline.start) / 400  # the narrowest span with edges
 
     for place, row in enumerate(rows):
         _draw_row(axes, place, row, colours, scale, visible)

@@ -14,7 +14,7 @@ __all__ = ["Row", "Span", "Timeline", "read_timeline"]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What a row did from one moment to another, in seconds since the recording began."""
+    """An activity of a row, with its times in seconds since the recording began."""
 
     start: float
     end: float
@@ -34,13 +34,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """All of it.
+    """A whole recording.
 
     Attributes
     ----------
     title : str
     start, end : float
-        Seconds since the recording began: what is to be seen of it.
+        The visible part, in seconds since the recording began.
     rows : list of Row
         In the order of the file.
     queues : dict
@@ -82,7 +82,7 @@ def read_timeline(path: Path, first: float | None = None, last: float | None = N
     ----------
     path : Path
     first, last : float, optional
-        Seconds: what is to be seen of it. Default: all.
+        The part to show, in seconds. Default: all.
 
     Raises
     ------
