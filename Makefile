@@ -43,7 +43,7 @@ soak: ## a million tasks with failures, interrupts and all ends of pools: tests/
 
 bench: ## measure all executors and the picture: benchmarks/results, docs/bench.png and the README's tables; 20 minutes
 	@tools/make-venv $(VENV) bench
-	$(VENV)/bin/owngil bench --repeat 3 --largest 1000 --plot docs/bench.png \
+	$(VENV)/bin/python benchmarks/bench.py --repeat 3 --largest 1000 --plot docs/bench.png \
 		--json benchmarks/results/bench-$$($(VENV)/bin/python -c 'import platform; print(platform.python_version())').json
 	$(VENV)/bin/python benchmarks/picture.py
 	$(VENV)/bin/python benchmarks/steps.py
@@ -52,16 +52,20 @@ bench: ## measure all executors and the picture: benchmarks/results, docs/bench.
 ecosystem: ## run the packages' checks and own test suites in workers; writes docs/compatibility.md; hours
 	@tools/ecosystem
 
-lint: ## check style and types
+lint: ## check style, types and layers
 	@tools/make-venv $(VENV) test,dev
 	$(VENV)/bin/ruff check src tests examples benchmarks
 	$(VENV)/bin/ruff format --check src tests examples benchmarks
 	$(VENV)/bin/mypy
+	$(VENV)/bin/python tools/lint-layers
+	$(VENV)/bin/python tools/lint-includes
+	tools/lint-c $(VENV)
 
-format: ## format the Python code
+format: ## format the Python and C code
 	@tools/make-venv $(VENV) test,dev
 	$(VENV)/bin/ruff check --fix src tests examples benchmarks
 	$(VENV)/bin/ruff format src tests examples benchmarks
+	find src/core -name '*.[ch]' | xargs $(VENV)/bin/clang-format -i
 
 clean: ## remove what make made here
 	rm -rf .venv .venvs build

@@ -10,18 +10,13 @@ import platform
 import statistics
 from pathlib import Path
 
-from owngil.cli._backends import BACKENDS
-from owngil.cli._fractal import View
-from owngil.cli.mandelbrot import compute
+from machine import cpu_model
+
+from owngil.cli.mandelbrot.backends import BACKENDS
+from owngil.cli.mandelbrot.command import compute
+from owngil.cli.mandelbrot.fractal import View
 
 RESULTS = Path(__file__).parent / "results"
-
-
-def cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def main() -> None:

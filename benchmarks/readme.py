@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from owngil.cli._bench.report import short
+from executors.report import short
 
 ROOT = Path(__file__).parent.parent
 COLUMNS = [

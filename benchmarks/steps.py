@@ -13,7 +13,8 @@ from pathlib import Path
 
 import owngil
 from owngil import _core, _wire
-from owngil._future import TaskFuture
+from owngil._tasks.future import TaskFuture
+from owngil._wire.protocol import CALL
 
 RESULTS = Path(__file__).parent / "results"
 ROUNDS = 20_000
@@ -31,13 +32,14 @@ def steps_of_worker():
     """Measure a worker's steps; runs in one."""
     from os.path import basename
 
-    from owngil import _core, _output, _wire
+    from owngil import _core, _wire
+    from owngil._worker import stdio
 
     call = _wire.dumps_call(basename, ("a",), {})
     return {
         "worker: rebuild the call": step(_wire.loads_call, call),
         "worker: write the result": step(_wire.dumps_result, 1, basename),
-        "worker: flush stdout and stderr": step(_output.flush),
+        "worker: flush stdout and stderr": step(stdio.flush),
         "worker: note the task's number": step(_core.run_task, 1, int),
         "worker: call the function": step(_core.call, int, (), {}, repr),
     }
@@ -58,7 +60,7 @@ def steps_of_caller(pool):
     return {
         "caller: write the call": step(_wire.dumps_call, basename, ("a",), {}),
         "caller: make the future": make,
-        "caller: put the message": step(queue.put, 16, 1, parts),
+        "caller: put the message": step(queue.put, CALL, 1, parts),
         "caller: rebuild the result": step(_wire.loads, _wire.dumps_result(1, basename)),
         "caller: resolve the future": max(0.0, step(resolve) - make),
     }

@@ -4,14 +4,32 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, NoReturn, final
 
+# The kinds of messages, see _wire/protocol.py.
+BLOCKED: int
+BROKEN: int
+CALL: int
+CANCEL: int
+END: int
+ENDED: int
+ERROR: int
 EXITED: int
 FAILED: int
+INTERRUPT: int
+JOIN: int
 KEPT: int
+LEAVE: int
+LOG: int
+NEED: int
+READY: int
 RESULT: int
+STDERR: int
+STDOUT: int
 STUCK: int
 STUCK_START: int
-START: int
-END: int
+UNBLOCKED: int
+WAKE: int
+WARNING: int
+START: int  # the id of what a worker runs before its first task
 
 class QueueClosed(Exception): ...
 
@@ -43,7 +61,7 @@ class Message:
     def await_answer(
         self, queue: Queue, future: Future[Any], loads: Callable[[Parts], Any], timeout: float | None, /
     ) -> bool: ...
-    def settle(self, queue: Queue, /) -> None: ...
+    def stop_waiting(self, queue: Queue, /) -> None: ...
     def has_answer(self, queue: Queue, /) -> bool: ...
 
 @final
@@ -145,8 +163,8 @@ class Worker:
     def task(self) -> int: ...
     def interrupt(self, task: int = 0, grace: float = 0.0, /) -> None: ...
     def stop(self, grace: float = 0.0, /) -> None: ...
-    def tally(self) -> tuple[int, tuple[int, ...], int, int, int, int, int, int]: ...
-    def join(self) -> None: ...
+    def counters(self) -> tuple[int, tuple[int, ...], int, int, int, int, int, int]: ...
+    def join(self) -> bytes | None: ...
 
 def start_worker(
     name: str, number: int, bootstrap: str, setup: Parts, tasks: Queue, replies: Queue, workers: dict[int, Worker]

@@ -1,4 +1,4 @@
-"""Refuses platforms that owngil cannot work on, by one clear sentence at import."""
+"""Says in one clear sentence at import why owngil cannot work on this platform."""
 
 import os
 import sys

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import owngil
-from owngil.isolation import usable_cores
+from owngil._isolation.cores import usable_cores
 
 
 def test_is_an_executor(pool):
@@ -383,7 +383,8 @@ def test_the_end_of_a_block_interrupts_a_task_again_that_has_shrugged_it_off():
 
 
 def test_an_interrupt_just_after_the_start_of_a_worker_leaves_it_known(monkeypatch):
-    from owngil import _core, _workers
+    from owngil import _core
+    from owngil._tasks import workers
 
     class Interrupted:
         count = 0
@@ -397,7 +398,7 @@ def test_an_interrupt_just_after_the_start_of_a_worker_leaves_it_known(monkeypat
             if self.count == 2:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(_workers, "_core", Interrupted())
+    monkeypatch.setattr(workers, "_core", Interrupted())
     with owngil.Pool(2) as pool:
         with pytest.raises(KeyboardInterrupt):
             pool.submit(abs, -1)

@@ -159,8 +159,8 @@ def test_what_cannot_be_is_said(recording, tmp_path, capsys, monkeypatch, argume
 
 
 def test_without_matplotlib(recording, tmp_path, capsys, monkeypatch):
-    monkeypatch.delitem(sys.modules, "owngil.cli._trace_drawing", raising=False)
-    monkeypatch.delattr("owngil.cli._trace_drawing", raising=False)
+    monkeypatch.delitem(sys.modules, "owngil.cli.trace.drawing", raising=False)
+    monkeypatch.delattr("owngil.cli.trace.drawing", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib.artist", None)
     assert main(["trace", str(recording), "-o", str(tmp_path / "run.png")]) == 2
     assert "pip install 'owngil[cli]'; .html needs nothing" in capsys.readouterr().err

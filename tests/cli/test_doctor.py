@@ -204,7 +204,8 @@ def test_json_has_all_keys(doctor, make):
     (result,) = told["packages"]
     assert set(result) == {
         "package", "version", "verdict", "reason", "advice", "notes", "imports", "extension_modules", "libraries",
-        "memory_import", "memory_all", "seconds", "failures", "signal", "last_modules", "stacks", "output",
+        "lasting_threads", "memory_import", "memory_all", "seconds", "failures", "signal", "last_modules", "stacks",
+        "output",
     }  # fmt: skip
     assert result["imports"] == ["plain"]
 
@@ -359,6 +360,18 @@ def test_a_crash_at_the_end_counts(make, examine):
     code, result = examine("late")
     assert (code, result["verdict"], result["signal"]) == (1, "crashes", "SIGABRT")
     assert "while the workers closed" in result["reason"]
+
+
+def test_a_thread_that_goes_on_is_named(make, examine):
+    """Its library is why the memory of closed workers is kept."""
+    built = libraries.compile_c(
+        make.site / f"lasting{EXTENSION_SUFFIXES[0]}", Path(__file__).parents[1] / "extensions" / "lasting.c"
+    )
+    code, result = examine(make("lingers", __init__="import lasting; lasting.start('pthread')"))
+    assert (code, result["verdict"], result["lasting_threads"]) == (0, "ok", [str(built)])
+    assert result["notes"] == [
+        f"A thread of {built.name} goes on when its worker is closed: the worker's memory stays."
+    ]
 
 
 def test_one_failure_does_not_stop_the_others(make, doctor):

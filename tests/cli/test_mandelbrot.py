@@ -15,7 +15,8 @@ import pytest
 from patience import HANGS_AFTER, wait_until
 from PIL import Image, ImageSequence
 
-from owngil.cli import _drawing, main
+from owngil.cli import main
+from owngil.cli.mandelbrot import command, drawing
 
 BACKENDS = ("serial", "threads", "processes", "interpreters")
 KERNELS = ("python", "numpy")
@@ -191,7 +192,8 @@ def test_compare_prints_a_table_and_draws_a_chart(here):
         cwd=here, capture_output=True, text=True, timeout=HANGS_AFTER,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    _, header, *rows, last = done.stdout.splitlines()
+    about, header, *rows, last = [line for line in done.stdout.splitlines() if not line.startswith("The machine was")]
+    assert about.endswith("best of 3 interleaved rounds")
     assert header.split()[:2] == ["backend", "workers"]
     cells = [row.split() for row in rows]
     assert [(row[0], row[1]) for row in cells] == list(zip(BACKENDS, "1222", strict=True))
@@ -199,6 +201,42 @@ def test_compare_prints_a_table_and_draws_a_chart(here):
     assert last == "a.png and a-compare.png"
     assert {path.name for path in here.iterdir()} == {"a.png", "a-compare.png"}
     assert len(np.unique(pixels("a-compare.png").reshape(-1, 3), axis=0)) > 3
+
+
+@pytest.mark.parametrize(("load", "is_busy"), [(0.5, False), (3.99, False), (4.01, True)])
+def test_compare_says_that_the_machine_is_busy(capsys, monkeypatch, load, is_busy):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 9.0))
+    monkeypatch.setattr("owngil.cli.mandelbrot.command._BACKENDS", ("threads", "serial"))
+    mandelbrot("--compare", "--width", 9, "--height", 8)
+    assert ("a load of 4.0 on 4 cores" in capsys.readouterr().out) == is_busy
+
+
+def test_compare_takes_the_best_of_rounds_in_turns(capsys, monkeypatch):
+    asked = []
+    seconds = iter([8.0, 4.0, 7.0, 2.0, 9.0, 3.0])
+
+    def timed(view, kernel, backend, workers, progress):
+        asked.append(backend)
+        return np.zeros((2, 2)), command.Timing(backend, 1, 0.5, next(seconds), 1.0)
+
+    monkeypatch.setattr(command, "compute", timed)
+    monkeypatch.setattr(command, "_BACKENDS", ("threads", "serial"))
+    mandelbrot("--compare", "--width", 2, "--height", 2)
+    assert asked == ["serial", "threads"] * 3
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:4]]
+    assert rows == [["serial", "1", "0.500", "7.000", "1.00"], ["threads", "1", "0.500", "2.000", "3.50"]]
+
+
+def test_the_charts_legend_covers_nothing():
+    rows = [command.Timing(name, 2, 0.3, seconds, 1.0) for name, seconds in zip(BACKENDS, (1, 2, 3, 4), strict=True)]
+    figure = drawing._chart(rows, "title")
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    (axes,) = figure.axes
+    place = legend.get_window_extent()
+    assert not place.overlaps(axes.get_window_extent())
+    assert not any(place.overlaps(text.get_window_extent()) for text in [*axes.texts, axes.title, axes.xaxis.label])
 
 
 @pytest.mark.parametrize(
@@ -320,9 +358,9 @@ def fail_half_way(*arguments):
 @pytest.mark.parametrize("name", ["draw_picture", "draw_chart", "join_frames"])
 def test_a_failure_leaves_no_partial_file(here, monkeypatch, name):
     more = {"draw_picture": [], "draw_chart": ["--compare"], "join_frames": ["--frames", 2]}[name]
-    monkeypatch.setattr(_drawing, name, fail_half_way)
+    monkeypatch.setattr(drawing, name, fail_half_way)
     if more == ["--compare"]:  # the drawing is what fails here, not the other backends
-        monkeypatch.setattr("owngil.cli.mandelbrot._BACKENDS", ("threads", "serial"))
+        monkeypatch.setattr("owngil.cli.mandelbrot.command._BACKENDS", ("threads", "serial"))
     with contextlib.suppress(OSError):
         assert exit_code("mandelbrot", "--backend", "serial", "--width", 9, "--height", 9, *more) == 1
     assert list(here.iterdir()) == []
@@ -330,7 +368,7 @@ def test_a_failure_leaves_no_partial_file(here, monkeypatch, name):
 
 def test_a_failure_leaves_the_former_output_as_it_was(here, monkeypatch):
     Path("a.png").write_bytes(b"former")
-    monkeypatch.setattr(_drawing, "draw_picture", fail_half_way)
+    monkeypatch.setattr(drawing, "draw_picture", fail_half_way)
     with contextlib.suppress(OSError):
         assert exit_code("mandelbrot", "--backend", "serial", "--width", 9, "--height", 9, "-o", "a.png") == 1
     assert [(path.name, path.read_bytes()) for path in here.iterdir()] == [("a.png", b"former")]

@@ -7,7 +7,7 @@ import pytest
 from extensions import libraries
 
 import owngil
-from owngil.isolation import _policy
+from owngil._isolation import policy
 
 SOURCE = Path(__file__).parents[1] / "extensions" / "statics.c"
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
@@ -108,7 +108,7 @@ def test_every_cut_of_a_library_is_refused_or_loads(extensions, tmp_path, ends_c
 
         def refused():
             import os
-            from owngil.isolation import _libraries
+            from owngil._isolation import copies
             data = open("whole.so", "rb").read()
             count = 0
             for size in [0, 1, 15, 63, 64, 65, 100, *range(120, len(data) - 8000, 499)]:
@@ -116,8 +116,8 @@ def test_every_cut_of_a_library_is_refused_or_loads(extensions, tmp_path, ends_c
                 with open(name, "wb") as file:
                     file.write(data[:size])
                 try:
-                    _libraries.load(name)
-                except _libraries.LoadError:
+                    copies.load(name)
+                except copies.LoadError:
                     count += 1
                 else:
                     return False, size
@@ -140,9 +140,9 @@ def test_packages_that_cannot_work_are_refused(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def refuse():
-        from owngil.isolation import _policy
+        from owngil._isolation import policy
 
-        _policy.REFUSED.update(cannot_work="it is a test", not_there="it is not there")
+        policy.REFUSED.update(cannot_work="it is a test", not_there="it is not there")
 
     with owngil.Interpreter() as it:
         it.call(refuse)
@@ -153,12 +153,12 @@ def test_packages_that_cannot_work_are_refused(tmp_path, monkeypatch):
 
 
 def test_the_policy():
-    stdlib = _policy._STDLIB[0]
-    assert not _policy.is_private("owngil._core", "/anywhere/owngil/_core.so")
-    assert not _policy.is_private("_json", f"{stdlib}lib-dynload/_json.so")
-    assert _policy.is_private("numpy.core", f"{stdlib}site-packages/numpy/core.so")
-    assert _policy.is_private("mine", "/home/me/mine.so")
-    assert set(_policy.IMPORT_FIRST) <= set(sys.modules)
+    stdlib = policy._STDLIB[0]
+    assert not policy.is_private("owngil._core", "/anywhere/owngil/_core.so")
+    assert not policy.is_private("_json", f"{stdlib}lib-dynload/_json.so")
+    assert policy.is_private("numpy.core", f"{stdlib}site-packages/numpy/core.so")
+    assert policy.is_private("mine", "/home/me/mine.so")
+    assert set(policy.IMPORT_FIRST) <= set(sys.modules)
 
 
 def test_importing_numpy_warns_nobody():

@@ -231,8 +231,8 @@ def import_stack(runs, before):
     Yields what came of it so far: after every tenth run, after one that failed, and at the end. `before` is what was
     yielded last when the same was stopped, or None.
     """
-    from owngil.cli._examine import examine
-    from owngil.cli._packages import Package, find_package
+    from owngil.cli.doctor.examine import examine
+    from owngil.cli.doctor.packages import Package, find_package
 
     packages = [find_package(name) for name in STACK if version_of(name)]
     together = Package(

@@ -2,9 +2,9 @@
 
 import pytest
 
-import owngil
+from owngil._isolation.cores import usable_cores
 
-pytestmark = pytest.mark.skipif(owngil.isolation.usable_cores() < 2, reason="one core: nothing to share")
+pytestmark = pytest.mark.skipif(usable_cores() < 2, reason="one core: nothing to share")
 
 PRELUDE = """
 import os

@@ -9,10 +9,13 @@ import pytest
 from patience import HANGS_AFTER, wait_until
 
 import owngil
-from owngil.cli import main
-from owngil.cli._bench import report, runs
-from owngil.cli._bench.measures import LENGTHS, MEASURES
-from owngil.cli._bench.runs import Run, measure
+
+BENCHMARKS = next(folder / "benchmarks" for folder in Path(__file__).parents if (folder / "benchmarks").is_dir())
+sys.path.insert(0, str(BENCHMARKS))
+from bench import main  # noqa: E402
+from executors import report, runs  # noqa: E402
+from executors.measures import LENGTHS, MEASURES  # noqa: E402
+from executors.runs import Run, measure  # noqa: E402
 
 SETTINGS = {"sizes": [1], "scaling": [1, 2]}
 
@@ -23,7 +26,7 @@ def bench(capsys):
 
     def bench(*arguments):
         try:
-            code = main(["bench", *map(str, arguments)])
+            code = main([*map(str, arguments)])
         except SystemExit as stop:
             code = stop.code
         return code, *capsys.readouterr()
@@ -70,7 +73,7 @@ def test_table_json_and_plot(bench, tmp_path):
     assert (code, err) == (0, "")
     found = json.loads(file.read_text())
     assert found["command"] == (
-        "owngil bench --workers 2 --repeat 2 --largest 2 --executors threads,owngil --measures latency, transfer"
+        "benchmarks/bench.py --workers 2 --repeat 2 --largest 2 --executors threads,owngil --measures latency, transfer"
     )
     assert found["settings"]["sizes"] == [1, 2]
     for name in ("threads", "owngil"):
@@ -149,7 +152,7 @@ def test_an_error_is_told_and_the_rest_is_measured(broken):
 def test_bad_input_is_refused(bench, arguments):
     code, out, err = bench(*arguments)
     assert (code, out) == (2, "")
-    assert err.startswith("owngil bench: error: ")
+    assert err.startswith("bench.py: error: ")
     assert err.count("\n") == 1
 
 
@@ -170,7 +173,7 @@ def test_ctrl_c_ends_the_children():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         command = subprocess.Popen(
-            [sys.executable, "-m", "owngil", "bench", "--executors", "processes-forkserver"],
+            [sys.executable, BENCHMARKS / "bench.py", "--executors", "processes-forkserver"],
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -181,7 +184,7 @@ def test_ctrl_c_ends_the_children():
     child = int(children.read_text().split()[0])
     command.send_signal(signal.SIGINT)
     _, err = command.communicate(timeout=HANGS_AFTER)
-    assert (command.returncode, err) == (130, "owngil bench: interrupted\n")
+    assert (command.returncode, err) == (130, "bench.py: interrupted\n")
     assert not Path(f"/proc/{child}").exists()
     wait_until(lambda: not running_in_group(child))  # nobody tells when those are gone that it started
 

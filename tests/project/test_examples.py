@@ -55,9 +55,9 @@ def test_docstring_examples(tmp_path):
 import doctest, importlib, sys, owngil
 results = [
     doctest.testmod(module, extraglobs={"owngil": owngil})
-    for name in ("_channel", "_default", "_executor", "_interpreter", "_local", "_pool", "_progress", "_shared_arrays",
-                 "_sync", "_trace")
-    for module in [importlib.import_module(f"owngil.{name}")]
+    for name in ("channel", "default_pool", "executor", "interpreter", "pool", "shared_arrays", "sync", "trace",
+                 "track", "worker_local")
+    for module in [importlib.import_module(f"owngil._api.{name}")]
 ]
 sys.exit(any(r.failed for r in results) or not all(r.attempted for r in results))
 """

@@ -50,8 +50,9 @@ def test_every_program_of_docs_coming_from_has_its_output():
 
 
 @pytest.mark.parametrize("name", ["executors", "picture", "steps"])
-def test_figures_are_those_of_the_results(name):
+def test_figures_are_those_of_the_results(name, monkeypatch):
     path = Path(__file__).parents[2] / "benchmarks" / "readme.py"
+    monkeypatch.syspath_prepend(path.parent)
     spec = importlib.util.spec_from_file_location("benchmarks_readme", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -217,7 +217,7 @@ def test_no_report_fails(check_skips):
     assert (done.returncode, done.stderr) == (1, "no report to check\n")
 
 
-# Stand-ins for what test-all calls. Each test writes a report; the text of `skip` says whether it was skipped.
+# Stand-ins for the tools that test-all calls. Each test writes a report; `skip` says whether it was skipped.
 STAND_INS = {
     "pyo3-crates": "exit 1",
     "find-python": f"""[ $# != 0 ] || {{ echo "{sys.executable}"; exit; }}; grep "python$1$" "$HERE/pythons" """,

@@ -41,11 +41,11 @@ ended = owngil.Channel()
 def ready_at_exit():
     # As above, but the wait is that for the workers at the end of the program.
     started.recv()
-    join = owngil._dispatch.Dispatcher.join
+    join = owngil._tasks.dispatcher.Dispatcher.join
     def joins(dispatcher):
         print("ready", flush=True)
         join(dispatcher)
-    owngil._dispatch.Dispatcher.join = joins
+    owngil._tasks.dispatcher.Dispatcher.join = joins
 
 def ready():
     # Ctrl-C is for the wait: the main thread must be in it, or about to be.

@@ -96,12 +96,12 @@ def test_ctrl_c_at_exit_interrupts_what_runs(run_program):
         # Ctrl-C comes when the main thread is about to wait for the workers, at exit.
         waits = threading.Lock()  # not an Event, which Ctrl-C in the middle of set() would spoil
         waits.acquire()
-        join = owngil._dispatch.Dispatcher.join
+        join = owngil._tasks.dispatcher.Dispatcher.join
         def joins(dispatcher):
             if waits.locked():
                 waits.release()
             join(dispatcher)
-        owngil._dispatch.Dispatcher.join = joins
+        owngil._tasks.dispatcher.Dispatcher.join = joins
         def press_ctrl_c():
             waits.acquire()
             while not future.done():  # CPython overlooks a signal that comes just before it blocks

@@ -709,7 +709,7 @@ def test_forks_wait_for_the_number_of_blas_threads(forks_cleanly, tmp_path):
 
         def set_again_and_again(path, begun, stop):
             import ctypes
-            from owngil.isolation import _threads
+            from owngil._isolation import blas_threads
 
             class Library:
                 def __init__(self):
@@ -719,7 +719,7 @@ def test_forks_wait_for_the_number_of_blas_threads(forks_cleanly, tmp_path):
                     self.dynlib.openblas_set_num_threads(number)
 
             while not stop.is_set():
-                _threads._set_number(Library(), 1)
+                blas_threads._set_number(Library(), 1)
                 begun.set()
 
         for start in (owngil.Pool(1).submit, lambda *args: threading.Thread(target=args[0], args=args[1:]).start()):

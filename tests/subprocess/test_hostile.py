@@ -151,20 +151,20 @@ def test_an_interrupt_after_the_init_function_does_not_run_it_twice(ends_cleanly
     def use():
         import sys
         from owngil import _core
-        from owngil.isolation import _loader
+        from owngil._isolation import import_hook
 
         calls = []
-        create, adopt = _core.create_module, _loader._adopt
+        create, adopt = _core.create_module, import_hook._adopt
 
         def count(*args):
             calls.append(args)
             return create(*args)
 
         def interrupted(*args):
-            _loader._adopt = adopt
+            import_hook._adopt = adopt
             raise KeyboardInterrupt
 
-        _core.create_module, _loader._adopt = count, interrupted
+        _core.create_module, import_hook._adopt = count, interrupted
         try:
             import by_hand_single
         except KeyboardInterrupt:
@@ -186,15 +186,15 @@ def test_nothing_is_imported_under_the_loaders_lock(ends_cleanly):
         import owngil
 
         def use():
-            from owngil.isolation import _libraries, _threads
+            from owngil._isolation import blas_threads, copies
             held = []
-            limit = _threads.limit
+            limit = blas_threads.limit
 
             def watch(paths):
-                held.append(_libraries._lock._is_owned())
+                held.append(copies._lock._is_owned())
                 limit(paths)
 
-            _threads.limit = watch
+            blas_threads.limit = watch
             import numpy
             return held
 

@@ -83,7 +83,7 @@ for seconds in (0.05, 0.1):
 def test_what_does_not_notice_is_looked_at_as_soon_as_there_is_a_thread(run):
     done = run("""
 said = threading.Event()
-say, owngil._owner.say = owngil._owner.say, lambda text: (say(text), said.set())
+say, owngil._tasks.owner.say = owngil._tasks.owner.say, lambda text: (say(text), said.set())
 receiver, sender = os.pipe()
 future = pool.submit(read, started, receiver)
 started.recv()

@@ -165,7 +165,7 @@ def test_loops_of_other_threads_are_left_alone(interpreter):
 
 def test_workers_without_asyncio_do_without():
     def look():
-        return [name for name in ("asyncio", "owngil._asyncio", "selectors") if name in sys.modules]
+        return [name for name in ("asyncio", "owngil._wire.asyncio_bridge", "selectors") if name in sys.modules]
 
     with owngil.Interpreter() as it:
         assert it.call(look) == []

@@ -7,8 +7,8 @@ import pytest
 
 import owngil
 from owngil import _wire
-from owngil._broadcast import results_of_each
-from owngil._future import TaskFuture
+from owngil._tasks.broadcast import results_of_each
+from owngil._tasks.future import TaskFuture
 
 
 def own_id():

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 import owngil
-from owngil._notebooks import Collector
+from owngil._caller.notebooks import Collector
 
 
 def by_result(pool, future):

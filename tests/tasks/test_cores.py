@@ -6,16 +6,16 @@ import sys
 import pytest
 
 import owngil
-from owngil.isolation import _cores
+from owngil._isolation import cores as cores_module
 
 
 @pytest.fixture
 def groups(tmp_path, monkeypatch):
     """Make the files of control groups, and let the process be in those of `membership`."""
-    monkeypatch.setattr(_cores, "_MEMBERSHIP", str(tmp_path / "membership"))
-    monkeypatch.setattr(_cores, "_MOUNTS", str(tmp_path / "mounts"))
+    monkeypatch.setattr(cores_module, "_MEMBERSHIP", str(tmp_path / "membership"))
+    monkeypatch.setattr(cores_module, "_MOUNTS", str(tmp_path / "mounts"))
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
-    monkeypatch.setattr(_cores, "_is_given", lambda: False)
+    monkeypatch.setattr(cores_module, "_is_given", lambda: False)
 
     def make(membership, **files):
         (tmp_path / "membership").write_text(membership)
@@ -34,17 +34,17 @@ def groups(tmp_path, monkeypatch):
 )  # fmt: skip
 def test_version_2(groups, limit, cores):
     groups("0::/app\n", app__cpu_max=limit + "\n")
-    assert _cores.usable_cores() == cores
+    assert cores_module.usable_cores() == cores
 
 
 def test_the_smallest_quota_on_the_way_up_counts(groups):
     groups("0::/a/b/c\n", a__b__c__cpu_max="max 100000", a__b__cpu_max="500000 100000", a__cpu_max="300000 100000")
-    assert _cores.usable_cores() == 3
+    assert cores_module.usable_cores() == 3
 
 
 def test_in_a_container_the_mount_itself_counts(groups):
     groups("0::/docker/0123\n", cpu_max="400000 100000")
-    assert _cores.usable_cores() == 4
+    assert cores_module.usable_cores() == 4
 
 
 @pytest.mark.parametrize("mount", ["cpu", "cpu,cpuacct"])
@@ -55,19 +55,19 @@ def test_version_1(groups, mount, place, tmp_path):
     directory.mkdir(parents=True)
     (directory / "cpu.cfs_quota_us").write_text("250000\n")
     (directory / "cpu.cfs_period_us").write_text("100000\n")
-    assert _cores.usable_cores() == 3
+    assert cores_module.usable_cores() == 3
     (directory / "cpu.cfs_quota_us").write_text("-1\n")
-    assert _cores.usable_cores() == 8
+    assert cores_module.usable_cores() == 8
 
 
 def test_without_control_groups(groups):
-    assert _cores.usable_cores() == 8  # there is no file at all
+    assert cores_module.usable_cores() == 8  # there is no file at all
 
 
 def test_affinity(groups, monkeypatch):
     groups("0::/\n", cpu_max="400000 100000")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3})
-    assert _cores.usable_cores() == 1
+    assert cores_module.usable_cores() == 1
 
 
 def test_a_pool_has_a_worker_for_each(groups):
@@ -94,7 +94,8 @@ def test_what_the_user_said_wins(options, environment, cores):
     import subprocess
 
     code = (
-        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from owngil.isolation import usable_cores;"
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from owngil._isolation.cores import usable_cores\n"
         "print(usable_cores())"
     )
     env = {name: value for name, value in os.environ.items() if name != "PYTHON_CPU_COUNT"}

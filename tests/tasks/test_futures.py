@@ -10,9 +10,9 @@ import pytest
 
 import owngil
 from owngil import _wire
-from owngil._dispatch import Dispatcher
-from owngil._future import TaskFuture
-from owngil._owner import OwnerDispatcher
+from owngil._tasks.dispatcher import Dispatcher
+from owngil._tasks.future import TaskFuture
+from owngil._tasks.owner import OwnerDispatcher
 
 
 class Unruly:

@@ -197,7 +197,8 @@ def test_limit_of_the_outer_task():
 def test_what_is_the_owners_is_refused():
     def task(pool):
         refused = []
-        uses = [pool.shutdown, pool.stats, pool.__enter__, pool.broadcast, lambda: pool.with_timeout(1)]
+        calls = [lambda: pool.broadcast(print), lambda: pool.with_timeout(1)]
+        uses = [pool.shutdown, pool.stats, pool.__enter__, *calls]
         for use in uses:
             with pytest.raises(RuntimeError, match="is for the interpreter that made the pool") as info:
                 use()
@@ -335,7 +336,7 @@ def test_an_interrupt_while_the_collector_starts_keeps_no_worker(ends_cleanly):
         import owngil
 
         def submit_interrupted(pool):
-            from owngil._notebooks import Collector
+            from owngil._caller.notebooks import Collector
 
             start = Collector.start
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import owngil
-from owngil import _map
+from owngil._tasks import map as map_module
 
 
 def _tasks(pool):
@@ -24,7 +24,7 @@ def test_tiny_calls_share_tasks(pool):
 
 
 def test_long_calls_are_tasks_of_their_own(pool, monkeypatch):
-    monkeypatch.setattr(_map, "_CHUNK_SECONDS", 0)  # all are long then
+    monkeypatch.setattr(map_module, "_CHUNK_SECONDS", 0)  # all are long then
     before = _tasks(pool)
     assert list(pool.map(abs, range(100))) == list(range(100))
     assert _tasks(pool) - before == 101
@@ -43,12 +43,12 @@ def test_long_calls_are_tasks_of_their_own(pool, monkeypatch):
     ],
 )
 def test_chunks_grow_and_shrink_with_the_time_that_calls_take(now, seconds, calls, then):
-    assert _map.size_after(now, seconds, calls) == pytest.approx(then, abs=1)
+    assert map_module.size_after(now, seconds, calls) == pytest.approx(then, abs=1)
 
 
 @pytest.mark.parametrize("ordered", [True, False])
 def test_an_endless_generator_is_not_read_ahead_for_ever(pool, ordered, monkeypatch):
-    monkeypatch.setattr(_map, "_CHUNK_SECONDS", 0)  # chunks of one
+    monkeypatch.setattr(map_module, "_CHUNK_SECONDS", 0)  # chunks of one
     taken = []
 
     def items():

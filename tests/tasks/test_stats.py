@@ -7,7 +7,7 @@ import pytest
 from patience import wait_until
 
 import owngil
-from owngil._stats import History, Stats, WorkerStats, worker_stats
+from owngil._tasks.stats import History, Stats, WorkerStats, worker_stats
 
 
 def _wait(seconds):

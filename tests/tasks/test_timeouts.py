@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import owngil
-from owngil._stopping import GRACE, describe_stuck
+from owngil._tasks.stuck import describe_stuck
+from owngil._wire.protocol import GRACE
 
 #: A limit: enough to begin, on a busy machine too.
 SHORT = 0.2

@@ -350,10 +350,10 @@ def test_a_task_that_receives_functions(interpreter):
         n = 0
 
         def serve(requests, answers):
-            from owngil import _globals
+            from owngil._wire.globals import opened
 
             for fn in requests:
-                answers.send((fn(), len(_globals.opened)))
+                answers.send((fn(), len(opened)))
 
         def increment():
             global n

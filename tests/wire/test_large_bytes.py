@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import owngil
 from owngil import _wire
-from owngil._chunks import LARGE
+from owngil._wire.chunks import LARGE
 
 QUIET = hypothesis.settings(deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
 

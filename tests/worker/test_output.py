@@ -7,8 +7,9 @@ import threading
 import pytest
 
 import owngil
-from owngil import _core, _output
-from owngil._protocol import STDERR, STDOUT
+from owngil import _core
+from owngil._caller import stdio
+from owngil._wire.protocol import STDERR, STDOUT
 
 # The way of a line
 
@@ -95,7 +96,9 @@ def test_a_replaced_stream_in_the_worker_ends_with_its_task(interpreter, capsys)
         sys.stdout = sys.stderr
 
     def restore():
-        sys.stdout = _output._out_stream
+        from owngil._worker import stdio
+
+        sys.stdout = stdio._out_stream
 
     interpreter.call(talk)
     interpreter.call(print, "to stderr")
@@ -156,7 +159,7 @@ def show(*pieces, prefix=False, monkeypatch):
     monkeypatch.setattr(sys, "stdout", stream)
     for worker, text in pieces:
         parts = () if text is None else (text.encode(),)
-        _output.show(STDOUT, worker, f"[{worker}] " if prefix else "", parts)
+        stdio.show(STDOUT, worker, f"[{worker}] " if prefix else "", parts)
     return stream.getvalue()
 
 
@@ -188,7 +191,7 @@ def test_what_becomes_of_pieces(pieces, plain, prefixed, monkeypatch):
 def test_a_new_stream_at_the_caller_has_no_begun_line(monkeypatch):
     kept = io.StringIO()
     monkeypatch.setattr(sys, "stdout", kept)
-    _output.show(STDOUT, "a", "", (b"begun",))
+    stdio.show(STDOUT, "a", "", (b"begun",))
     assert show(("b", "y\n"), monkeypatch=monkeypatch) == "y\n"
 
 

@@ -1,5 +1,5 @@
 """The command line: ``owngil COMMAND``."""
 
-from owngil.cli._main import main
+from owngil.cli.entry import main
 
 __all__ = ["main"]

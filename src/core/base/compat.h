@@ -1,0 +1,85 @@
+/* Every difference between versions of Python, and nothing else.
+ *
+ * Supported: CPython 3.12 to 3.15 with the GIL, Linux with glibc.
+ */
+#pragma once
+
+#ifndef _GNU_SOURCE
+#  error "compile with -D_GNU_SOURCE"
+#endif
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <stdbool.h>
+
+#if PY_VERSION_HEX < 0x030C0000
+#  error "owngil needs Python 3.12 or newer"
+#endif
+#ifdef Py_GIL_DISABLED
+#  error "owngil does not support free-threaded builds of Python: they have no GIL to own"
+#endif
+#if !defined(__linux__) || !defined(__GLIBC__)
+#  error "owngil supports Linux with glibc only"
+#endif
+
+/* 3.15 lets an extension export its slots (PEP 793) instead of an init function. */
+#if PY_VERSION_HEX >= 0x030F0000
+#  define OWNGIL_HAVE_MODEXPORT 1
+#else
+#  define OWNGIL_HAVE_MODEXPORT 0
+#endif
+
+#if PY_VERSION_HEX < 0x030D0000
+#  define PyLong_AsInt _PyLong_AsInt
+#endif
+
+/* The calling thread's current thread state, or NULL. */
+static inline PyThreadState *
+owngil_compat_current_tstate(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyThreadState_GetUnchecked();
+#else
+    return _PyThreadState_UncheckedGet();
+#endif
+}
+
+/* Whether all interpreters share the type: one of Python's own static ones (_Py_TPFLAGS_STATIC_BUILTIN). */
+static inline bool
+owngil_compat_is_shared_type(PyTypeObject *type)
+{
+    return (PyType_GetFlags(type) & (1UL << 1)) != 0;
+}
+
+/* Whether the type has a version tag. */
+static inline bool
+owngil_compat_has_version(PyTypeObject *type)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return type->tp_version_tag != 0;
+#else
+    return PyType_HasFeature(type, Py_TPFLAGS_VALID_VERSION_TAG);
+#endif
+}
+
+/* Whether a new interpreter on a thread without a thread state would deadlock: what tracemalloc does at the first
+ * allocation takes the lock under which CPython makes interpreters. */
+static inline int
+owngil_compat_tracemalloc_hangs(void)
+{
+#if PY_VERSION_HEX >= 0x030F0000
+    return 0;
+#else
+    return PyTraceMalloc_Untrack(0, 0) != -2; /* that is: not tracing */
+#endif
+}
+
+static inline int
+owngil_compat_is_finalizing(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return Py_IsFinalizing();
+#else
+    return _Py_IsFinalizing();
+#endif
+}

@@ -1,0 +1,107 @@
+/* owngil._core: multi-phase, usable in interpreters with a GIL of their own, no static Python object.
+ *
+ * All interpreters load this one file, not copies of it: so its C statics are the process's.
+ */
+#include "bindings/state.h"
+#include "cpython/arena_tracking.h"
+#include "cpython/large_objects.h"
+#include "memory/block.h"
+#include "messaging/kinds.h"
+#include "workers/fork.h"
+#include "workers/registry.h"
+
+static owngil_addition *const additions[] = {
+    owngil_add_block,        owngil_add_message, owngil_add_queue,
+    owngil_add_worker,       owngil_add_lock,    owngil_add_semaphore,
+    owngil_add_event,        owngil_add_barrier, owngil_add_counter,
+    owngil_add_transfer,     owngil_add_wakeup,  owngil_add_future,
+    owngil_add_plain_values, owngil_add_tasks,   owngil_add_process,
+    owngil_add_tracing,      owngil_add_limits,  owngil_add_extension_modules,
+    owngil_add_libraries,
+};
+
+static int
+add_constants(PyObject *module, owngil_state *state)
+{
+    state->queue_closed = PyErr_NewExceptionWithDoc(
+        "owngil._core.QueueClosed", "The queue takes no more messages, and has none left to give.", NULL, NULL);
+    if (state->queue_closed == NULL || PyModule_AddObjectRef(module, "QueueClosed", state->queue_closed) < 0
+        || PyModule_AddIntConstant(module, "START", (long)OWNGIL_TASK_START) < 0) {
+        return -1;
+    }
+#define ADD(name) \
+    if (PyModule_AddIntConstant(module, #name, OWNGIL_MESSAGE_##name) < 0) { \
+        return -1; \
+    }
+    OWNGIL_MESSAGE_KINDS(ADD)
+#undef ADD
+    return 0;
+}
+
+static int
+module_exec(PyObject *module)
+{
+    owngil_state *state = PyModule_GetState(module);
+    if (add_constants(module, state) < 0) {
+        return -1;
+    }
+    for (size_t k = 0; k < sizeof(additions) / sizeof(additions[0]); k++) {
+        if (additions[k](module, state) < 0) {
+            return -1;
+        }
+    }
+    if (PyInterpreterState_Get() == PyInterpreterState_Main()) {
+        owngil_arena_tracking_start(owngil_registry_owner_of_thread);
+        owngil_large_objects_install();
+        owngil_block_configure();
+        if (owngil_fork_watch() < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* The Python objects that the state begins with. */
+enum { OBJECTS = offsetof(owngil_state, versioned) / sizeof(PyObject *) };
+
+static int
+module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    PyObject **objects = PyModule_GetState(module);
+    for (size_t k = 0; k < OBJECTS; k++) {
+        Py_VISIT(objects[k]);
+    }
+    return 0;
+}
+
+static int
+module_clear(PyObject *module)
+{
+    PyObject **objects = PyModule_GetState(module);
+    for (size_t k = 0; k < OBJECTS; k++) {
+        Py_CLEAR(objects[k]);
+    }
+    return 0;
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+    {0, NULL},
+};
+
+static PyModuleDef module_definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "owngil._core",
+    .m_doc = "Workers, queues, blocks and private copies: what owngil does outside of Python.",
+    .m_size = sizeof(owngil_state),
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+};
+
+PyMODINIT_FUNC
+PyInit__core(void)
+{
+    return PyModuleDef_Init(&module_definition);
+}

@@ -1,0 +1,164 @@
+/* Small plain values, and calls of importable functions with such arguments: written by marshal, without pickle.
+ *
+ * That takes a third of pickle's time, and is fit for this, as sender and receiver are one Python. What is not plain, or not
+ * small, is left to pickle; see _wire.py. Everything here needs the GIL.
+ */
+#include "bindings/state.h"
+
+#include <marshal.h>
+
+enum {
+    FORMAT = 2,     /* of marshal: binary numbers, and no references within, which plain values have no use for */
+    LONGEST = 100,  /* items of a tuple or list */
+    SMALL = 1000,   /* bytes that are written at most: so they arrive as bytes; see owngil_parts_to_message() */
+};
+
+static bool
+is_scalar(PyObject *object)
+{
+    if (PyUnicode_CheckExact(object)) {
+        return PyUnicode_GET_LENGTH(object) <= SMALL;
+    }
+    if (PyBytes_CheckExact(object)) {
+        return PyBytes_GET_SIZE(object) <= SMALL;
+    }
+    return object == Py_None || PyLong_CheckExact(object) || PyFloat_CheckExact(object) || PyBool_Check(object)
+           || PyComplex_CheckExact(object);
+}
+
+static bool
+is_plain(PyObject *object)
+{
+    if (!PyTuple_CheckExact(object) && !PyList_CheckExact(object)) {
+        return is_scalar(object);
+    }
+    Py_ssize_t size = PySequence_Fast_GET_SIZE(object);
+    bool plain = size <= LONGEST;
+    for (Py_ssize_t k = 0; plain && k < size; k++) {
+        plain = is_scalar(PySequence_Fast_GET_ITEM(object, k));
+    }
+    return plain;
+}
+
+/* Returns bytes, None if they are too many, or NULL with an exception. */
+static PyObject *
+write_small(PyObject *object)
+{
+    PyObject *bytes = PyMarshal_WriteObjectToString(object, FORMAT);
+    if (bytes != NULL && PyBytes_GET_SIZE(bytes) > SMALL) {
+        Py_DECREF(bytes);
+        Py_RETURN_NONE;
+    }
+    return bytes;
+}
+
+/* Whether the user told cloudpickle to send some module's functions by value. 1, 0, or -1 with an exception. */
+static int
+some_go_by_value(void)
+{
+    PyObject *module = PyDict_GetItemString(PyImport_GetModuleDict(), "cloudpickle"); /* borrowed */
+    if (module == NULL || !PyModule_Check(module)) {
+        return 0;
+    }
+    Py_INCREF(module);
+    PyObject *modules = PyObject_CallMethod(module, "list_registry_pickle_by_value", NULL);
+    Py_DECREF(module);
+    int some = modules != NULL ? PyObject_IsTrue(modules) : -1;
+    Py_XDECREF(modules);
+    return some;
+}
+
+/* Whether the function or class is what its module has under its name, so that the name may be sent. 1 with new references to
+ * both names, 0, or -1 with an exception. */
+static int
+find_names(PyObject *object, PyObject **module_name, PyObject **name)
+{
+    int found = 0;
+    PyObject *module = NULL;
+    *name = NULL;
+    *module_name = PyObject_GetAttrString(object, "__module__");
+    if (*module_name != NULL && PyUnicode_CheckExact(*module_name)
+        && PyUnicode_CompareWithASCIIString(*module_name, "__main__") != 0) {
+        /* Not PyImport_GetModule(), which takes time to see that the module is not being imported. */
+        module = PyDict_GetItemWithError(PyImport_GetModuleDict(), *module_name);
+        Py_XINCREF(module);
+    }
+    if (module != NULL && PyModule_Check(module)) {
+        *name = PyObject_GetAttrString(object, "__qualname__");
+        found = *name != NULL && PyUnicode_CheckExact(*name)
+                && PyDict_GetItemWithError(PyModule_GetDict(module), *name) == object;
+    }
+    Py_XDECREF(module);
+    if (found) {
+        found = some_go_by_value();
+        found = found < 0 ? -1 : !found;
+    }
+    if (PyErr_Occurred()) {
+        if (PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            PyErr_Clear();
+            found = 0;
+        }
+        else {
+            found = -1;
+        }
+    }
+    if (found <= 0) {
+        Py_CLEAR(*module_name);
+        Py_CLEAR(*name);
+    }
+    return found;
+}
+
+/* dumps_plain(obj, /): return what marshal.loads() reads, or None if `obj` is not one of a few built-in values or not
+ * small. */
+static PyObject *
+dumps_plain(PyObject *Py_UNUSED(module), PyObject *object)
+{
+    if (!is_plain(object)) {
+        Py_RETURN_NONE;
+    }
+    return write_small(object);
+}
+
+/* dumps_plain_call(fn, args, /): return what marshal.loads() reads as the tuple (module, name, args), or None if `fn`
+ * is no importable function or class, or `args`, a tuple, is not plain. */
+static PyObject *
+dumps_plain_call(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+{
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "dumps_plain_call() takes a callable and a tuple");
+        return NULL;
+    }
+    PyObject *fn = arguments[0], *args = arguments[1], *module_name, *name;
+    if (!(PyFunction_Check(fn) || PyCFunction_CheckExact(fn) || Py_IS_TYPE(fn, &PyType_Type)) || !is_plain(args)) {
+        Py_RETURN_NONE;
+    }
+    int found = find_names(fn, &module_name, &name);
+    if (found <= 0) {
+        return found < 0 ? NULL : Py_NewRef(Py_None);
+    }
+    PyObject *call = PyTuple_Pack(3, module_name, name, args);
+    Py_DECREF(module_name);
+    Py_DECREF(name);
+    PyObject *bytes = call != NULL ? write_small(call) : NULL;
+    Py_XDECREF(call);
+    return bytes;
+}
+
+/* is_importable(obj, /): whether its module, which is not __main__, has the function or class `obj` under its name,
+ * and nobody wants it by value. */
+static PyObject *
+is_importable(PyObject *Py_UNUSED(module), PyObject *object)
+{
+    PyObject *module_name, *name;
+    int found = find_names(object, &module_name, &name);
+    if (found > 0) {
+        Py_DECREF(module_name);
+        Py_DECREF(name);
+    }
+    return found < 0 ? NULL : PyBool_FromLong(found);
+}
+
+OWNGIL_DEFINE_FUNCTIONS(plain_values, {"dumps_plain", dumps_plain, METH_O, NULL},
+                        {"dumps_plain_call", OWNGIL_FAST(dumps_plain_call), NULL},
+                        {"is_importable", is_importable, METH_O, NULL})

@@ -1,0 +1,174 @@
+/* owngil._core.Worker: a worker seen from an interpreter, and its start. */
+#include "bindings/worker.h"
+
+#include "bindings/parts.h"
+#include "bindings/raise.h"
+#include "workers/interrupts.h"
+#include "workers/life.h"
+
+#include <string.h>
+
+owngil_worker *
+owngil_worker_require_current(void)
+{
+    owngil_worker *worker = owngil_worker_current();
+    if (worker == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "this thread is not a worker's own");
+    }
+    return worker;
+}
+
+uint64_t
+owngil_worker_running_task(owngil_worker *worker)
+{
+    uint64_t task = atomic_load(&worker->task);
+    return task == OWNGIL_TASK_START ? 0 : task;
+}
+
+/* interrupt(task=0, grace=0.0, /): raise KeyboardInterrupt in the task that the worker is running, if any, or in that
+ * one only; return before it arrives there. After `grace` seconds, if that is not 0, a STUCK tells if the task is
+ * still running. */
+static PyObject *
+worker_interrupt(PyObject *self, PyObject *args)
+{
+    owngil_worker *worker = OWNGIL_UNWRAP(owngil_worker, self);
+    unsigned long long task = 0;
+    double grace = 0.0;
+    if (!PyArg_ParseTuple(args, "|Kd:interrupt", &task, &grace)) {
+        return NULL;
+    }
+    uint64_t current = owngil_worker_running_task(worker);
+    return owngil_raise_errno(task == 0 || task == current ? owngil_interrupts_interrupt(worker, current, grace) : 0);
+}
+
+/* stop(grace=0.0, /): interrupt the task that the worker is running, or its start, and every one that it begins from
+ * now on; see interrupt(). */
+static PyObject *
+worker_stop(PyObject *self, PyObject *args)
+{
+    double grace = 0.0;
+    if (!PyArg_ParseTuple(args, "|d:stop", &grace)) {
+        return NULL;
+    }
+    return owngil_raise_errno(owngil_interrupts_stop(OWNGIL_UNWRAP(owngil_worker, self), grace));
+}
+
+/* join(): wait for the worker's thread, which is gone soon after its EXITED, and free the memory that its interpreter
+ * left. Return None. Or, if a thread that a private copy started still lives, keep that memory, which the thread may
+ * use, and return the path of the library that started it (bytes, b"" if it is not known). */
+static PyObject *
+worker_join(PyObject *self, PyObject *Py_UNUSED(unused))
+{
+    const char *library = owngil_life_join(OWNGIL_UNWRAP(owngil_worker, self));
+    if (library == NULL) {
+        Py_RETURN_NONE;
+    }
+    return PyBytes_FromString(library);
+}
+
+static PyObject *
+worker_get_interpreter_id(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyLong_FromLongLong(atomic_load(&OWNGIL_UNWRAP(owngil_worker, self)->interpreter_id));
+}
+
+static PyObject *
+worker_get_task(PyObject *self, void *Py_UNUSED(closure))
+{
+    return PyLong_FromUnsignedLongLong(owngil_worker_running_task(OWNGIL_UNWRAP(owngil_worker, self)));
+}
+
+/* counters(): return (phase, spent, waited, tasks, calls, failed, bytes_in, bytes_out) up to this moment; `spent` are
+ * the nanoseconds of each phase: starting, idle, reading, running, writing, ending. */
+static PyObject *
+worker_counters(PyObject *self, PyObject *Py_UNUSED(unused))
+{
+    owngil_counters_snapshot copy = owngil_counters_read(&OWNGIL_UNWRAP(owngil_worker, self)->activity.counters);
+    const int64_t *spent = copy.spent;
+    return Py_BuildValue("(i(LLLLLL)LLLLLL)", copy.phase, (long long)spent[0], (long long)spent[1], (long long)spent[2],
+                         (long long)spent[3], (long long)spent[4], (long long)spent[5], (long long)copy.waited,
+                         (long long)copy.tasks, (long long)copy.calls, (long long)copy.failed, (long long)copy.bytes_in,
+                         (long long)copy.bytes_out);
+}
+
+static PyMethodDef worker_methods[] = {
+    {"interrupt", worker_interrupt, METH_VARARGS, NULL},      {"stop", worker_stop, METH_VARARGS, NULL},
+    {"counters", worker_counters, METH_NOARGS, NULL},         {"join", worker_join, METH_NOARGS, NULL},
+    {"__reduce__", owngil_wrapper_reduce, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef worker_getset[] = {
+    {"interpreter_id", worker_get_interpreter_id, NULL, "CPython's number of the interpreter; -1 before it is made.",
+     NULL},
+    {"task", worker_get_task, NULL, "Id of the task that is running; 0 for none.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot worker_slots[] = {
+    {Py_tp_dealloc, owngil_wrapper_dealloc},
+    {Py_tp_methods, worker_methods},
+    {Py_tp_getset, worker_getset},
+    {0, NULL},
+};
+
+static PyType_Spec spec = {
+    .name = "owngil._core.Worker",
+    .basicsize = sizeof(owngil_wrapper),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = worker_slots,
+};
+
+/* start_worker(name, number, bootstrap, setup, tasks, replies, workers): start a thread that makes an interpreter,
+ * runs the source `bootstrap` in it, and ends it. `setup` is a tuple of blocks and queues for the worker. What becomes
+ * of it is put into `replies` with the id `number`, last of all EXITED or KEPT. The dict `workers` has the Worker by
+ * its number before a signal's handler can run. */
+static PyObject *
+start_worker(PyObject *module, PyObject *args)
+{
+    owngil_state *state = PyModule_GetState(module);
+    const char *name, *bootstrap;
+    unsigned long long number;
+    PyObject *parts, *tasks, *replies, *workers;
+    if (!PyArg_ParseTuple(args, "sKsOO!O!O!:start_worker", &name, &number, &bootstrap, &parts, state->queue_type,
+                          &tasks, state->queue_type, &replies, &PyDict_Type, &workers)) {
+        return NULL;
+    }
+    if (owngil_compat_tracemalloc_hangs()) {
+        PyErr_Format(
+            PyExc_RuntimeError,
+            "worker '%s' cannot be started while tracemalloc is tracing: before Python 3.15, making an interpreter"
+            " then waits for ever. Call tracemalloc.stop() first, or start tracing when the workers are there.",
+            name);
+        return NULL;
+    }
+    owngil_message *setup = owngil_parts_to_message(state, 0, 0, parts);
+    if (setup == NULL) {
+        return NULL;
+    }
+    int error = 0;
+    owngil_worker *worker =
+        owngil_life_start(name, (uint64_t)number, bootstrap, setup, OWNGIL_UNWRAP(owngil_queue, tasks),
+                          OWNGIL_UNWRAP(owngil_queue, replies), &error);
+    owngil_refcount_release(&setup->base);
+    if (worker == NULL) {
+        PyErr_Format(PyExc_RuntimeError, "no thread can be started for worker '%s': %s", name, strerror(error));
+        return NULL;
+    }
+    /* Here, as a signal's handler may run as soon as this has returned: then nobody would know the worker. */
+    PyObject *wrapper = owngil_wrap(state->worker_type, &worker->base);
+    int failed = wrapper == NULL || PyDict_SetItem(workers, PyTuple_GET_ITEM(args, 1), wrapper) < 0;
+    Py_XDECREF(wrapper);
+    return failed ? NULL : Py_NewRef(Py_None);
+}
+
+static PyMethodDef functions[] = {
+    {"start_worker", start_worker, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+int
+owngil_add_worker(PyObject *module, owngil_state *state)
+{
+    return owngil_wrapper_add_type(module, &spec, &state->worker_type) < 0 ? -1
+                                                                           : PyModule_AddFunctions(module, functions);
+}

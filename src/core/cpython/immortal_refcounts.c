@@ -1,0 +1,84 @@
+#include "cpython/immortal_refcounts.h"
+
+#include "base/compat.h"
+
+#if PY_VERSION_HEX < 0x030E0000 && SIZEOF_VOID_P == 8
+
+/* Far from zero, and from where the sign would change. */
+static const Py_ssize_t UPPER = (Py_ssize_t)0x3FFFFFFF << 32;
+
+static void
+protect(PyObject *object)
+{
+    if (object != NULL && object->ob_refcnt == (Py_ssize_t)_Py_IMMORTAL_REFCNT) {
+        object->ob_refcnt += UPPER;
+    }
+}
+
+/* Protects what `object` refers to, and lets go of the reference. Returns -1 when it is NULL. */
+static int
+protect_new(PyObject *object)
+{
+    protect(object);
+    Py_XDECREF(object);
+    return object != NULL ? 0 : -1;
+}
+
+/* A class, its names, and its subclasses. */
+static int
+protect_class(PyObject *class)
+{
+    protect(class);
+    PyObject *names = PyObject_Dir(class);
+    for (Py_ssize_t k = 0; names != NULL && k < PyList_GET_SIZE(names); k++) {
+        protect(PyList_GET_ITEM(names, k));
+    }
+    PyObject *subclasses = names != NULL ? PyObject_CallMethod(class, "__subclasses__", NULL) : NULL;
+    int result = subclasses != NULL && PyList_Check(subclasses) ? 0 : -1;
+    for (Py_ssize_t k = 0; result == 0 && k < PyList_GET_SIZE(subclasses); k++) {
+        PyTypeObject *subclass = (PyTypeObject *)PyList_GET_ITEM(subclasses, k);
+        if ((PyType_GetFlags(subclass) & Py_TPFLAGS_HEAPTYPE) == 0 && subclass != &PyType_Type) {
+            result = protect_class((PyObject *)subclass);
+        }
+    }
+    Py_XDECREF(subclasses);
+    Py_XDECREF(names);
+    return result;
+}
+
+int
+owngil_immortal_refcounts_protect(void)
+{
+    enum { FIRST_INT = -5, LAST_INT = 256, CHARACTERS = 256 };
+    PyObject *const singletons[] = {Py_None,     Py_True,           Py_False,
+                                    Py_Ellipsis, Py_NotImplemented, (PyObject *)&PyType_Type};
+    for (size_t k = 0; k < sizeof(singletons) / sizeof(singletons[0]); k++) {
+        protect(singletons[k]);
+    }
+    for (long k = FIRST_INT; k <= LAST_INT; k++) {
+        if (protect_new(PyLong_FromLong(k)) < 0) {
+            return -1;
+        }
+    }
+    for (int k = 0; k < CHARACTERS; k++) {
+        char byte = (char)k;
+        if (protect_new(PyUnicode_FromOrdinal(k)) < 0 || protect_new(PyBytes_FromStringAndSize(&byte, 1)) < 0) {
+            return -1;
+        }
+    }
+    if (protect_new(PyUnicode_FromStringAndSize(NULL, 0)) < 0 || protect_new(PyBytes_FromStringAndSize(NULL, 0)) < 0
+        || protect_new(PyTuple_New(0)) < 0) {
+        return -1;
+    }
+    return protect_class((PyObject *)&PyBaseObject_Type);
+}
+
+#else
+
+int
+owngil_immortal_refcounts_protect(void)
+{
+    return 0;
+}
+
+#endif

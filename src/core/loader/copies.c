@@ -1,0 +1,383 @@
+#include "loader/copies.h"
+
+#include "base/compat.h"
+
+#include <dlfcn.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void
+owngil_copies_init(owngil_copies *self, owngil_refcounted *owner, const owngil_guest_functions *guests)
+{
+    *self = (owngil_copies){.owner = owner, .guests = guests};
+    pthread_mutex_init(&self->lock, NULL);
+    owngil_threads_init(&self->threads);
+}
+
+void
+owngil_copies_clear(owngil_copies *self)
+{
+    owngil_threads_clear(&self->threads);
+    pthread_mutex_destroy(&self->lock);
+}
+
+/* The copy that `address` belongs to, or NULL. Needs the lock. */
+static owngil_copy *
+copy_at(const owngil_copies *self, const void *address)
+{
+    owngil_copy *copy = self->newest;
+    while (copy != NULL && ((uintptr_t)address < copy->loaded.start || (uintptr_t)address >= copy->loaded.end)) {
+        copy = copy->next;
+    }
+    return copy;
+}
+
+const char *
+owngil_copies_pin(owngil_copies *self, const void *address)
+{
+    pthread_mutex_lock(&self->lock);
+    owngil_copy *copy = copy_at(self, address);
+    if (copy != NULL) {
+        copy->pinned = true;
+    }
+    pthread_mutex_unlock(&self->lock);
+    return copy != NULL ? copy->loaded.path : NULL;
+}
+
+/* The shim's Py_AtExit(). Returns 0, or -1 without memory. */
+static int
+add_exit(owngil_copies *self, void (*function)(void))
+{
+    pthread_mutex_lock(&self->lock);
+    void (**functions)(void) = realloc(self->at_exit, (self->at_exit_count + 1) * sizeof(*functions));
+    if (functions != NULL) {
+        self->at_exit = functions;
+        self->at_exit[self->at_exit_count++] = function;
+    }
+    pthread_mutex_unlock(&self->lock);
+    return functions != NULL ? 0 : -1;
+}
+
+/* The shim's pthread_key_create() and pthread_key_delete(), and their kin. */
+
+static void
+add_key(owngil_copies *self, pthread_key_t key, const void *destroy)
+{
+    pthread_mutex_lock(&self->lock);
+    if (self->key_count == self->key_room) {
+        size_t room = self->key_room > 0 ? 2 * self->key_room : 8;
+        owngil_key *keys = realloc(self->keys, room * sizeof(*keys));
+        if (keys != NULL) {
+            self->keys = keys;
+            self->key_room = room;
+        }
+    }
+    if (self->key_count < self->key_room) { /* else it stays when the worker is gone: one of a thousand */
+        self->keys[self->key_count++] = (owngil_key){.key = key, .destroy = destroy};
+    }
+    pthread_mutex_unlock(&self->lock);
+}
+
+static void
+remove_key(owngil_copies *self, pthread_key_t key)
+{
+    pthread_mutex_lock(&self->lock);
+    for (size_t k = 0; k < self->key_count; k++) {
+        if (self->keys[k].key == key) {
+            self->keys[k] = self->keys[--self->key_count];
+            break;
+        }
+    }
+    pthread_mutex_unlock(&self->lock);
+}
+
+/* The shim's function that copies call instead of the one called `name`, or NULL. */
+static void *
+lookup(owngil_copies *self, const char *name)
+{
+#define NAME(name) #name,
+    static const char *const names[] = {OWNGIL_SHIM_FUNCTIONS(NAME)};
+#undef NAME
+    for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++) {
+        if (name != NULL && strcmp(name, names[k]) == 0) {
+            char symbol[64];
+            snprintf(symbol, sizeof(symbol), "owngil_shim_%s", name);
+            return dlsym(self->shim.handle, symbol);
+        }
+    }
+    return NULL;
+}
+
+/* The shim lies beside this module. */
+static bool
+find_shim(char *path, size_t size)
+{
+    Dl_info here;
+    const char *slash =
+        dladdr((const void *)find_shim, &here) != 0 && here.dli_fname != NULL ? strrchr(here.dli_fname, '/') : NULL;
+    return slash != NULL
+           && snprintf(path, size, "%.*s/" OWNGIL_SHIM_FILE, (int)(slash - here.dli_fname), here.dli_fname) < (int)size;
+}
+
+static owngil_shim *
+shim_of(const owngil_copies *self)
+{
+    return dlsym(self->shim.handle, "owngil_shim_data");
+}
+
+/* Loads the worker's copy of the shim, unless it is loaded. Returns 0, or -1 with `why` filled in. */
+static int
+load_shim(owngil_copies *self, const char *const *directories, char *why, size_t why_size)
+{
+    if (self->shim.handle != NULL) {
+        return 0;
+    }
+    char path[PATH_MAX];
+    if (!find_shim(path, sizeof(path))) {
+        snprintf(why, why_size, "owngil's own folder cannot be found");
+        return -1;
+    }
+    if (owngil_load_reserve(&self->shim, path, directories, why, why_size) < 0
+        || owngil_load_write(&self->shim, NULL, 0, why, why_size) < 0
+        || owngil_load_open(&self->shim, NULL, 0, why, why_size) < 0) {
+        owngil_load_clear(&self->shim);
+        self->shim.handle = NULL;
+        return -1;
+    }
+    *shim_of(self) = (owngil_shim){
+        .copies = self,
+        .threads = &self->threads,
+        .owner = self->owner,
+        .guests = self->guests,
+        .lookup = lookup,
+        .pin = owngil_copies_pin,
+        .add_exit = add_exit,
+        .add_key = add_key,
+        .remove_key = remove_key,
+        .new_thread = owngil_threads_new,
+        .drop_thread = owngil_threads_drop,
+        .run_thread = owngil_threads_run,
+        .run_c11_thread = owngil_threads_run_c11,
+        .run_python_thread = owngil_threads_run_python,
+        .add_thread = owngil_threads_add,
+    };
+    return 0;
+}
+
+owngil_copy *
+owngil_copies_reserve(owngil_copies *self, const char *path, const char *const *directories, char *why, size_t why_size)
+{
+    if (load_shim(self, directories, why, why_size) < 0) {
+        return NULL;
+    }
+    owngil_copy *copy = calloc(1, sizeof(*copy));
+    if (copy == NULL) {
+        snprintf(why, why_size, "%s", strerror(ENOMEM));
+        return NULL;
+    }
+    if (owngil_load_reserve(&copy->loaded, path, directories, why, why_size) < 0) {
+        owngil_load_clear(&copy->loaded);
+        free(copy);
+        return NULL;
+    }
+    pthread_mutex_lock(&self->lock);
+    owngil_copy **end = &self->newest;
+    while (*end != NULL) {
+        end = &(*end)->next;
+    }
+    *end = copy;
+    copy->group = ++self->groups;
+    pthread_mutex_unlock(&self->lock);
+    return copy;
+}
+
+/* Takes a copy out of the list. Needs the lock. */
+static void
+unlink_copy(owngil_copies *self, const owngil_copy *copy)
+{
+    owngil_copy **at = &self->newest;
+    while (*at != copy) {
+        at = &(*at)->next;
+    }
+    *at = copy->next;
+}
+
+int
+owngil_copies_load(owngil_copies *self, owngil_copy *copy, char *why, size_t why_size)
+{
+#define REDIRECTION(name) {#name, dlsym(self->shim.handle, "owngil_shim_" #name), NULL},
+    owngil_redirection redirections[] = {
+        {OWNGIL_START_THREAD, dlsym(self->shim.handle, "owngil_shim_start_thread"), NULL},
+        OWNGIL_SHIM_FUNCTIONS(REDIRECTION)};
+#undef REDIRECTION
+    if (owngil_load_open(&copy->loaded, redirections, sizeof(redirections) / sizeof(redirections[0]), why, why_size)
+        < 0) {
+        return -1;
+    }
+    if (redirections[0].from != NULL) {
+        shim_of(self)->start_thread = (owngil_start_thread)redirections[0].from;
+    }
+    pthread_mutex_lock(&self->lock);
+    unlink_copy(self, copy);
+    copy->next = self->newest;
+    self->newest = copy;
+    pthread_mutex_unlock(&self->lock);
+    return 0;
+}
+
+void
+owngil_copies_discard(owngil_copies *self, owngil_copy *copy)
+{
+    if (copy->loaded.handle != NULL) {
+        return; /* its constructors have run: it goes with the worker */
+    }
+    pthread_mutex_lock(&self->lock);
+    unlink_copy(self, copy);
+    pthread_mutex_unlock(&self->lock);
+    owngil_load_clear(&copy->loaded);
+    free(copy);
+}
+
+void
+owngil_copies_group(owngil_copies *self, owngil_copy *copy, const char *name)
+{
+    pthread_mutex_lock(&self->lock);
+    for (owngil_copy *other = self->newest; other != NULL; other = other->next) {
+        if (strcmp(other->loaded.name, name) == 0) {
+            size_t joined = other->group;
+            for (owngil_copy *member = self->newest; member != NULL; member = member->next) {
+                member->group = member->group == joined ? copy->group : member->group;
+            }
+            break;
+        }
+    }
+    pthread_mutex_unlock(&self->lock);
+}
+
+void
+owngil_copies_exit(owngil_copies *self)
+{
+    if (self->shim.handle != NULL) {
+        shim_of(self)->ended = true;
+    }
+    pthread_mutex_lock(&self->lock);
+    while (self->at_exit_count > 0) {
+        void (*function)(void) = self->at_exit[--self->at_exit_count];
+        pthread_mutex_unlock(&self->lock);
+        function();
+        pthread_mutex_lock(&self->lock);
+    }
+    pthread_mutex_unlock(&self->lock);
+}
+
+void
+owngil_copies_end_thread(owngil_copies *self)
+{
+    /* A destructor may give another key a value: as often as at the end of a thread. */
+    bool again = true;
+    for (int round = 0; again && round < PTHREAD_DESTRUCTOR_ITERATIONS; round++) {
+        again = false;
+        pthread_mutex_lock(&self->lock);
+        for (size_t k = 0; k < self->key_count; k++) {
+            owngil_key key = self->keys[k];
+            void *value = pthread_getspecific(key.key);
+            if (key.destroy != NULL && value != NULL) {
+                pthread_setspecific(key.key, NULL);
+                pthread_mutex_unlock(&self->lock);
+                ((void (*)(void *))key.destroy)(value);
+                again = true;
+                pthread_mutex_lock(&self->lock);
+            }
+        }
+        pthread_mutex_unlock(&self->lock);
+    }
+}
+
+static void
+pin_signal_handlers(owngil_copies *self)
+{
+    for (int number = 1; number < NSIG; number++) {
+        struct sigaction action;
+        if (sigaction(number, NULL, &action) == 0) {
+            owngil_copies_pin(self, (const void *)action.sa_handler);
+        }
+    }
+}
+
+/* Whether `address` belongs to a copy that will be unloaded. */
+static bool
+goes(const void *context, const void *address)
+{
+    const owngil_copy *copy = copy_at(context, address);
+    return copy != NULL && !copy->pinned;
+}
+
+void
+owngil_copies_decide(owngil_copies *self,
+                     bool (*forget)(bool (*goes)(const void *context, const void *address), const void *context))
+{
+    pin_signal_handlers(self);
+    owngil_copies_pin(self, (const void *)PyOS_InputHook);
+    bool uses_parsers = false;
+    for (const owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
+        uses_parsers |= copy->loaded.uses_parsers;
+    }
+    bool forgotten = !uses_parsers || forget(goes, self);
+    for (owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
+        copy->pinned |= copy->loaded.uses_parsers && !forgotten;
+        for (owngil_copy *other = self->newest; copy->pinned && other != NULL; other = other->next) {
+            other->pinned |= other->group == copy->group;
+        }
+    }
+}
+
+bool
+owngil_copies_unload(owngil_copies *self)
+{
+    bool empty = true;
+    if (self->shim.handle == NULL) {
+        return empty;
+    }
+    /* The newest first, as the process does at exit. */
+    self->guests->set_unloading(true);
+    for (owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
+        if (!copy->pinned && copy->loaded.handle != NULL) {
+            owngil_load_finish(&copy->loaded);
+        }
+    }
+    self->guests->set_unloading(false);
+    for (owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
+        empty &= !copy->pinned;
+    }
+    /* The end of a thread, this one too, must not call what is unloaded. Threads of copies that stay may come in here. */
+    pthread_mutex_lock(&self->lock);
+    for (size_t k = 0; k < self->key_count; k++) {
+        const owngil_copy *copy = copy_at(self, self->keys[k].destroy);
+        if (copy != NULL ? !copy->pinned : empty) {
+            pthread_key_delete(self->keys[k].key);
+        }
+    }
+    owngil_copy *newest = self->newest;
+    self->newest = NULL;
+    free(self->at_exit);
+    self->at_exit = NULL;
+    free(self->keys);
+    self->keys = NULL;
+    self->key_count = self->key_room = 0;
+    pthread_mutex_unlock(&self->lock);
+    for (owngil_copy *copy = newest, *next; copy != NULL; copy = next) {
+        next = copy->next;
+        if (!copy->pinned) {
+            owngil_load_clear(&copy->loaded);
+            free(copy);
+        }
+    }
+    if (empty) {
+        owngil_load_finish(&self->shim);
+        owngil_load_clear(&self->shim);
+    }
+    return empty;
+}

@@ -1,0 +1,56 @@
+/* Reads what the loader needs to know of a shared library: segments, needed libraries and where to look for them,
+ * symbols, relocations.
+ *
+ * Sources: System V gABI, chapters 4 and 5; the GNU hash table as glibc's elf/dl-lookup.c reads it. Every offset is
+ * checked against the size of the image: a cut-off or hostile file is refused, never followed.
+ */
+#pragma once
+
+#include "base/compat.h"
+#include <link.h>
+#include <stdbool.h>
+
+typedef struct {
+    const char *image;        /* borrowed */
+    size_t size;
+    const ElfW(Phdr) * segments;
+    size_t segment_count;
+    size_t load_end;          /* offset of the first byte that no PT_LOAD segment covers or precedes */
+    ElfW(Addr) memory_end;    /* the first address behind all PT_LOAD segments */
+    ElfW(Addr) relro, relro_end; /* addresses of what is read-only once relocated; 0, 0: nothing */
+    const ElfW(Dyn) * dynamic; /* NULL: none */
+    size_t dynamic_count;
+    const char *strings;      /* ends in a NUL byte; NULL: none */
+    size_t strings_size;
+    ElfW(Addr) strings_address;
+    const ElfW(Sym) * symbols; /* NULL: none */
+    size_t symbol_count;
+    const ElfW(Rela) * relocations[2]; /* DT_RELA's and DT_JMPREL's; NULL: none */
+    size_t relocation_count[2];
+    ElfW(Addr) init, fini;    /* addresses of the functions that begin and end it; 0: none */
+    ElfW(Addr) init_array, fini_array; /* addresses of tables of more of them */
+    size_t init_count, fini_count;
+    bool text_relocations;    /* the read-only segments change when they are loaded */
+    bool stays;               /* DF_1_NODELETE: asks never to be unloaded */
+} owngil_image;
+
+/* Fills `self` from an image in memory. Returns NULL, or a sentence (static) on why it cannot be loaded. */
+const char *owngil_image_read(owngil_image *self, const void *image, size_t size);
+
+/* The string of the `k`-th dynamic entry with `tag`, or NULL when there are fewer. */
+const char *owngil_image_string(const owngil_image *self, ElfW(Sxword) tag, size_t k);
+
+/* The name of a symbol, "" when it has none. */
+const char *owngil_image_name(const owngil_image *self, const ElfW(Sym) * symbol);
+
+/* The first need of symbol versions, and the one after `need`; NULL: no more. */
+const ElfW(Verneed) * owngil_image_version_need(const owngil_image *self, const ElfW(Verneed) * need);
+
+/* Whether it takes a symbol from elsewhere whose name begins like this. */
+bool owngil_image_uses(const owngil_image *self, const char *prefix);
+
+/* Whether it takes a symbol from Python's C API. */
+bool owngil_image_uses_python(const owngil_image *self);
+
+/* Bytes of variables: what is writable once it is relocated. */
+size_t owngil_image_state_size(const owngil_image *self);

@@ -1,0 +1,186 @@
+#include "loader/fork_gate.h"
+
+#include "base/clock.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stddef.h>
+
+/* Threads that load, and threads that fork: while there is one of either kind, those of the other wait; those that fork
+ * go first. */
+typedef struct {
+    pthread_mutex_t lock; /* before all leaves; a fork has it from its handler on */
+    pthread_cond_t changed;
+    size_t loading;
+    size_t forking;
+    size_t announced; /* forks, by threads whose `announced_in` is `round` */
+    size_t round;     /* grows when those who load wait no longer for the announced forks */
+} gate;
+
+static gate the_gate;
+static _Thread_local size_t depth; /* how often this thread has entered */
+static _Thread_local bool announces;
+static _Thread_local size_t announced_in;
+
+enum { PATIENCE = OWNGIL_CLOCK_SECOND };
+
+void
+owngil_fork_gate_init(void)
+{
+    the_gate = (gate){.lock = PTHREAD_MUTEX_INITIALIZER};
+    owngil_clock_init_condition(&the_gate.changed);
+}
+
+/* Needs the lock, as the next one does. */
+static void
+withdraw(void)
+{
+    if (announces && announced_in == the_gate.round) {
+        the_gate.announced--;
+        pthread_cond_broadcast(&the_gate.changed);
+    }
+    announces = false;
+}
+
+/* Waits for announced forks that wait for nobody inside, but not for ever: what a thread does between announcing and forking
+ * may need what a thread does that waits here. */
+static void
+await_announced(void)
+{
+    int64_t until = owngil_clock_now() + PATIENCE;
+    size_t round = the_gate.round;
+    while (the_gate.announced > 0 && the_gate.forking == 0 && the_gate.loading == 0 && the_gate.round == round) {
+        if (owngil_clock_wait(&the_gate.changed, &the_gate.lock, until) == ETIMEDOUT && the_gate.loading == 0
+            && the_gate.round == round) {
+            the_gate.announced = 0;
+            the_gate.round++;
+        }
+    }
+}
+
+void
+owngil_fork_gate_enter(void)
+{
+    if (depth++ > 0) {
+        return;
+    }
+    pthread_mutex_lock(&the_gate.lock);
+    withdraw(); /* else it would wait for itself */
+    while (the_gate.forking > 0 || the_gate.announced > 0) {
+        if (the_gate.forking > 0 || the_gate.loading > 0) {
+            pthread_cond_wait(&the_gate.changed, &the_gate.lock);
+        }
+        else {
+            await_announced();
+        }
+    }
+    the_gate.loading++;
+    pthread_mutex_unlock(&the_gate.lock);
+}
+
+bool
+owngil_fork_gate_try_enter(void)
+{
+    if (depth == 0) {
+        pthread_mutex_lock(&the_gate.lock);
+        bool enters = the_gate.forking == 0 && the_gate.announced == 0;
+        the_gate.loading += enters;
+        pthread_mutex_unlock(&the_gate.lock);
+        if (!enters) {
+            return false;
+        }
+    }
+    depth++;
+    return true;
+}
+
+void
+owngil_fork_gate_leave(void)
+{
+    if (--depth > 0) {
+        return;
+    }
+    pthread_mutex_lock(&the_gate.lock);
+    if (--the_gate.loading == 0) {
+        pthread_cond_broadcast(&the_gate.changed);
+    }
+    pthread_mutex_unlock(&the_gate.lock);
+}
+
+void *
+owngil_fork_gate_open(const char *name, int flags)
+{
+    owngil_fork_gate_enter();
+    void *handle = dlopen(name, flags);
+    owngil_fork_gate_leave();
+    return handle;
+}
+
+int
+owngil_fork_gate_close(void *handle)
+{
+    owngil_fork_gate_enter();
+    int error = dlclose(handle);
+    owngil_fork_gate_leave();
+    return error;
+}
+
+bool
+owngil_fork_gate_announce(void)
+{
+    if (depth > 0) {
+        return true; /* a constructor that forks would wait for itself */
+    }
+    pthread_mutex_lock(&the_gate.lock);
+    withdraw();
+    announces = true;
+    announced_in = the_gate.round;
+    the_gate.announced++;
+    bool may_fork = the_gate.loading == 0;
+    pthread_mutex_unlock(&the_gate.lock);
+    return may_fork;
+}
+
+void
+owngil_fork_gate_await_loading(void)
+{
+    pthread_mutex_lock(&the_gate.lock);
+    while (the_gate.loading > 0) {
+        pthread_cond_wait(&the_gate.changed, &the_gate.lock);
+    }
+    pthread_mutex_unlock(&the_gate.lock);
+}
+
+void
+owngil_fork_gate_withdraw(void)
+{
+    pthread_mutex_lock(&the_gate.lock);
+    withdraw();
+    pthread_mutex_unlock(&the_gate.lock);
+}
+
+void
+owngil_fork_gate_atfork(owngil_atfork_step step)
+{
+    bool loads = depth > 0; /* a constructor that forks does not wait for itself, nor for others in its situation */
+    switch (step) {
+    case OWNGIL_ATFORK_PREPARE:
+        pthread_mutex_lock(&the_gate.lock);
+        the_gate.forking++;
+        while (!loads && the_gate.loading > 0) {
+            pthread_cond_wait(&the_gate.changed, &the_gate.lock);
+        }
+        break;
+    case OWNGIL_ATFORK_PARENT:
+        the_gate.forking--;
+        withdraw();
+        pthread_cond_broadcast(&the_gate.changed);
+        pthread_mutex_unlock(&the_gate.lock);
+        break;
+    case OWNGIL_ATFORK_CHILD: /* where the other threads are not, whatever they were doing */
+        owngil_fork_gate_init();
+        the_gate.loading = loads;
+        announces = false;
+        break;
+    }
+}

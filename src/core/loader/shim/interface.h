@@ -1,0 +1,51 @@
+/* Between the core and shim.c: what the functions of a worker's shim call. */
+#pragma once
+
+#include "loader/threads.h"
+
+struct owngil_copies;
+
+/* std::thread::_M_start_thread(std::unique_ptr<std::thread::_State>, void (*)()) of libstdc++, as C sees it: the second
+ * argument points at a pointer to an object, whose first word points at its class's table of virtual functions. */
+#define OWNGIL_START_THREAD "_ZNSt6thread15_M_start_threadESt10unique_ptrINS_6_StateESt14default_deleteIS1_EEPFvvE"
+typedef void (*owngil_start_thread)(void *thread, void ***state, void (*depend)(void));
+
+/* What copies call instead of PyGILState_Ensure(), _Release() and _Check(); `owner` is the copies' owner. */
+typedef struct {
+    int (*ensure)(owngil_refcounted *owner);
+    void (*release)(owngil_refcounted *owner, int state);
+    int (*check)(owngil_refcounted *owner);
+    void (*set_unloading)(bool unloading); /* whether the calling thread runs destructors of copies now */
+} owngil_guest_functions;
+
+typedef struct {
+    struct owngil_copies *copies;
+    owngil_threads *threads;
+    owngil_refcounted *owner;
+    const owngil_guest_functions *guests;
+    owngil_start_thread start_thread; /* libstdc++'s own */
+    bool ended;                       /* the interpreter is no more */
+    void *(*lookup)(struct owngil_copies *copies, const char *name);
+    const char *(*pin)(struct owngil_copies *copies, const void *address);
+    int (*add_exit)(struct owngil_copies *copies, void (*function)(void));
+    void (*add_key)(struct owngil_copies *copies, pthread_key_t key, const void *destroy);
+    void (*remove_key)(struct owngil_copies *copies, pthread_key_t key);
+    owngil_thread *(*new_thread)(owngil_thread thread);
+    void (*drop_thread)(owngil_thread *thread);
+    void *(*run_thread)(void *thread); /* these are in the core: the shim may be unloaded while they run */
+    int (*run_c11_thread)(void *thread);
+    void (*run_python_thread)(void *thread);
+    void (*add_thread)(owngil_threads *threads, pthread_t thread, const char *library);
+} owngil_shim;
+
+/* The names of the functions that copies call instead of those of Python, libc and libstdc++; the shim has each under
+ * the same name with the prefix "owngil_shim_". */
+/* clang-format off */
+#define OWNGIL_SHIM_FUNCTIONS(X) \
+    X(PyGILState_Ensure) X(PyGILState_Release) X(PyGILState_Check) X(Py_AtExit) X(PySys_AddAuditHook) \
+    X(Py_IsInitialized) X(Py_IsFinalizing) X(_Py_IsFinalizing) \
+    X(PyThread_tss_create) X(PyThread_tss_delete) X(PyThread_tss_free) \
+    X(PyThread_start_new_thread) X(PyMem_SetAllocator) X(PyObject_SetArenaAllocator) \
+    X(timer_create) X(mq_notify) X(on_exit) \
+    X(dlsym) X(thrd_create) X(tss_create) X(tss_delete) X(pthread_create) X(pthread_key_create) X(pthread_key_delete)
+/* clang-format on */

@@ -1,0 +1,142 @@
+#include "loader/threads.h"
+
+#include "base/clock.h"
+#include "platform/thread.h"
+
+#include <stdlib.h>
+
+void
+owngil_threads_init(owngil_threads *self)
+{
+    *self = (owngil_threads){.count = 0};
+    pthread_mutex_init(&self->lock, NULL);
+}
+
+void
+owngil_threads_clear(owngil_threads *self)
+{
+    free(self->records);
+    pthread_mutex_destroy(&self->lock);
+}
+
+/* Forgets the threads that have ended. Needs the lock. */
+static void
+forget_ended(owngil_threads *self)
+{
+    size_t left = 0;
+    for (size_t k = 0; k < self->count; k++) {
+        if (owngil_thread_is_alive(self->records[k].id)) {
+            self->records[left++] = self->records[k];
+        }
+    }
+    self->count = left;
+}
+
+/* Needs the lock. */
+static void
+record(owngil_threads *self, pid_t id, const char *library)
+{
+    if (self->count == self->room) {
+        forget_ended(self);
+        size_t room = self->count < self->room / 2 ? self->room : 2 * self->room + 8;
+        owngil_thread_record *records = realloc(self->records, room * sizeof(*records));
+        if (records != NULL) {
+            self->records = records;
+            self->room = room;
+        }
+    }
+    if (self->count < self->room) {
+        self->records[self->count++] = (owngil_thread_record){.id = id, .library = library != NULL ? library : ""};
+    }
+    else {
+        self->lost = true;
+    }
+}
+
+owngil_thread *
+owngil_threads_new(owngil_thread thread)
+{
+    owngil_thread *result = malloc(sizeof(*result));
+    if (result != NULL) {
+        *result = thread;
+        owngil_refcount_acquire(thread.owner);
+        pthread_mutex_lock(&thread.threads->lock);
+        thread.threads->starting++;
+        pthread_mutex_unlock(&thread.threads->lock);
+    }
+    return result;
+}
+
+void
+owngil_threads_drop(owngil_thread *self)
+{
+    pthread_mutex_lock(&self->threads->lock);
+    self->threads->starting--;
+    pthread_mutex_unlock(&self->threads->lock);
+    owngil_refcount_release(self->owner);
+    free(self);
+}
+
+/* The new thread takes its record for its place among those that are starting. */
+static owngil_thread
+begin_thread(owngil_thread *self)
+{
+    owngil_thread thread = *self;
+    pthread_mutex_lock(&thread.threads->lock);
+    record(thread.threads, owngil_thread_id(), thread.library);
+    pthread_mutex_unlock(&thread.threads->lock);
+    owngil_threads_drop(self);
+    return thread;
+}
+
+void *
+owngil_threads_run(void *self)
+{
+    owngil_thread thread = begin_thread(self);
+    return thread.start(thread.argument);
+}
+
+int
+owngil_threads_run_c11(void *self)
+{
+    owngil_thread thread = begin_thread(self);
+    return thread.start_c11(thread.argument);
+}
+
+void
+owngil_threads_run_python(void *self)
+{
+    owngil_thread thread = begin_thread(self);
+    thread.start_python(thread.argument);
+}
+
+void
+owngil_threads_add(owngil_threads *self, pthread_t thread, const char *library)
+{
+    pid_t id = owngil_thread_id_of(thread);
+    if (id != 0) {
+        pthread_mutex_lock(&self->lock);
+        record(self, id, library);
+        pthread_mutex_unlock(&self->lock);
+    }
+}
+
+const char *
+owngil_threads_living(owngil_threads *self)
+{
+    /* A thread that was joined is listed by the system for a moment more, as nothing tells when the kernel is done with it. */
+    enum { NAPS = 20 };
+    const struct timespec nap = owngil_clock_timespec(OWNGIL_CLOCK_MILLISECOND);
+    const char *living = NULL;
+    for (int k = 0; k < NAPS; k++) {
+        pthread_mutex_lock(&self->lock);
+        forget_ended(self);
+        living = self->count > 0 ? self->records[0].library : self->starting > 0 || self->lost ? "" : NULL;
+        pthread_mutex_unlock(&self->lock);
+        if (living == NULL) {
+            break;
+        }
+        nanosleep(&nap, NULL);
+    }
+    return living;
+}

@@ -1,0 +1,121 @@
+#include "workers/fork.h"
+
+#include "base/compat.h"
+#include "base/process_notes.h"
+#include "base/refcount.h"
+#include "cpython/arena_tracking.h"
+#include "cpython/interpreter_list.h"
+#include "cpython/keyword_parsers.h"
+#include "cpython/large_objects.h"
+#include "loader/fork_gate.h"
+#include "memory/lease.h"
+#include "sync/after_fork.h"
+#include "tracing/recorder.h"
+#include "workers/registry.h"
+#include "workers/shutdown.h"
+#include "workers/timers.h"
+
+#include <errno.h>
+
+/* The lock order of the whole core, as far as locks belong to the process:
+ *
+ *   the fork gate's (also while a worker's own lock is taken after it), then the leaves: no lock is taken while a leaf is
+ *   held, but the recorder's while the registry's is.
+ *
+ * Locks of single objects are leaves, too: those of queues, semaphores, events, barriers, parking lots and private copies;
+ * only a worker's lock comes before the leaves. A GIL is taken only while none of these is held. A thread that is inside the
+ * fork gate has no lock by that, but forks wait for it: it may have its worker's GIL, and waits for no other. */
+static void
+each_module(owngil_atfork_step step)
+{
+    owngil_fork_gate_atfork(step);
+    owngil_process_notes_atfork(step);
+    owngil_shutdown_atfork(step);
+    owngil_registry_atfork(step);
+    owngil_timers_atfork(step);
+    owngil_arena_tracking_atfork(step);
+    owngil_keyword_parsers_atfork(step);
+    owngil_large_objects_atfork(step);
+    owngil_lease_atfork(step);
+    owngil_after_fork_atfork(step);
+    owngil_recorder_atfork(step); /* after the registry's */
+}
+
+static void
+before(void)
+{
+    each_module(OWNGIL_ATFORK_PREPARE);
+}
+
+static void
+after_in_parent(void)
+{
+    each_module(OWNGIL_ATFORK_PARENT);
+}
+
+static void
+after_in_child(void)
+{
+    each_module(OWNGIL_ATFORK_CHILD);
+    atomic_fetch_add(&owngil_refcount_generation, 1);
+    owngil_interpreter_list_forget();
+}
+
+static PyObject *
+announce(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(unused))
+{
+    while (!owngil_fork_gate_announce()) {
+        Py_BEGIN_ALLOW_THREADS
+        owngil_fork_gate_await_loading();
+        Py_END_ALLOW_THREADS
+    }
+    Py_RETURN_NONE;
+}
+
+/* There has been no fork if this is still announced: openpty() may fail in os.forkpty(), say. */
+static PyObject *
+withdraw(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(unused))
+{
+    owngil_fork_gate_withdraw();
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef announce_definition = {"announce_fork", announce, METH_NOARGS, NULL};
+static PyMethodDef withdraw_definition = {"withdraw_fork", withdraw, METH_NOARGS, NULL};
+
+static int
+watch_pythons(void)
+{
+    PyObject *os = PyImport_ImportModule("os");
+    PyObject *register_at_fork = os != NULL ? PyObject_GetAttrString(os, "register_at_fork") : NULL;
+    PyObject *nothing = PyTuple_New(0);
+    PyObject *functions = Py_BuildValue("{sNsN}", "before", PyCFunction_New(&announce_definition, NULL),
+                                        "after_in_parent", PyCFunction_New(&withdraw_definition, NULL));
+    PyObject *result = register_at_fork != NULL && nothing != NULL && functions != NULL
+                           ? PyObject_Call(register_at_fork, nothing, functions)
+                           : NULL;
+    int failed = result == NULL;
+    Py_XDECREF(result);
+    Py_XDECREF(functions);
+    Py_XDECREF(nothing);
+    Py_XDECREF(register_at_fork);
+    Py_XDECREF(os);
+    return failed ? -1 : 0;
+}
+
+int
+owngil_fork_watch(void)
+{
+    static bool watches; /* guarded by main's GIL */
+    if (watches) {
+        return 0;
+    }
+    watches = true; /* even if half of it fails: not twice */
+    owngil_fork_gate_init();
+    errno = pthread_atfork(before, after_in_parent, after_in_child);
+    if (errno != 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    return watch_pythons();
+}

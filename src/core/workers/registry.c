@@ -1,0 +1,88 @@
+#include "workers/registry.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf, but for the recorder's lock; guards the list */
+static owngil_worker *workers;
+
+void
+owngil_registry_add(owngil_worker *worker)
+{
+    pthread_mutex_lock(&lock);
+    worker->next = workers;
+    workers = worker;
+    pthread_mutex_unlock(&lock);
+}
+
+void
+owngil_registry_remove(owngil_worker *worker)
+{
+    pthread_mutex_lock(&lock);
+    for (owngil_worker **at = &workers; *at != NULL; at = &(*at)->next) {
+        if (*at == worker) {
+            *at = worker->next;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+owngil_worker *
+owngil_registry_of_thread(void)
+{
+    owngil_worker *current = owngil_worker_current();
+    PyThreadState *tstate = owngil_compat_current_tstate();
+    PyInterpreterState *interp = tstate != NULL ? PyThreadState_GetInterpreter(tstate) : NULL;
+    if (current != NULL) { /* a worker's own thread may be in another interpreter, as a guest */
+        PyInterpreterState *own = atomic_load(&current->own_interp);
+        if (interp == NULL || own == NULL || interp == own) {
+            return current;
+        }
+    }
+    if (interp == NULL) {
+        return NULL;
+    }
+    pthread_mutex_lock(&lock);
+    owngil_worker *at = workers;
+    while (at != NULL && atomic_load(&at->own_interp) != interp) {
+        at = at->next;
+    }
+    pthread_mutex_unlock(&lock);
+    return at;
+}
+
+uint64_t
+owngil_registry_owner_of_thread(void)
+{
+    const owngil_worker *worker = owngil_registry_of_thread();
+    return worker != NULL ? worker->owner : 0;
+}
+
+void
+owngil_registry_each(void (*function)(owngil_worker *))
+{
+    pthread_mutex_lock(&lock);
+    for (owngil_worker *at = workers; at != NULL; at = at->next) {
+        function(at);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+size_t
+owngil_registry_count(void)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&lock);
+    for (const owngil_worker *at = workers; at != NULL; at = at->next) {
+        count++;
+    }
+    pthread_mutex_unlock(&lock);
+    return count;
+}
+
+void
+owngil_registry_atfork(owngil_atfork_step step)
+{
+    owngil_atfork_lock(step, &lock);
+    if (step == OWNGIL_ATFORK_CHILD) {
+        workers = NULL;
+    }
+}

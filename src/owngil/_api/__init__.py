@@ -1,0 +1,1 @@
+"""The public API; `owngil` re-exports it by name."""

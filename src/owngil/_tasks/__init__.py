@@ -1,0 +1,1 @@
+"""Tasks: their futures, the threads that resolve these, and the workers that run them."""

@@ -1,0 +1,125 @@
+"""The workers of one pool: how they start, what they take over, what they have done, how they are interrupted.
+
+Which are wanted, and when, is for the dispatcher to say.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from itertools import count
+
+from owngil import _core, _wire
+from owngil._caller.settings import settings_of_caller
+from owngil._isolation import blas_threads, policy
+from owngil._tasks.stats import History, WorkerStats, worker_stats
+from owngil._wire.protocol import GRACE
+
+__all__ = ["Workers", "libraries_with_threads"]
+
+_with_threads: set[str] = set()
+
+
+def libraries_with_threads() -> list[str]:
+    """Return the libraries of which a thread outlived its worker, so that the worker's memory was not given back."""
+    return sorted(_with_threads)
+
+
+class Workers:
+    """Up to `limit` workers, or more while some are blocked. `start` and `remove` are called with the pool's lock held.
+
+    Parameters
+    ----------
+    limit : int
+        How many there may be at once.
+    name : callable
+        Gives the name of worker 0, 1, 2, ...
+    tasks, replies : _core.Queue
+        What workers take from and answer to.
+    initializer : tuple, optional
+        A callable and its arguments: runs in each before its first task.
+    max_tasks : int, optional
+        After so many tasks a worker ends.
+    preload : tuple of str
+        Modules that each imports before all else.
+    """
+
+    def __init__(
+        self,
+        limit: int,
+        name: Callable[[int], str],
+        tasks: _core.Queue,
+        replies: _core.Queue,
+        *,
+        initializer: tuple[Callable[..., object], tuple[object, ...]] | None = None,
+        max_tasks: int | None = None,
+        preload: tuple[str, ...] = (),
+    ) -> None:
+        self.limit = limit
+        self.name = name
+        self._tasks = tasks
+        self._replies = replies
+        self._initializer = initializer
+        self._max_tasks = max_tasks
+        self._preload = preload
+        self._numbers = count()  # which a signal handler may take from at any point
+        self._ended = History()
+        self.alive: dict[int, _core.Worker] = {}  # by their numbers
+        self.blocked: frozenset[int] = frozenset()  # those that wait for tasks of pools that were handed to them
+
+    def start(self) -> int:
+        """Start a worker and return its number."""
+        policy.prepare_main()
+        number = next(self._numbers)
+        setup = _wire.dumps(
+            (settings_of_caller(), self.limit, self._max_tasks, self._preload, self._initializer),
+            "the initializer cannot be sent to a worker",
+        )
+        # Only the path is needed before the import hook is there; repr() of a str is plain source.
+        path = ascii([entry for entry in sys.path if isinstance(entry, str)])  # as importlib, which skips others
+        bootstrap = f"import sys; sys.path[:] = {path}; from owngil._worker.main import main; main()"
+        name = self.name(number)
+        _core.start_worker(name, number, bootstrap, setup, self._tasks, self._replies, self.alive)
+        return number
+
+    def join(self, number: int) -> None:
+        """Give back all that a worker held, when its thread is about to end. Takes a while: without the lock."""
+        worker = self.alive.get(number)
+        if worker is not None:
+            library = worker.join()  # unloads its copies
+            if library is not None:
+                # The core spells each copy's path in another way.
+                _with_threads.add(os.path.normpath(os.fsdecode(library)) if library else "a library that is not known")
+            if _core.in_main_interpreter() and _core.count_workers() == 0:
+                blas_threads.restore()
+
+    def remove(self, number: int) -> None:
+        """Account for a worker that has ended."""
+        if self.blocked:
+            self.blocked -= {number}
+        worker = self.alive.pop(number, None)
+        if worker is not None:
+            self._ended.add(self.name(number), worker.counters())
+
+    def stats(self) -> list[WorkerStats]:
+        """Return what each has done; with the lock held."""
+        alive = [worker_stats(self.name(number), worker.counters()) for number, worker in self.alive.items()]
+        return [*self._ended.rows(), *alive]
+
+    @property
+    def busy(self) -> bool:
+        """Whether any is running a task."""
+        return any(worker.task for worker in list(self.alive.values()))
+
+    def interrupt(self, task: int = 0) -> None:
+        """Raise KeyboardInterrupt in every task that is running, or in this one, which then has a grace period."""
+        for worker in list(self.alive.values()):
+            worker.interrupt(task, GRACE if task else 0.0)
+
+    def stop(self) -> None:
+        """Interrupt what runs, or begins to at this moment."""
+        for worker in list(self.alive.values()):
+            worker.stop(GRACE)
+
+    def forget(self) -> None:
+        """Know of none any more: this process is a fork."""
+        self.alive = {}

@@ -1,0 +1,182 @@
+"""How NumPy arrays travel without a copy: what pickle's protocol 5 does not do by itself.
+
+NumPy puts the memory of a contiguous array beside the pickle. Here are the others: arrays with gaps or in another
+order, dates (which have no buffers), memory maps, masked arrays, NumPy's subclasses; and whose the memory of a result
+or of a shared array is.
+"""
+
+import copyreg
+import pickle
+import sys
+from types import ModuleType
+from typing import Any
+
+from owngil._core import Block, in_main_interpreter
+from owngil._wire.chunks import LARGE
+
+__all__ = ["block_of", "is_shared", "reduce_array", "reduce_buffer"]
+
+_DATES = "mM"
+# Main outlives all workers, so it lends.
+_LENDS = in_main_interpreter()
+
+
+class _Span:
+    """The memory from an array's first byte to its last, which NumPy takes for an array of bytes."""
+
+    def __init__(self, array: Any, start: int, size: int) -> None:
+        self.array = array
+        self.__array_interface__ = {
+            "version": 3, "typestr": "|u1", "shape": (size,), "data": (start, not array.flags.writeable)
+        }  # fmt: skip
+
+
+def _extent(array: Any) -> tuple[int, int]:
+    """Return how many bytes an array's first element is behind the lowest one, and how many all of it takes."""
+    below = above = 0
+    for length, stride in zip(array.shape, array.strides, strict=True):
+        if stride < 0:
+            below -= (length - 1) * stride
+        else:
+            above += (length - 1) * stride
+    return below, below + above + array.itemsize
+
+
+def _rebuild(buffer: Any, dtype: Any, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Any:
+    import numpy
+
+    return numpy.ndarray(shape, dtype, buffer, offset, strides)
+
+
+def _rebuild_subclass(kind: Any, array: Any) -> Any:
+    import numpy
+
+    return numpy.ndarray.view(array, getattr(numpy, kind) if type(kind) is str else kind)
+
+
+def _rebuild_masked(data: Any, mask: Any, fill_value: Any, hard: bool) -> Any:
+    import numpy
+
+    return numpy.ma.MaskedArray(data, numpy.ma.nomask if mask is None else mask, fill_value=fill_value, hard_mask=hard)
+
+
+def _reduce_plain(numpy: ModuleType, array: Any) -> Any:
+    kind = type(array)
+    if array.dtype.hasobject or array.size == 0 or array.itemsize == 0:
+        return NotImplemented
+    if kind is numpy.ndarray and array.flags.forc and array.dtype.kind not in _DATES:
+        return NotImplemented  # NumPy does the same
+    offset, size = _extent(array)
+    if not _LENDS and size > 2 * array.nbytes and not is_shared(array):
+        return NotImplemented  # rather a copy than to keep so much
+    start = array.__array_interface__["data"][0] - offset
+    span = numpy.asarray(_Span(array, start, size))
+    return _rebuild, (pickle.PickleBuffer(span), array.dtype, array.shape, array.strides, offset)
+
+
+def reduce_array(obj: object) -> Any:
+    """Return how to pickle an array, or NotImplemented if it is none, or NumPy's own way does."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not isinstance(obj, getattr(numpy, "ndarray", ())):
+        return NotImplemented
+    kind = type(obj)
+    if kind is numpy.ndarray or kind is numpy.memmap:
+        return _reduce_plain(numpy, obj)
+    masked = sys.modules.get("numpy.ma")
+    if masked is not None and kind is masked.MaskedArray:
+        array: Any = obj
+        if array.dtype.hasobject:
+            return NotImplemented
+        mask = None if array.mask is masked.nomask else array.mask
+        return _rebuild_masked, (array.data, mask, array.fill_value, array.hardmask)
+    if kind is numpy.matrix or kind is numpy.recarray:
+        # By name: cloudpickle takes classes for the user's own while their module, numpy.rec, is not loaded.
+        return _rebuild_subclass, (kind.__name__, numpy.ndarray.view(obj, numpy.ndarray))
+    if _pickles_as_array(numpy, kind) and is_shared(obj):
+        return _rebuild_subclass, (kind, numpy.ndarray.view(obj, numpy.ndarray))
+    return NotImplemented
+
+
+def _pickles_as_array(numpy: ModuleType, kind: type) -> bool:
+    """Return whether a subclass leaves pickling to ndarray, which keeps the class and the data, and copies."""
+    names = ("__reduce__", "__reduce_ex__", "__setstate__")
+    return kind not in copyreg.dispatch_table and all(
+        getattr(kind, name) is getattr(numpy.ndarray, name) for name in names
+    )
+
+
+def _rebuild_memoryview(buffer: Any, form: str, shape: tuple[int, ...]) -> memoryview:
+    view = memoryview(buffer)
+    return view if view.format == form and view.shape == shape else view.cast("B").cast(form, list(shape))  # type: ignore[call-overload,no-any-return]
+
+
+def _reduce_memoryview(view: memoryview) -> Any:
+    """Return how to pickle a memoryview: its memory beside the pickle if it is contiguous, else a copy."""
+    whole = view if view.c_contiguous else memoryview(view.tobytes())
+    return _rebuild_memoryview, (pickle.PickleBuffer(whole), view.format, view.shape)
+
+
+def _rebuild_builtin_array(typecode: str, buffer: Any) -> Any:
+    import array
+
+    result = array.array(typecode)
+    result.frombytes(buffer)
+    return result
+
+
+def reduce_buffer(obj: Any) -> Any:
+    """Return how to pickle a memoryview or a large array.array, or NotImplemented if it is neither."""
+    if type(obj) is memoryview:
+        return _reduce_memoryview(obj)
+    arrays = sys.modules.get("array")
+    if arrays is not None and type(obj) is arrays.array and len(obj) * obj.itemsize >= LARGE:
+        return _rebuild_builtin_array, (obj.typecode, pickle.PickleBuffer(obj))
+    return NotImplemented
+
+
+def _owner_of(thing: Any) -> Any:
+    """Return whose the memory of an array or memoryview is: a Block, an array without a base, or something else."""
+    array: Any = getattr(sys.modules.get("numpy"), "ndarray", ())
+    while True:
+        if isinstance(thing, memoryview):
+            below = thing.obj
+        elif isinstance(thing, _Span):
+            below = thing.array
+        elif isinstance(thing, array):
+            below = thing.base
+        else:
+            return thing
+        if below is None:
+            return thing
+        thing = below
+
+
+def is_shared(array: Any) -> bool:
+    """Return whether an array is in memory that every interpreter may write."""
+    owner = _owner_of(array)
+    return isinstance(owner, Block) and owner.shared
+
+
+def block_of(buffer: pickle.PickleBuffer) -> Block:
+    """Return the block of a buffer.
+
+    Shared memory goes on as what it is. Main lends its own. A worker hands memory over if an array of its own has it,
+    or if it was lent to the worker; else it is a copy, because it goes with the worker.
+    """
+    with memoryview(buffer) as view:
+        owner = _owner_of(view.obj)
+    block = None
+    if isinstance(owner, Block) and (owner.shared or not _LENDS):
+        block = owner.part(buffer)
+    elif not _LENDS and _is_ours(owner):
+        block = Block.of_array(owner.__array_interface__["data"][0], buffer)
+    return Block(buffer, lend=_LENDS) if block is None else block
+
+
+def _is_ours(owner: Any) -> bool:
+    """Return whether the memory's owner is an array that has it from owngil's allocator."""
+    numpy: Any = sys.modules.get("numpy")
+    if not isinstance(owner, getattr(numpy, "ndarray", ())):
+        return False
+    core = numpy._core if hasattr(numpy, "_core") else numpy.core  # NumPy 1
+    return bool(core.multiarray.get_handler_name(owner) == "owngil")

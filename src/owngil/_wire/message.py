@@ -1,0 +1,190 @@
+"""How objects travel between interpreters: pickle 5, cloudpickle for what cannot be imported, buffers beside it.
+
+An object becomes the parts of a message: the pickle, or for a few plain values their shorter form by marshal; a block
+for each buffer that the pickle refers to, in order; and the handles that it refers to, in order: objects of the core
+that belong to the process, such as queues (the cores of channels). They cannot be pickled, so they are handed over as
+what they are, and the receiver's unpickler asks for them by number.
+"""
+
+import marshal
+import pickle
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from time import monotonic_ns
+from typing import Any
+
+from owngil._core import Block, Queue, dumps_plain, dumps_plain_call, note_writing
+from owngil._wire.arrays import block_of
+from owngil._wire.chunks import Chunks
+from owngil._wire.naming import describe_callable, type_name
+from owngil._wire.pickler import Handle, Pickler, loading
+
+__all__ = ["Failure", "Parts", "SavedCall", "dumps", "dumps_call", "dumps_result", "loads", "loads_call"]
+
+type Parts = tuple[Block | Handle | bytes, ...]
+# An exception of a worker: its type's name, its text, its traceback as text; pickled, or None and why that cannot be.
+type Failure = tuple[str, str, str, bytes | None, str]
+
+
+def _cloudpickler() -> Any:
+    """Return the module with the picklers, which imports cloudpickle and with it much else."""
+    from owngil._wire import cloudpickler
+
+    return cloudpickler
+
+
+# The first byte of each pickle, and of nothing that marshal writes.
+_PICKLE_MARK = 0x80
+
+
+def _explain(error: Exception, obj: object, what: str) -> Exception:
+    """Return an error of a fitting class that names the object which stopped pickling, and what it belongs to."""
+    tracer = _cloudpickler().Tracer(Chunks())
+    try:
+        tracer.dump(obj)
+    except Exception:
+        culprit = f"an object of type '{type_name(type(tracer.last))}'"
+    else:  # pickling failed only the first time
+        culprit = "an object"
+    kind = TypeError if type(error) is TypeError else pickle.PicklingError
+    return kind(f"{what}: {culprit} cannot be pickled: {error}")
+
+
+def _pickle(pickler_type: Any, obj: object) -> Parts:
+    chunks = Chunks()
+    pickler = pickler_type(chunks)
+    try:
+        pickler.dump(obj)
+    except BaseException:
+        # The traceback refers to the pickler: whoever keeps the exception must not keep others' buffers exported.
+        chunks.clear()
+        pickler.buffers.clear()
+        raise
+    stream, buffers = chunks.pack(pickler.buffers)
+    return (stream, *map(block_of, buffers), *pickler.handles)
+
+
+def _pickle_plainly(obj: object) -> Parts | None:
+    """Return None if it takes cloudpickle, or cannot be done at all."""
+    try:
+        return _pickle(Pickler, obj)
+    except MemoryError:
+        raise
+    except Exception:
+        return None
+
+
+def dumps(obj: object, what: str) -> Parts:
+    """Turn `obj` into the parts of a message.
+
+    What main sends, it lends: the receiver reads main's own buffers, which stay as long as it does. A worker may end
+    before; so the memory of its NumPy arrays is handed over, and its other buffers are copied once.
+
+    Parameters
+    ----------
+    obj : object
+        Anything picklable; channels too.
+    what : str
+        What `obj` is, for the error: the start of a sentence.
+
+    Raises
+    ------
+    TypeError, pickle.PicklingError
+        If something in `obj` cannot be pickled.
+    """
+    plain = dumps_plain(obj)
+    if plain is not None:
+        return (plain,)
+    parts = _pickle_plainly(obj)
+    if parts is None:
+        try:
+            parts = _pickle(_cloudpickler().Pickler, obj)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise _explain(error, obj, what) from error
+    return parts
+
+
+def dumps_call(
+    fn: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object], named: object = None
+) -> Parts:
+    """Turn a call into the parts of a message; see `dumps`. An error names `named`, if that is what the user knows."""
+    plain = None if kwargs else dumps_plain_call(fn, args)
+    if plain is not None:
+        return (plain,)
+    since = monotonic_ns()
+    parts = dumps((fn, args, kwargs), f"{describe_callable(fn if named is None else named)} cannot be sent to a worker")
+    note_writing(since)
+    return parts
+
+
+def dumps_result(result: object, fn: Callable[..., object]) -> Parts:
+    """Turn what `fn` returned into the parts of a message; see `dumps`."""
+    plain = dumps_plain(result)
+    if plain is not None:
+        return (plain,)
+    return dumps(result, f"the result of {describe_callable(fn)} cannot be sent back")
+
+
+def loads(parts: Parts, replies: Queue | None = None) -> Any:
+    """Rebuild the object that `dumps` took apart; what has buffers refers to the memory of the blocks in `parts`.
+
+    If it takes unpickling, the time is counted as spent on `replies`, which they came from.
+    """
+    stream = parts[0]
+    if type(stream) is bytes and stream[0] != _PICKLE_MARK:
+        return marshal.loads(stream)
+    since = monotonic_ns()
+    rest = parts[1:]
+    try:
+        return _unpickle(stream, [p for p in rest if type(p) is Block], [p for p in rest if type(p) is not Block])
+    finally:
+        if replies is not None:
+            replies.spend(since)
+
+
+def _unpickle(stream: Any, buffers: list[Any], handles: list[Any]) -> Any:
+    outer = getattr(loading, "handles", None)
+    loading.handles = handles
+    try:
+        return pickle.loads(stream, buffers=buffers)
+    finally:
+        loading.handles = outer
+
+
+def loads_call(parts: Parts) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """Rebuild the call that `dumps_call` took apart: a function, arguments and keyword arguments."""
+    call = loads(parts)
+    if type(call[0]) is not str:
+        fn, args, kwargs = call
+        return fn, args, kwargs
+    name, function, args = call
+    module = sys.modules.get(name) or import_module(name)
+    return getattr(module, function), args, {}
+
+
+class SavedCall:
+    """A call that was taken apart once, and may be sent and rebuilt any number of times."""
+
+    __slots__ = ("_buffers", "_handles", "_stream")
+
+    def __init__(self, parts: Parts) -> None:
+        self._stream: Any = parts[0]
+        self._buffers: list[Any] = [part for part in parts[1:] if type(part) is Block]
+        self._handles: list[Any] = [part for part in parts[1:] if type(part) is not Block]
+
+    def __getstate__(self) -> tuple[Any, list[pickle.PickleBuffer], list[Any]]:
+        stream = self._stream if type(self._stream) is bytes else pickle.PickleBuffer(self._stream)
+        return stream, list(map(pickle.PickleBuffer, self._buffers)), self._handles
+
+    def __setstate__(self, state: tuple[Any, list[Any], list[Any]]) -> None:
+        self._stream, self._buffers, self._handles = state
+
+    def load(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """Return the function, the arguments and the keyword arguments."""
+        if type(self._stream) is bytes and self._stream[0] != _PICKLE_MARK:
+            return loads_call((self._stream,))
+        fn, args, kwargs = _unpickle(self._stream, self._buffers, self._handles)
+        return fn, args, kwargs

@@ -1,0 +1,1 @@
+"""What runs in a worker: its loop, and its half of what travels beside results."""

@@ -1,0 +1,70 @@
+"""Takes a task's exception apart, so that the caller can rebuild it."""
+
+import os
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from owngil import _wire
+
+__all__ = ["describe_error"]
+
+_OWN_FILES = {os.path.join(os.path.dirname(__file__), name) for name in ("main.py", "calls.py", "limits.py")}
+
+
+def _split(error: BaseException) -> tuple[dict[str, Any], TracebackType | None]:
+    """Return the variables of the worker's own frame that called the task's function, and the traceback behind it."""
+    tb = error.__traceback__
+    variables: dict[str, Any] = {}
+    while tb is not None and tb.tb_frame.f_code.co_filename in _OWN_FILES:
+        variables = tb.tb_frame.f_locals
+        tb = tb.tb_next
+    return variables, tb
+
+
+def _call(error: BaseException) -> str:
+    """Return what was called with which arguments; empty if it did not come to that."""
+    from owngil._worker.shown_calls import show_call
+
+    variables, _ = _split(error)
+    fn = variables.get("fn")
+    if fn is not None:
+        name = getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None) or type(fn).__qualname__
+        if "columns" in variables:  # of a map: the first item without a value is the one that failed
+            at = len(variables["values"])
+            return ", calling " + show_call(name, tuple(column[at] for column in variables["columns"]), {})
+        return ", calling " + show_call(name, variables.get("args", ()), variables.get("kwargs", {}))
+    if "code" in variables:
+        return ", calling " + show_call("exec", (variables["code"].strip(),), variables["names"])
+    return ""
+
+
+def _show(error: BaseException) -> str:
+    import traceback  # and with it a dozen modules: only workers that need it pay for it
+
+    _, tb = _split(error)
+    return "".join(traceback.format_exception(type(error), error, tb))
+
+
+def _text(make: Callable[[], str]) -> str:
+    """Return ``make()``, which runs the user's own __str__ and __repr__, or what to say if that fails."""
+    try:
+        return make()
+    except BaseException as failure:
+        return f"(cannot be shown: {type(failure).__qualname__})"
+
+
+def describe_error(error: BaseException, worker: str) -> _wire.Failure:
+    """Take an exception apart so that something sensible arrives whatever it is made of."""
+    kind = type(error)
+    message = _text(lambda: str(error))
+    text = f"In worker '{worker}'{_text(lambda: _call(error))}:\n{_text(lambda: _show(error))}"
+    pickled: bytes | None
+    try:
+        import cloudpickle
+
+        pickled, reason = cloudpickle.dumps(error), ""
+    except BaseException as problem:
+        failure = problem
+        pickled, reason = None, _text(lambda: str(failure))
+    return _wire.type_name(kind), message, text, pickled, reason

@@ -1,1 +1,0 @@
-"""What ``owngil bench`` is made of: executors, what is measured in them, and how that is shown."""

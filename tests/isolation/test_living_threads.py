@@ -1,0 +1,77 @@
+"""A thread that a private copy started keeps the memory of its worker as long as it lives, and no longer."""
+
+from pathlib import Path
+
+import pytest
+from extensions import build, libraries
+
+HERE = Path(__file__).parents[1] / "extensions"
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """Give the folder with the module lasting."""
+    folder = tmp_path_factory.mktemp("lasting")
+    libraries.compile_c(folder / f"lasting{build.SUFFIX}", HERE / "lasting.c")
+    return str(folder)
+
+
+START = """
+    import ctypes, sys, time
+    import owngil
+    from owngil._tasks.workers import libraries_with_threads
+    folder, how = sys.argv[1:]
+    sys.path.insert(0, folder)
+
+    def start(how):
+        import lasting
+        return lasting.start(how)
+
+    def go_on(count, times=3):
+        first, deadline = count.value, time.monotonic() + 250
+        while count.value < first + times:
+            assert time.monotonic() < deadline, "it counts no more"
+            time.sleep(0.001)
+"""
+
+
+@pytest.mark.parametrize("how", ["pthread", "thrd", "pythread"])
+def test_a_thread_goes_on_in_the_memory_of_a_closed_worker(folder, ends_cleanly, how):
+    """Whatever the thread waits for, and whoever comes to where its worker was."""
+    said = ends_cleanly(
+        START
+        + """
+    with owngil.Interpreter() as it:
+        count = ctypes.c_long.from_address(it.call(start, how)[0])
+    go_on(count)
+    for _ in range(3):
+        with owngil.Interpreter() as it:
+            it.call(start, "pthread")
+    go_on(count)
+    print(*libraries_with_threads())
+    """,
+        folder,
+        how,
+    )
+    assert said.split() == [str(Path(folder) / f"lasting{build.SUFFIX}")]
+
+
+def test_the_memory_goes_when_the_thread_has_ended(folder, ends_cleanly):
+    said = ends_cleanly(
+        START
+        + """
+    def stop(address):
+        import ctypes, os, time
+        threads = len(os.listdir("/proc/self/task"))
+        ctypes.c_long.from_address(address).value = 1
+        while len(os.listdir("/proc/self/task")) == threads:
+            time.sleep(0.001)
+
+    with owngil.Interpreter() as it:
+        it.call(stop, it.call(start, how)[1])
+    print(*libraries_with_threads())
+    """,
+        folder,
+        "pthread",
+    )
+    assert said.split() == []
