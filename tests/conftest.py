@@ -22,9 +22,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--stress", action="store_true", help="run the loops that provoke rare races, and these for long")
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Return how many processes run the tests: more than there are cores, as many tests wait."""
-    return len(os.sched_getaffinity(0)) + 2
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Return how many processes run the tests: more than there are cores, as many tests wait. None: as xdist says."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else len(os.sched_getaffinity(0)) + 2
 
 
 def pytest_configure(config: pytest.Config) -> None:

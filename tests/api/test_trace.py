@@ -268,9 +268,7 @@ def test_an_error_in_the_block_does_not_lose_the_recording(tmp_path):
 def test_many_workers_and_threads_at_once(tmp_path):
     def work():
         with owngil.Pool(8, max_tasks_per_child=50) as pool:
-            threads = [
-                threading.Thread(target=lambda: list(pool.map(_square, range(300), chunksize=1))) for _ in range(4)
-            ]
+            threads = [threading.Thread(target=lambda: list(pool.map(abs, range(300), chunksize=1))) for _ in range(4)]
             for thread in threads:
                 thread.start()
             for thread in threads:

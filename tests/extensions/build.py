@@ -88,7 +88,7 @@ def _pybind11(folder: Path) -> None:
     _require_package("pybind11")
     import pybind11
 
-    _compile_cxx(folder, "by_pybind11", [HERE / "by_pybind11.cpp"], [f"-I{pybind11.get_include()}"])
+    _compile_cxx(folder, "by_pybind11", [HERE / "by_pybind11.cpp"], ["-O0", f"-I{pybind11.get_include()}"])
 
 
 def _nanobind(folder: Path) -> None:
@@ -98,7 +98,7 @@ def _nanobind(folder: Path) -> None:
     package = Path(nanobind.__file__).parent
     sources = [HERE / "by_nanobind.cpp", package / "src" / "nb_combined.cpp"]
     includes = [f"-I{package / 'include'}", f"-I{package / 'ext' / 'robin_map' / 'include'}"]
-    _compile_cxx(folder, "by_nanobind", sources, [*includes, "-fno-strict-aliasing", "-DNB_COMPACT_ASSERTIONS"])
+    _compile_cxx(folder, "by_nanobind", sources, ["-O0", *includes, "-fno-strict-aliasing", "-DNB_COMPACT_ASSERTIONS"])
 
 
 def _cffi(folder: Path) -> None:

@@ -93,10 +93,12 @@ def test_the_main_thread_may_set_it_when_workers_have_ended(runs):
 
 
 @pytest.mark.slow
-def test_sixty_four_workers_call_threaded_blas_at_once(runs, monkeypatch):
+def test_many_workers_call_threaded_blas_at_once(runs, monkeypatch, rounds):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
     runs(
-        """
+        f"""
+        many = {rounds(24, 64)}
+
         def multiply(barrier, k):
             import numpy as np
 
@@ -106,9 +108,9 @@ def test_sixty_four_workers_call_threaded_blas_at_once(runs, monkeypatch):
                 product = a @ np.linalg.inv(a)
             return float(abs(product - np.eye(200)).max())
 
-        barrier = owngil.Barrier(64)
-        with owngil.Pool(64) as pool:
-            futures = [pool.submit(multiply, barrier, k) for k in range(64)]
+        barrier = owngil.Barrier(many)
+        with owngil.Pool(many) as pool:
+            futures = [pool.submit(multiply, barrier, k) for k in range(many)]
             assert max(future.result() for future in futures) < 1e-6
             assert pool.submit(blas_threads).result() == [2]
         """,

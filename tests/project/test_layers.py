@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import HANGS_AFTER
 
 ROOT = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").is_file())
 
@@ -13,7 +14,7 @@ ROOT = next(folder for folder in Path(__file__).parents if (folder / "pyproject.
 def check(package, tool="lint-layers"):
     """Return the check's exit code and what it says."""
     command = [sys.executable, ROOT / "tools" / tool, package]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS_AFTER, check=False)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -1,0 +1,16 @@
+"""What the workers of test_libraries.py do: in a module of its own, so that they need not import pytest."""
+
+import ctypes
+import importlib
+
+
+def use(package, times, name="use"):
+    module = importlib.import_module(f"{package}.{name}")
+    return [module.bump() for _ in range(times)], module.address(), module.path()
+
+
+def open_by_ctypes(path, kind, times):
+    library = getattr(ctypes, kind)(path)
+    again = ctypes.CDLL(path)
+    counts = [library.opened_bump() for _ in range(times)]
+    return counts + [again.opened_bump()], library._handle == again._handle
