@@ -1,7 +1,7 @@
 """The kinds of messages between a dispatcher, its workers, and the clients of a pool that was handed over.
 
-A message has a kind, a number and parts. The core numbers the kinds, in messaging/kinds.h. What the number is depends on the kind. START is no kind, but the task number
-that stands for a worker's start.
+A message has a kind, a number and parts. The core numbers the kinds, in messaging/kinds.h. What the number is depends
+on the kind. START is no kind, but the task number that stands for a worker's start.
 
 To a worker
     CALL (task number)              call a function
