@@ -1,7 +1,5 @@
 #include "workers/guests.h"
 
-#include "workers/worker.h"
-
 #include <stdlib.h>
 #include <unistd.h>
 
