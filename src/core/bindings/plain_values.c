@@ -1,7 +1,7 @@
 /* Writes small plain values, and calls of importable functions with such arguments, by marshal instead of pickle.
  *
  * marshal takes a third of pickle's time. It is safe here, because sender and receiver are one Python. Other values are
- * left to pickle; see _wire.py. All functions need the GIL.
+ * left to pickle; see owngil/_wire/message.py. All functions need the GIL.
  */
 #include "bindings/args.h"
 #include "bindings/state.h"

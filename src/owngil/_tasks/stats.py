@@ -9,7 +9,7 @@ __all__ = ["History", "Stats", "WorkerStats", "worker_stats"]
 _STATES = ("starting", "idle", "reading", "running", "writing", "ending")
 _KEPT = 64  # workers that have ended and are listed one by one
 
-type Tally = tuple[int, tuple[int, ...], int, int, int, int, int, int]  # see Worker.counters() in the core
+type Counters = tuple[int, tuple[int, ...], int, int, int, int, int, int]  # see Worker.counters() in the core
 
 
 class WorkerStats(NamedTuple):
@@ -56,9 +56,9 @@ class WorkerStats(NamedTuple):
     bytes_out: int
 
 
-def worker_stats(name: str, tally: Tally, *, ended: bool = False) -> WorkerStats:
-    """Return what a worker's tally says."""
-    phase, spent, waited, tasks, calls, failed, bytes_in, bytes_out = tally
+def worker_stats(name: str, counters: Counters, *, ended: bool = False) -> WorkerStats:
+    """Return what a worker's counters say."""
+    phase, spent, waited, tasks, calls, failed, bytes_in, bytes_out = counters
     start, idle, reading, running, writing, _ = (nanoseconds / 1e9 for nanoseconds in spent)
     return WorkerStats(
         name, "ended" if ended else _STATES[phase], tasks, calls, failed, running, idle, start, reading + writing,
@@ -78,9 +78,9 @@ class History:
         self._earlier: WorkerStats | None = None
         self._count = 0  # of the earlier ones
 
-    def add(self, name: str, tally: Tally) -> None:
+    def add(self, name: str, counters: Counters) -> None:
         """Take in a worker."""
-        self._last.append(worker_stats(name, tally, ended=True))
+        self._last.append(worker_stats(name, counters, ended=True))
         if len(self._last) > _KEPT:
             self._count += 1
             rows = [self._last.popleft()] if self._earlier is None else [self._earlier, self._last.popleft()]
