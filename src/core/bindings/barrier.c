@@ -102,7 +102,6 @@ static PyGetSetDef barrier_getset[] = {
 
 static PyType_Slot barrier_slots[] = {
     {Py_tp_new, barrier_new},
-    {Py_tp_dealloc, owngil_wrapper_dealloc},
     {Py_tp_methods, barrier_methods},
     {Py_tp_getset, barrier_getset},
     OWNGIL_HANDLE_SLOTS,

@@ -149,7 +149,6 @@ static PyGetSetDef counter_getset[] = {
 static PyType_Slot counter_slots[] = {
     {Py_tp_doc, (void *)counter_doc},
     {Py_tp_new, counter_new},
-    {Py_tp_dealloc, owngil_wrapper_dealloc},
     {Py_tp_methods, counter_methods},
     {Py_tp_getset, counter_getset},
     {Py_tp_repr, counter_repr},

@@ -13,7 +13,7 @@ owngil_raise_status(owngil_status code, PyObject *closed)
     case OWNGIL_INHERITED:
         return PyErr_Format(
             PyExc_RuntimeError,
-            "this object was made before the process was forked, and leads to the parent's workers: make a new one");
+            "it was made before this process was forked, and leads to the parent's workers: make a new one here");
     case OWNGIL_OK:
     case OWNGIL_BROKEN: /* the barrier raises this itself */
     case OWNGIL_INTERRUPTED:

@@ -14,8 +14,8 @@ wait_for_permit(owngil_semaphore *semaphore, owngil_deadline deadline)
     if (deadline == OWNGIL_DEADLINE_NEVER && owngil_semaphore_is_lost(semaphore)) {
         PyErr_SetString(
             PyExc_RuntimeError,
-            "when this process was forked, the lock was held by another thread, maybe a worker's: that thread"
-            " is not here and will never release it. Make a new lock here, or hold the lock while you fork");
+            "the lock was held by another thread, maybe a worker's, when this process was forked: that thread is"
+            " not here and will never release it. Make a new lock here, or hold it while you fork");
         return -1;
     }
     int failed;

@@ -1,4 +1,4 @@
-/* owngil._core.Wakeup: the end of an event loop at which it hears of its transfers; see messaging/wakeup.h. */
+/* owngil._core.Wakeup: tells an event loop that transfers are done; see messaging/wakeup.h. */
 #include "messaging/wakeup.h"
 #include "bindings/wrapper.h"
 #include "sync/parking.h"
