@@ -19,7 +19,7 @@ from executor_tasks import identity
 import owngil
 
 LAZY = "takes the items of a generator, which may be endless, as results are read"
-CHUNKS = "calls are made in chunks, and what raises ends its chunk"
+CHUNKS = "calls are made in chunks, and a call that raises ends its chunk"
 NOTHING = "a map of nothing is a mistake"
 
 
