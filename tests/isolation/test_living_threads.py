@@ -75,3 +75,25 @@ def test_the_memory_goes_when_the_thread_has_ended(folder, ends_cleanly):
         "pthread",
     )
     assert said.split() == []
+
+
+def test_the_first_constructor_may_start_a_thread_of_the_cxx_library(tmp_path, ends_cleanly):
+    """The shim knows libstdc++'s own function before the first constructor runs."""
+    libraries.compile_cxx(tmp_path / f"constructor{build.SUFFIX}", HERE / "constructor.cpp", "-std=c++17")
+    said = ends_cleanly(
+        """
+    import sys
+    import owngil
+    sys.path.insert(0, sys.argv[1])
+
+    def count():
+        import constructor
+        return constructor.rounds()
+
+    for _ in range(2):
+        with owngil.Interpreter() as it:
+            print(it.call(count))
+    """,
+        str(tmp_path),
+    )
+    assert said.split() == ["1", "1"]

@@ -208,16 +208,15 @@ int
 owngil_copies_load(owngil_copies *self, owngil_copy *copy, char *why, size_t why_size)
 {
 #define REDIRECTION(name) {#name, dlsym(self->shim.handle, "owngil_shim_" #name), NULL},
-    owngil_redirection redirections[] = {
-        {OWNGIL_START_THREAD, dlsym(self->shim.handle, "owngil_shim_start_thread"), NULL},
+    /* Constructors may start threads: so the original is there before they run. */
+    void **start_thread = (void **)&shim_of(self)->start_thread;
+    const owngil_redirection redirections[] = {
+        {OWNGIL_START_THREAD, dlsym(self->shim.handle, "owngil_shim_start_thread"), start_thread},
         OWNGIL_SHIM_FUNCTIONS(REDIRECTION)};
 #undef REDIRECTION
     if (owngil_load_open(&copy->loaded, redirections, sizeof(redirections) / sizeof(redirections[0]), why, why_size)
         < 0) {
         return -1;
-    }
-    if (redirections[0].from != NULL) {
-        shim_of(self)->start_thread = (owngil_start_thread)redirections[0].from;
     }
     pthread_mutex_lock(&self->lock);
     unlink_copy(self, copy);

@@ -113,7 +113,8 @@ write_address(const owngil_patch *patch, const struct link_map *map, ElfW(Addr) 
 
 /* Makes the copy's references to symbol number `number` go elsewhere. */
 static void
-redirect_symbol(const owngil_patch *patch, const struct link_map *map, size_t number, owngil_redirection *redirection)
+redirect_symbol(const owngil_patch *patch, const struct link_map *map, size_t number,
+                const owngil_redirection *redirection)
 {
     for (size_t n = 0; n < 2; n++) {
         const ElfW(Rela) *relocation = patch->elf.relocations[n];
@@ -122,7 +123,9 @@ redirect_symbol(const owngil_patch *patch, const struct link_map *map, size_t nu
             if (ELF64_R_SYM(relocation->r_info) == number
                 && (type == JUMP_SLOT || type == GLOBAL_DATA || type == ABSOLUTE) && relocation->r_addend == 0
                 && relocation->r_offset <= patch->elf.memory_end - sizeof(void *)) {
-                memcpy(&redirection->from, (const void *)(map->l_addr + relocation->r_offset), sizeof(void *));
+                if (redirection->original != NULL && *redirection->original == NULL) {
+                    memcpy(redirection->original, (const void *)(map->l_addr + relocation->r_offset), sizeof(void *));
+                }
                 write_address(patch, map, relocation->r_offset, redirection->to);
             }
         }
@@ -131,7 +134,7 @@ redirect_symbol(const owngil_patch *patch, const struct link_map *map, size_t nu
 
 /* Makes the copy's references to the symbols go elsewhere. */
 static void
-redirect(const owngil_patch *patch, const struct link_map *map, owngil_redirection *redirections, size_t count)
+redirect(const owngil_patch *patch, const struct link_map *map, const owngil_redirection *redirections, size_t count)
 {
     const char *name;
     for (size_t k = 0; (name = owngil_image_next_import(&patch->elf, &k)) != NULL;) {
@@ -285,7 +288,7 @@ clear_sources(owngil_loaded *self)
 }
 
 int
-owngil_load_open(owngil_loaded *self, owngil_redirection *redirections, size_t redirection_count, char *why,
+owngil_load_open(owngil_loaded *self, const owngil_redirection *redirections, size_t redirection_count, char *why,
                  size_t why_size)
 {
     void *handle = owngil_fork_gate_open(self->name, RTLD_NOW | RTLD_LOCAL);

@@ -14,7 +14,7 @@
 typedef struct {
     const char *name;
     void *to;
-    void *from; /* filled in: the address that the original would use; NULL: the copy does not use the symbol */
+    void **original; /* where to store the address that the original would use, unless there is one; or NULL */
 } owngil_redirection;
 
 /* A copy, made in three steps. */
@@ -45,7 +45,7 @@ int owngil_load_reserve(owngil_loaded *self, const char *path, const char *const
 int owngil_load_write(owngil_loaded *self, const owngil_rename *renames, size_t count, char *why, size_t why_size);
 
 /* Loads the copy and runs its constructors. Returns as above. Needs no GIL. */
-int owngil_load_open(owngil_loaded *self, owngil_redirection *redirections, size_t redirection_count, char *why,
+int owngil_load_open(owngil_loaded *self, const owngil_redirection *redirections, size_t redirection_count, char *why,
                      size_t why_size);
 
 /* Runs the copy's destructors. dlclose() would run them and unmap the library at once; but the destructors of one
