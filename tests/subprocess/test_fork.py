@@ -614,7 +614,7 @@ def test_forks_wait_for_a_library_that_is_loaded_for_the_first_time(forks_cleanl
 
 
 def test_a_fork_that_workers_have_waited_for_long_enough_is_announced_again(forks_cleanly, tmp_path, monkeypatch):
-    """Whoever forks may wait for the GIL for more than a second. Then others load, until the very fork, it seemed."""
+    """A thread that forks may wait for the GIL for longer than workers wait for it. Others load until the very fork."""
     held, other = (
         libraries.compile_c(tmp_path / name, Path(__file__).with_name("held.c"))
         for name in ("libheld.so", "libother.so")

@@ -22,7 +22,7 @@ static _Thread_local size_t depth; /* how often this thread has entered */
 static _Thread_local bool has_announced;
 static _Thread_local size_t announced_round;
 
-enum { PATIENCE = OWNGIL_CLOCK_SECOND };
+static const int64_t PATIENCE = INT64_C(5) * OWNGIL_CLOCK_SECOND; /* longer than a busy machine needs to fork */
 
 void
 owngil_fork_gate_init(void)

@@ -32,9 +32,9 @@ void owngil_fork_gate_leave(void);
 
 /* Announces that the calling thread is going to fork: no other thread enters until it has forked or withdrawn. Returns
  * whether no thread is inside; if one is, call await_loading() and announce again. Call it before the handlers of C
- * libraries run, since a library that has one may be loaded only now. A thread that wants to enter waits at most a
- * second for a fork that could be made: between announcing and forking, other code may run that needs the waiting
- * thread. Needs no GIL; await_loading() must be called without one. */
+ * libraries run, since a library that has one may be loaded only now. A thread that wants to enter waits at most
+ * five seconds for a fork that could be made: between announcing and forking, other code may run that needs the
+ * waiting thread. Needs no GIL; await_loading() must be called without one. */
 bool owngil_fork_gate_announce(void);
 void owngil_fork_gate_await_loading(void);
 void owngil_fork_gate_withdraw(void);
