@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,9 @@ def pytest_xdist_auto_num_workers() -> int | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the folder of what the tests build, which all processes of a run share."""
+    """Make the folder of what the tests build, which all processes of a run share; and let Ctrl-C arrive."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         os.environ["OWNGIL_TEST_BUILDS"] = folder = tempfile.mkdtemp(prefix="owngil-test-builds-")
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))

@@ -14,14 +14,16 @@
 #define OWNGIL_WAIT(failed, code, call) OWNGIL_WAIT_IN_ROUNDS(failed, code, call, false)
 #define OWNGIL_WAIT_TO_UNDO(failed, code, call) OWNGIL_WAIT_IN_ROUNDS(failed, code, call, true)
 
+/* clang-format off */
 #define OWNGIL_WAIT_IN_ROUNDS(failed, code, call, undoes) \
     do { \
         owngil_wait_begin(); \
-        Py_BEGIN_ALLOW_THREADS(code) \
-        = (call); \
-        Py_END_ALLOW_THREADS(failed) \
-        = owngil_wait_end(code, undoes); \
+        Py_BEGIN_ALLOW_THREADS \
+        (code) = (call); \
+        Py_END_ALLOW_THREADS \
+        (failed) = owngil_wait_end(code, undoes); \
     } while ((failed) > 0)
+/* clang-format on */
 
 /* Begin and end a round of the macros above. end() returns what they set `failed` to; 1: another round must follow. */
 void owngil_wait_begin(void);

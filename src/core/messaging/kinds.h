@@ -1,7 +1,7 @@
 /* The kinds of messages between a dispatcher, its workers, and its clients in other interpreters.
  *
- * Kinds are numbered here and nowhere else: the module _core has each as a constant of that name. owngil/_wire/protocol.py says what
- * each is for; the core itself uses the first ones only.
+ * Kinds are numbered here and nowhere else: the module _core has each as a constant of that name.
+ * owngil/_wire/protocol.py says what each is for; the core itself uses only those with a comment.
  */
 #pragma once
 
