@@ -1,4 +1,4 @@
-/* owngil._core.Queue: a process-wide queue seen from one interpreter. */
+/* owngil._core.Queue: the Python object by which one interpreter uses a queue of the process. */
 #include "bindings/args.h"
 #include "bindings/future.h"
 #include "bindings/parts.h"

@@ -1,4 +1,5 @@
-/* owngil.Semaphore and BoundedSemaphore: a process-wide semaphore seen from one interpreter; and how it is acquired. */
+/* owngil.Semaphore and BoundedSemaphore, by which one interpreter uses a semaphore of the process; and acquire(), which
+ * locks share. */
 #include "bindings/semaphore.h"
 
 #include "bindings/args.h"

@@ -1,4 +1,5 @@
-/* Methods of Queue that return a Transfer. They need the GIL; the first releases it to wait. */
+/* Methods of Queue that return a Transfer: a message on its way that can be undone, see messaging/transfer.h. They need
+ * the GIL; receive() releases it to wait. */
 #pragma once
 
 #include "base/compat.h"

@@ -1,9 +1,8 @@
-/* Leases: blocks that are the buffers of the main interpreter's objects, lent without a copy.
+/* Leases: blocks whose memory is the buffer of an object of the main interpreter, such as an array, without a copy.
  *
  * The last reference to such a block may be released on any thread, with any GIL or none. But only the main interpreter
- * can give a buffer back, so the block goes into a list. A thread of the main interpreter that passes
- * owngil_lease_collect() gives back all buffers in the list. If none passes within a millisecond, the lease thread does
- * it.
+ * can give a buffer back, so the block goes into a list. A thread of the main interpreter that calls
+ * owngil_lease_collect() gives back all buffers in the list. If none does within a millisecond, the lease thread does.
  */
 #pragma once
 

@@ -1,4 +1,4 @@
-/* A number of the process that threads of any interpreter change. No function needs a GIL, see waitable.h. */
+/* A process-wide number that threads of any interpreter may change. No function needs a GIL, see waitable.h. */
 #pragma once
 
 #include "base/refcount.h"

@@ -1,7 +1,8 @@
-/* The common part of events, semaphores and barriers: a mutex and a line of waiters, which work in a forked child too.
+/* The common part of events, semaphores and barriers: a mutex and a line of waiters.
+ * They stay usable in the child of a fork.
  *
  * At the moment of a fork another thread may hold the mutex, and the child has none of the waiting threads. So the
- * first thread that locks an inherited object makes its mutex and its line anew.
+ * first thread that locks an inherited object, one made before the fork, makes its mutex and its line anew.
  *
  * These objects (counter.h too) belong to the process and outlive the interpreter that made them. No function needs a
  * GIL or touches a Python object. The mutexes are leaves, held for a moment only, so a function that does not wait may

@@ -1,4 +1,4 @@
-"""Adaptions to kernels of notebooks."""
+"""The thread that takes in answers, made so that notebooks show its output in the right cell; and what a kernel is."""
 
 import sys
 import threading

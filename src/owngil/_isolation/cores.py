@@ -1,7 +1,8 @@
-"""How many cores this process may use: the user's setting, or else its affinity and CPU quotas.
+"""How many cores this process may use: `-X cpu_count` or PYTHON_CPU_COUNT (3.13), or else its affinity and CPU quotas.
 
 Containers limit CPU time by a quota (Docker's --cpus, Kubernetes' limits), which os.cpu_count() and
-os.sched_getaffinity() ignore. If more threads run than the quota allows, the kernel stops all for the rest of a period.
+os.sched_getaffinity() ignore. If more threads run than the quota allows, the kernel halts all threads
+until the next period.
 
 Sources: cgroups(7); the kernel's Documentation/admin-guide/cgroup-v2.rst (cpu.max) and scheduler/sched-bwc.rst
 (cpu.cfs_quota_us).

@@ -1,4 +1,4 @@
-"""Which extension modules and libraries get a private copy, and which are shared: all exceptions are tables here.
+"""Which extension modules and libraries get a private copy, and which are shared. Tables list what deviates.
 
 The rule: CPython itself decides about modules of the standard library, and since 3.12 refuses those that interpreters
 cannot share. Every other module gets a private copy, whatever it declares. (Some modules declare that they support a

@@ -1,7 +1,7 @@
 """The dispatcher of a pool that has workers of its own: starts, replaces and ends them, and delivers their reports.
 
-It starts a worker when a task finds none idle, and one more. The collector lives until the last worker has exited. If a
-worker cannot start, `break_pool` fails the tasks that wait.
+At each submission it starts workers until there is one more than pending tasks, up to the limit. The collector lives
+until the last worker has exited. If a worker cannot start, `break_pool` fails the tasks that wait.
 """
 
 import contextlib

@@ -1,8 +1,8 @@
 """Lets coroutines wait for the queues of the core.
 
-Each event loop watches one eventfd. The thread that serves a waiting coroutine, in any interpreter, writes to it. The
-loop then asks the core which transfers are done. No thread waits, nothing polls, and thousands of coroutines need one
-descriptor. An interrupt of a worker's task wakes the loop that the task runs in the same way.
+Each event loop watches one eventfd. The thread that puts the message for which a coroutine waits, in any interpreter,
+writes to it. The loop then asks the core which transfers are done. No extra thread waits, nothing polls, and thousands
+of coroutines need one descriptor. An interrupt of a worker's task wakes the loop that the task runs in the same way.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """A worker's main function: prepares the interpreter, then takes tasks in a loop and sends answers.
 
-The core calls `main` in each new interpreter; the interpreter ends when it returns.
+`_tasks/workers.py` has the source text that the core runs in each new interpreter. Its import of owngil prepares the
+interpreter (`startup`), and then it calls `main`. The interpreter ends when that returns.
 """
 
 import atexit

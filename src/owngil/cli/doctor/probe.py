@@ -2,6 +2,7 @@
 
 It tells its parent how far it is by lines of JSON in a pipe, written before each step, so that the parent knows the
 step at which the process crashed. Short lines may come from several workers: the system keeps writes below 4 KiB whole.
+`examine` reads the lines and decides.
 """
 
 import faulthandler
