@@ -1,7 +1,7 @@
 """Calls that have a limit of time.
 
-In the worker, the core (bindings/limits.c) sets the limit before each call and clears it afterwards. One thread of the process waits for
-all limits. Tasks without a limit do not use this module.
+In the worker, the core (bindings/limits.c) sets the limit before each call and clears it afterwards. One thread of the
+process waits for all limits. Tasks without a limit do not use this module.
 """
 
 import threading
