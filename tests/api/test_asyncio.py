@@ -29,7 +29,7 @@ def count_descriptors():
     return len(os.listdir("/proc/self/fd"))
 
 
-def test_what_is_there_is_received_without_waiting():
+def test_an_object_in_the_channel_is_received_without_waiting():
     async def main():
         channel = owngil.Channel()
         await channel.asend(1)
@@ -62,7 +62,7 @@ def test_a_coroutine_waits_for_room():
     assert run(main) == [1, 2, 3]
 
 
-def test_coroutines_and_threads_stand_in_one_line():
+def test_coroutines_and_threads_wait_in_one_line():
     async def main():
         loop = asyncio.get_running_loop()
         channel, got = owngil.Channel(), []
@@ -79,7 +79,7 @@ def test_coroutines_and_threads_stand_in_one_line():
     assert run(main) == ["thread"]
 
 
-def test_whoever_waits_longest_is_served_first():
+def test_the_longest_waiter_is_served_first():
     async def main():
         channel, order = owngil.Channel(), []
 
@@ -183,7 +183,7 @@ def test_timeouts():
     run(main)
 
 
-def test_what_came_in_the_moment_of_the_timeout_is_received():
+def test_an_object_that_arrives_at_the_timeout_is_received():
     async def main():
         channel = owngil.Channel()
         loop = asyncio.get_running_loop()
@@ -211,7 +211,7 @@ def test_a_cancelled_receiver_leaves_the_line():
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
-def test_what_cancelled_receivers_had_been_served_goes_back_to_its_place(order):
+def test_objects_of_cancelled_receivers_go_back_to_their_places(order):
     async def main():
         channel = owngil.Channel(3)
         tasks = [await waiting(channel.arecv()) for _ in range(3)]
@@ -230,7 +230,7 @@ def test_what_cancelled_receivers_had_been_served_goes_back_to_its_place(order):
     assert run(main) == list(range(7))
 
 
-def test_what_a_cancelled_receiver_had_been_served_goes_to_the_next():
+def test_the_object_of_a_cancelled_receiver_goes_to_the_next_one():
     async def main():
         channel = owngil.Channel()
         first, second = await waiting(channel.arecv()), await waiting(channel.arecv())
@@ -275,7 +275,7 @@ def test_a_sender_that_is_cancelled_when_its_object_was_received_is_cancelled():
     run(main)
 
 
-def test_cancelling_races_with_being_served(interpreter):
+def test_cancelling_races_with_delivery(interpreter):
     """Whoever wins, every object arrives exactly once, and in order."""
     count = 2000
 
@@ -311,7 +311,7 @@ def test_cancelling_races_with_being_served(interpreter):
     assert run(main) == list(range(count))
 
 
-def test_what_cannot_be_rebuilt_is_received_once():
+def test_an_object_that_cannot_be_rebuilt_is_received_once():
     class Bad:
         def __reduce__(self):
             return int, ("not a number",)
@@ -327,7 +327,7 @@ def test_what_cannot_be_rebuilt_is_received_once():
     run(main)
 
 
-def test_between_loops_of_workers(pool):
+def test_a_channel_connects_loops_of_workers(pool):
     def echo(there, back):
         import asyncio
 

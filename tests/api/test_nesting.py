@@ -109,7 +109,7 @@ def test_arrays_go_down_and_up_without_a_copy(interpreter):
     made[0] = 5
 
 
-def test_exceptions_come_up_as_what_they_are(interpreter):
+def test_exceptions_of_nested_workers_keep_their_types(interpreter):
     def middle():
         import owngil
 

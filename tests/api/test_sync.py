@@ -289,7 +289,7 @@ all_kinds = pytest.mark.parametrize("make", MAKERS, ids=KINDS)
 
 
 @all_kinds
-def test_passes_by_every_way_and_stays_the_same(make, pool):
+def test_an_object_stays_the_same_however_it_is_sent(make, pool):
     thing = make()
     channel = owngil.Channel()
     there = pool.submit(lambda argument: (argument, thing, argument == thing, hash(argument) == hash(thing)), thing)
@@ -311,7 +311,7 @@ def test_passes_by_every_way_and_stays_the_same(make, pool):
 
 
 @all_kinds
-def test_has_a_name_that_workers_know(make, interpreter):
+def test_workers_have_the_same_class_under_the_same_name(make, interpreter):
     thing = make()
     name = interpreter.call(lambda thing: f"{type(thing).__module__}.{type(thing).__qualname__}", thing)
     assert name.endswith(type(thing).__name__)
@@ -319,7 +319,7 @@ def test_has_a_name_that_workers_know(make, interpreter):
 
 
 @all_kinds
-def test_belongs_to_the_process(make):
+def test_objects_belong_to_their_process(make):
     with pytest.raises(TypeError, match="belongs to this process"):
         pickle.dumps(make())
 
@@ -330,7 +330,7 @@ def test_classes_are_final_and_instances_have_no_dict(make):
         make().colour = "red"
 
 
-def test_outlives_its_interpreter():
+def test_an_object_outlives_the_interpreter_that_made_it():
     with owngil.Interpreter() as it:
 
         def make():
@@ -449,7 +449,7 @@ def test_barriers_keep_workers_in_step(four):
     assert all(sorted(numbers) == [0, 1, 2, 3] for numbers in zip(*results, strict=True))
 
 
-def test_the_action_is_the_last_one_s_own(interpreter):
+def test_the_action_runs_in_the_interpreter_of_the_last_to_arrive(interpreter):
     """It travels with the barrier as functions do: by value, so what it changes is its interpreter's."""
     calls = []
     barrier = owngil.Barrier(2, lambda: calls.append(1), timeout=300)
@@ -465,7 +465,7 @@ def test_the_action_is_the_last_one_s_own(interpreter):
     assert calls == [1]
 
 
-def test_who_comes_during_the_action_joins_the_next_meeting():
+def test_a_thread_that_arrives_during_the_action_joins_the_next_round():
     running, go = threading.Event(), threading.Event()
 
     def action():
@@ -545,7 +545,7 @@ def test_first_come_first_served(four):
     assert [order.recv(0) for _ in range(4)] == list(range(4))
 
 
-def test_who_gives_up_leaves_the_line(four):
+def test_a_waiter_that_gives_up_leaves_the_line(four):
     semaphore, order = owngil.Semaphore(0), owngil.Channel()
 
     def queue_up(k, timeout):
@@ -567,7 +567,7 @@ def test_who_gives_up_leaves_the_line(four):
     assert [order.recv(0), order.recv(0)] == [0, 2]
 
 
-def test_nobody_is_overtaken_for_ever(pool):
+def test_no_waiter_is_overtaken_for_ever(pool):
     lock, start, stop = owngil.Lock(), owngil.Barrier(3, timeout=300), owngil.Event()
 
     def hog():
@@ -761,7 +761,7 @@ def test_ctrl_c_does_not_lose_a_hand_over(run_program):
     assert (done.stdout, done.stderr, done.returncode) == ("<owngil.Lock unlocked, 0 waiting>\n", "", 0)
 
 
-def test_a_member_of_a_meeting_stays_one_while_it_handles_signals(run_program):
+def test_a_barrier_passes_a_thread_that_is_handling_a_signal(run_program):
     """The barrier is passed while the main thread is away, in the middle of its wait, to run a handler."""
     done = run_program("""
         import signal, threading, time
@@ -804,7 +804,7 @@ def test_a_member_of_a_meeting_stays_one_while_it_handles_signals(run_program):
     assert (done.stdout, done.stderr, done.returncode) == ("1\n0\n<owngil.Barrier 0 of 2 waiting>\n", "", 0)
 
 
-def test_a_lot_of_them_are_freed():
+def test_thousands_of_objects_are_freed():
     channel = owngil.Channel()
     for make in MAKERS:
         for _ in range(2000):

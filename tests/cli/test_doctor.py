@@ -220,14 +220,14 @@ def test_extension_modules_are_found_on_disk(examine, make):
     ]
 
 
-def test_what_a_package_prints_does_not_garble_the_table(make, doctor):
+def test_a_packages_output_does_not_garble_the_table(make, doctor):
     make("loud", __init__="import os, sys, warnings\nprint('LOUD')\nos.write(1, b'LOUD')\nwarnings.warn('LOUD')\n")
     code, out = doctor("loud")
     assert code == 0
     assert "LOUD" not in out
 
 
-def test_a_terminal_shows_what_is_under_way(make, monkeypatch, capsys):
+def test_a_terminal_shows_progress(make, monkeypatch, capsys):
     make("plain")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert exit_code("plain") == 0
@@ -254,7 +254,7 @@ def test_a_distribution_or_a_module(make, examine, name):
     assert result["imports"] == (["one"] if name == "one" else ["one", "two"])
 
 
-def test_of_a_namespace_only_its_own(make, examine):
+def test_a_distribution_imports_only_its_own_part_of_a_namespace(make, examine):
     files = ["shared_space/mine/__init__.py", "shared_space/mine/more.py", "shared_space/single.py"]
     for file in [*files, "shared_space/others/__init__.py"]:
         path = make.site / file
@@ -336,7 +336,7 @@ def test_an_optional_extension_that_misses_something_is_a_note(make, examine):
     assert "nonesuch" in note
 
 
-def test_what_fails_in_the_main_interpreter_too_is_not_our_fault(make, examine):
+def test_a_failure_in_the_main_interpreter_too_is_not_owngils_fault(make, examine):
     make("broken", __init__="raise ValueError(f'at {object()}')", extensions=["aborts"])
     code, result = examine("broken")
     assert (code, result["verdict"]) == (0, "broken")
@@ -344,7 +344,7 @@ def test_what_fails_in_the_main_interpreter_too_is_not_our_fault(make, examine):
     assert "also fails in the main interpreter" in result["notes"][0]
 
 
-def test_what_crashes_in_the_main_interpreter_too_is_not_our_fault(make, examine):
+def test_a_crash_in_the_main_interpreter_too_is_not_owngils_fault(make, examine):
     make("broken", __init__="import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     code, result = examine("broken")
     assert (code, result["verdict"], result["signal"]) == (0, "broken", "SIGKILL")
@@ -362,7 +362,7 @@ def test_a_crash_at_the_end_counts(make, examine):
     assert "while the workers closed" in result["reason"]
 
 
-def test_a_thread_that_goes_on_is_named(make, examine):
+def test_a_thread_that_outlives_its_worker_is_named(make, examine):
     """Its library is why the memory of closed workers is kept."""
     built = libraries.compile_c(
         make.site / f"lasting{EXTENSION_SUFFIXES[0]}", Path(__file__).parents[1] / "extensions" / "lasting.c"
@@ -390,7 +390,7 @@ def is_alive(pid):
         return False
 
 
-def test_nothing_is_left_of_what_a_package_starts(make, examine):
+def test_processes_that_a_package_starts_are_ended(make, examine):
     pid = make.site / "pid"
     make("starter", __init__=f"""
         import subprocess, sys
@@ -419,7 +419,7 @@ def test_bad_input_is_refused(capsys, arguments):
     assert err.count("\n") == 1
 
 
-def test_what_is_not_installed_is_named(capsys):
+def test_a_package_that_is_not_installed_is_named(capsys):
     assert exit_code("numpy", "nosuchpackage") == 2
     assert "'nosuchpackage'" in capsys.readouterr().err
 

@@ -366,7 +366,7 @@ def test_a_failure_leaves_no_partial_file(here, monkeypatch, name):
     assert list(here.iterdir()) == []
 
 
-def test_a_failure_leaves_the_former_output_as_it_was(here, monkeypatch):
+def test_a_failure_leaves_the_former_output_unchanged(here, monkeypatch):
     Path("a.png").write_bytes(b"former")
     monkeypatch.setattr(drawing, "draw_picture", fail_half_way)
     with contextlib.suppress(OSError):

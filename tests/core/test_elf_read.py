@@ -66,7 +66,7 @@ def places_of_interest(data: bytes) -> list[int]:
 
 @SETTINGS
 @hypothesis.given(data=st.data())
-def test_bytes_that_flipped(whole, tmp_path, data):
+def test_flipped_bytes(whole, tmp_path, data):
     places = places_of_interest(whole)
     damaged = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 12))):
@@ -76,7 +76,7 @@ def test_bytes_that_flipped(whole, tmp_path, data):
 
 @SETTINGS
 @hypothesis.given(data=st.data())
-def test_numbers_that_are_out_of_range(whole, tmp_path, data):
+def test_numbers_out_of_range(whole, tmp_path, data):
     words = sorted({place // 8 * 8 for place in places_of_interest(whole) if place >= 16})
     damaged = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 6))):
@@ -87,7 +87,7 @@ def test_numbers_that_are_out_of_range(whole, tmp_path, data):
 
 @SETTINGS
 @hypothesis.given(data=st.data())
-def test_files_that_are_cut_off(whole, tmp_path, data):
+def test_truncated_files(whole, tmp_path, data):
     damaged = bytearray(whole[: data.draw(st.integers(0, len(whole)))])
     for _ in range(data.draw(st.integers(0, 3)) if damaged else 0):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= data.draw(st.integers(1, 255))
@@ -99,7 +99,7 @@ def test_sizes_around_a_page(whole, tmp_path, size):
     read(tmp_path, whole[:size])
 
 
-def test_what_is_no_library(tmp_path):
+def test_files_that_are_no_libraries(tmp_path):
     assert _core.read_library(b"/nowhere/at/all.so") == "it cannot be read: No such file or directory"
     for path in (tmp_path, Path("/dev/null")):
         assert isinstance(_core.read_library(str(path).encode()), str)

@@ -120,7 +120,7 @@ def test_main_gets_versions_for_what_it_imports_later(checks):
     """)
 
 
-def test_what_workers_share_takes_no_versions_later(checks):
+def test_types_that_workers_share_take_no_versions_later(checks):
     """Types that are static in one of Python's own modules take one without asking whether there is any left."""
     checks("""
         import importlib, os
@@ -140,7 +140,7 @@ def test_what_workers_share_takes_no_versions_later(checks):
     """)
 
 
-def test_workers_have_these_caches_when_the_numbers_have_ended(checks):
+def test_workers_have_type_caches_when_the_versions_are_used_up(checks):
     """Each took 27 versions of the process's 131,072, and after 4,800 there was none for its io, re and so on."""
     checks("""
         def look():

@@ -105,7 +105,7 @@ def fail(folder, kind):
 
 
 @pytest.mark.parametrize("kind", kinds_with("fail"))
-def test_what_the_extension_raises_goes_on(built, workers, kind):
+def test_an_exception_of_the_extension_propagates(built, workers, kind):
     folder = built(kind)
     futures = [worker.submit(fail, folder, kind) for worker in workers]
     for future in futures:

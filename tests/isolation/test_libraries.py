@@ -102,7 +102,7 @@ def test_a_library_that_uses_python_is_private(layout, workers):
     assert_private(workers, layout, path)
 
 
-def test_a_library_that_asks_to_stay_is_shared(layout, workers):
+def test_a_nodelete_library_is_shared(layout, workers):
     path = layout.library("stays", "-Wl,-z,nodelete")
     layout.module("stays", path)
     counts = assert_shared(workers, layout, path)
@@ -464,7 +464,7 @@ def test_ctypes_opens_a_module_of_the_worker(layout, workers):
         assert worker.call(reopen, layout.name, str(module)) == (True, True)
 
 
-def test_copies_go_when_their_worker_closes(layout, ends_cleanly, tmp_path):
+def test_copies_are_unloaded_when_their_worker_closes(layout, ends_cleanly, tmp_path):
     path = layout.library("goes")
     layout.module("goes", path)
     printed = ends_cleanly(

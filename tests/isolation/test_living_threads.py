@@ -36,7 +36,7 @@ START = """
 
 
 @pytest.mark.parametrize("how", ["pthread", "thrd", "pythread"])
-def test_a_thread_goes_on_in_the_memory_of_a_closed_worker(folder, ends_cleanly, how):
+def test_a_thread_keeps_running_in_the_memory_of_a_closed_worker(folder, ends_cleanly, how):
     """Whatever the thread waits for, and whoever comes to where its worker was."""
     said = ends_cleanly(
         START
@@ -56,7 +56,7 @@ def test_a_thread_goes_on_in_the_memory_of_a_closed_worker(folder, ends_cleanly,
     assert said.split() == [str(Path(folder) / f"lasting{build.SUFFIX}")]
 
 
-def test_the_memory_goes_when_the_thread_has_ended(folder, ends_cleanly):
+def test_the_memory_is_freed_when_the_thread_has_ended(folder, ends_cleanly):
     said = ends_cleanly(
         START
         + """

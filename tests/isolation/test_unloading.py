@@ -98,7 +98,7 @@ ENDINGS = [
 
 @pytest.mark.parametrize(("what", "closed", "ended"), ENDINGS)
 @pytest.mark.parametrize("close", [True, False], ids=["closed", "left"])
-def test_each_ending_comes_once(folder, tmp_path, ends_cleanly, what, closed, ended, close):
+def test_each_registered_function_is_called_once(folder, tmp_path, ends_cleanly, what, closed, ended, close):
     log = tmp_path / "log"
     ends_cleanly(
         USE.replace("read, write = os.pipe()", "write = os.open('log', os.O_CREAT | os.O_WRONLY | os.O_APPEND)")
@@ -113,7 +113,7 @@ def test_each_ending_comes_once(folder, tmp_path, ends_cleanly, what, closed, en
     assert "".join(sorted(first + rest)) == ended
 
 
-def test_a_signal_handler_stays(folder, ends_cleanly):
+def test_a_signal_handler_pins_its_copy(folder, ends_cleanly):
     printed = ends_cleanly(
         USE
         + """
@@ -132,7 +132,7 @@ def test_a_signal_handler_stays(folder, ends_cleanly):
     assert printed == "DD S\n"  # the last to register has the signal
 
 
-def test_a_function_of_a_copy_is_in_the_original(workers, folder):
+def test_dladdr_finds_a_copys_function_in_the_original(workers, folder):
     def look_up():
         import endings
 

@@ -228,7 +228,7 @@ class TestProcesses:
 
         assert all_are(pair(task, times=1), (1024, 1))
 
-    def test_what_multiprocessing_keeps_goes_with_the_worker(self, ends_cleanly):
+    def test_helper_processes_of_multiprocessing_end_with_the_worker(self, ends_cleanly):
         ends_cleanly("""
             import os
             import owngil
@@ -273,12 +273,12 @@ class TestProcesses:
             ("import subprocess; subprocess.run('true', preexec_fn=print)", "preexec_fn not supported"),
         ],
     )
-    def test_what_would_fork_or_replace_the_process(self, interpreter, what, advice):
+    def test_calls_that_would_fork_or_replace_the_process_are_refused(self, interpreter, what, advice):
         with pytest.raises(RuntimeError, match=advice):
             interpreter.exec(what)
         assert interpreter.call(abs, -1) == 1
 
-    def test_main_may_fork_and_exec_as_ever(self):
+    def test_main_may_still_fork_and_exec(self):
         done = subprocess.run(
             [sys.executable, "-c", "import owngil, os; os.execv('/bin/echo', ['echo', 'replaced'])"],
             capture_output=True,

@@ -58,7 +58,7 @@ def test_the_standard_library_executors(executor):
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="Python 3.14 is the first with InterpreterPoolExecutor")
-def test_what_an_executor_cannot_do_is_told():
+def test_measures_that_an_executor_lacks_are_reported():
     run = measure("InterpreterPoolExecutor", 2, ["fresh", "latency"], SETTINGS, 300)
     assert "numpy ready" not in run.figures
     assert "ImportError" in run.failed["fresh"]
@@ -87,7 +87,7 @@ def test_table_json_and_plot(bench, tmp_path):
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
-def test_what_is_not_installed_is_left_out(bench, tmp_path, monkeypatch):
+def test_executors_that_are_not_installed_are_left_out(bench, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "loky" else object())
     file = tmp_path / "bench.json"
     code, out, _ = bench("--executors", "loky,serial", "--measures", "latency", "--repeat", 1, "--json", file)
@@ -112,7 +112,7 @@ def broken(tmp_path, monkeypatch):
     return broken
 
 
-def test_a_crash_is_told_and_the_rest_is_measured(broken):
+def test_a_crash_is_reported_and_the_rest_is_measured(broken):
     broken("\ndef touch(array): os.abort()\n")
     run = measure("threads", 2, ["latency", "transfer", "channel"], SETTINGS, 300)
     assert run.failed == {"transfer": "the process crashed: SIGABRT"}
@@ -126,7 +126,7 @@ def test_a_hang_is_ended_and_the_rest_is_measured(broken):
     assert "channel p50" in run.figures
 
 
-def test_an_error_is_told_and_the_rest_is_measured(broken):
+def test_an_error_is_reported_and_the_rest_is_measured(broken):
     broken("\ndef touch(array): raise ValueError('not\\nthis')\n")
     run = measure("owngil", 2, ["transfer", "latency"], SETTINGS, 300)
     assert run.failed == {"transfer": "ValueError: not"}
@@ -214,7 +214,7 @@ def test_summary():
         ([0.1, 0.5, 0.9, 0.9, 1.0], None),
     ],
 )
-def test_where_it_pays_off(speed_ups, expected):
+def test_the_shortest_task_that_pays_off(speed_ups, expected):
     figures = {f"tasks of {length:g} s": one for length, one in zip(LENGTHS, speed_ups, strict=True)}
     assert report.pays_off(record(**figures)) == expected
 

@@ -26,7 +26,7 @@ def run(name, *arguments, cwd):
         ("3_results_back.py", "input:2\ninput:3\n4\n9\n16\n"),
     ],
 )
-def test_prints(name, output, tmp_path):
+def test_an_example_prints_its_output(name, output, tmp_path):
     assert run(name, cwd=tmp_path) == output
 
 

@@ -103,7 +103,7 @@ WAITS = {
 
 
 @pytest.mark.parametrize("wait", WAITS)
-def test_a_block_is_left_at_once_and_nothing_goes_on(start, wait):
+def test_a_block_is_left_at_once_and_no_task_goes_on(start, wait):
     terminal = start(f"""
         ready()
         try:
@@ -182,7 +182,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_what_is_waited_for_is_interrupted(start, call):
+def test_the_task_that_the_program_waits_for_is_interrupted(start, call):
     terminal = start(f"""
         ready()
         try:
@@ -254,7 +254,7 @@ STUCK = {
 
 
 @pytest.mark.parametrize("where", STUCK)
-def test_what_does_not_notice_is_said_and_left_with_the_second_ctrl_c(start, where):
+def test_a_stuck_task_is_reported_and_the_second_ctrl_c_leaves_it(start, where):
     terminal = start(
         f"""
         atexit.register(print, "registered after owngil")
@@ -322,7 +322,7 @@ def test_a_worker_that_starts_is_stopped(start, begin, use):
 
 
 @pytest.mark.parametrize("begin", STARTS)
-def test_who_catches_the_interrupt_of_a_start_goes_on(start, begin):
+def test_a_program_that_catches_the_interrupt_of_a_start_goes_on(start, begin):
     source = """
 try:
     with Pool() as pool:
@@ -336,7 +336,7 @@ except KeyboardInterrupt:
     assert terminal.output.endswith("left 5\n"), terminal.output
 
 
-def test_a_start_that_does_not_notice_is_said_and_left_with_the_second_ctrl_c(start):
+def test_a_stuck_start_is_reported_and_the_second_ctrl_c_leaves_it(start):
     terminal = start("""
         atexit.register(print, "at exit")
         ready()

@@ -168,7 +168,7 @@ def test_tqdm_in_workers(run_program):
     assert "Traceback" not in done.stderr
 
 
-def test_threads_and_executors_in_workers_that_nobody_ends(ends_cleanly):
+def test_threads_and_executors_that_workers_leave_open(ends_cleanly):
     out = ends_cleanly("""
         import owngil
         def work():

@@ -70,7 +70,7 @@ def test_the_child_can_make_workers_of_its_own(forks_cleanly):
     assert out == "328350 [1, 1]\nhello\n25\n" * 3
 
 
-def test_what_was_made_before_is_refused_in_the_child(forks_cleanly):
+def test_objects_made_before_the_fork_are_refused_in_the_child(forks_cleanly):
     forks_cleanly("""
         import asyncio, concurrent.futures
 
@@ -282,7 +282,7 @@ def test_multiprocessing_in_main(forks_cleanly, method):
     assert out == "[0, 1, 4, 9]\n" * 2
 
 
-def test_arrays_of_before_are_the_childs_own_copies(forks_cleanly):
+def test_arrays_made_before_the_fork_are_copies_in_the_child(forks_cleanly):
     forks_cleanly("""
         import numpy as np
         pool = owngil.Pool(1)
@@ -305,7 +305,7 @@ def test_arrays_of_before_are_the_childs_own_copies(forks_cleanly):
     """)
 
 
-def test_locks_of_before_are_as_they_were(forks_cleanly):
+def test_locks_made_before_the_fork_keep_their_state(forks_cleanly):
     forks_cleanly("""
         pool = owngil.Pool(1)
         pool.submit(abs, 1).result()
@@ -395,7 +395,7 @@ def test_a_lock_is_the_childs_own(forks_cleanly):
 
 
 @pytest.mark.parametrize("kind", ["Lock", "Semaphore", "BoundedSemaphore"])
-def test_those_who_wait_do_not_come_along(forks_cleanly, kind):
+def test_the_child_has_no_waiters(forks_cleanly, kind):
     forks_cleanly(f"""
         import threading
         lock = owngil.{kind}()
@@ -588,7 +588,7 @@ def test_forks_wait_for_constructors_and_destructors(forks_cleanly, tmp_path, mo
     )
 
 
-def test_forks_wait_for_a_library_that_is_loaded_for_the_first_time(forks_cleanly, tmp_path, monkeypatch):
+def test_forks_wait_for_the_first_load_of_a_library(forks_cleanly, tmp_path, monkeypatch):
     """Which handlers a fork calls is settled when it begins: one that OpenBLAS registered meanwhile was left out."""
     library = libraries.compile_c(tmp_path / "libopenblas-forked.so", Path(__file__).with_name("forked.c"))
     monkeypatch.setenv("NOTES", str(tmp_path))
@@ -684,7 +684,7 @@ def test_a_worker_does_not_wait_for_ever_for_a_fork_that_waits_for_it(ends_clean
     assert out == "sqlite3\nssl\n"
 
 
-def test_a_fork_that_fails_is_waited_for_no_longer(forks_cleanly):
+def test_workers_stop_waiting_for_a_fork_that_failed(forks_cleanly):
     forks_cleanly("""
         import resource
         with owngil.Pool(1) as pool:

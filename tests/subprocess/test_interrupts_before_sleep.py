@@ -130,7 +130,7 @@ print(channel.recv({timeout}), calls)
 
 
 @pytest.mark.parametrize("wait", ["result", "exception"])
-def test_what_a_handler_raises_when_the_answer_has_come_is_raised(run, wait):
+def test_a_handlers_exception_is_raised_though_the_answer_has_come(run, wait):
     done = run(f"""
 class Late(Exception):
     pass
@@ -152,7 +152,7 @@ print(len(pool._dispatcher._pending), pool.submit(abs, -1).result())
 
 
 @pytest.mark.parametrize("timeout", [None, 3600])
-def test_what_a_handler_raises_when_an_object_has_come_leaves_it_in_the_channel(run, timeout):
+def test_a_handlers_exception_leaves_an_arrived_object_in_the_channel(run, timeout):
     done = run(f"""
 class Late(Exception):
     pass
@@ -171,7 +171,7 @@ except Late:
     assert (done.stdout, done.stderr, done.returncode) == ("late first second\n", "", 0)
 
 
-def test_who_waits_when_an_event_is_set_goes_on_though_it_looks_for_signals_just_then(run):
+def test_a_waiter_that_checks_for_signals_does_not_miss_a_set_event(run):
     done = run("""
 def handle(*_):
     event.set()
@@ -197,7 +197,7 @@ for timeout in (None, 3600):
         "barrier.wait(1.5)",
     ],
 )
-def test_each_wait_looks_for_signals_as_soon_as_the_first(run, wait):
+def test_each_wait_checks_for_signals_as_soon_as_the_first(run, wait):
     done = run(f"""
 def lengths():
     yield process.first_sleep_length()
@@ -225,7 +225,7 @@ pool.interrupt()
 
 
 @pytest.mark.parametrize("queue", ["lock", "channel", "full channel"])
-def test_nobody_loses_the_place_in_a_line_by_looking_for_signals(run, queue):
+def test_a_waiter_that_checks_for_signals_keeps_its_place_in_the_line(run, queue):
     done = run(f"""
 queue = {queue!r}
 channel = owngil.Channel(maxsize=1) if queue == "full channel" else owngil.Channel()

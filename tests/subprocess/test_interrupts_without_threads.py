@@ -55,7 +55,7 @@ print(pool.submit(abs, -1).result())
     assert (done.stdout, done.stderr, done.returncode) == ("TimeoutError 5\n1\n", "", 0)
 
 
-def test_so_are_ctrl_c_and_cancelled_waits(run):
+def test_ctrl_c_interrupts_a_task_as_soon_as_there_is_a_thread(run):
     done = run("""
 future = pool.submit(spin, started)
 started.recv()
@@ -80,7 +80,7 @@ for seconds in (0.05, 0.1):
     assert (done.stdout, done.stderr, done.returncode) == ("TimeoutError\nNone None\nNone None\n", "", 0)
 
 
-def test_what_does_not_notice_is_looked_at_as_soon_as_there_is_a_thread(run):
+def test_a_stuck_task_is_reported_as_soon_as_there_is_a_thread(run):
     done = run("""
 said = threading.Event()
 say, owngil._tasks.owner.say = owngil._tasks.owner.say, lambda text: (say(text), said.set())

@@ -30,7 +30,7 @@ def test_many_pools_with_numpy(ends_cleanly, rounds):
     assert out
 
 
-def test_memory_of_messages_comes_back(ends_cleanly):
+def test_memory_of_messages_is_freed(ends_cleanly):
     ends_cleanly("""
         import owngil
 

@@ -149,7 +149,7 @@ FAIL = """
     ("options", "reason"),
     [("noexec", "Operation not permitted"), ("size=4k", "No space left on device"), ("ro", "Read-only file system")],
 )
-def test_when_no_place_is_left_all_are_named(run_in, places, may_mount, tmp_path, options, reason):
+def test_the_error_names_all_places_when_none_can_be_used(run_in, places, may_mount, tmp_path, options, reason):
     # /tmp may hold Python and this test: a new /tmp gets them back by binding.
     kept = sorted({sys.prefix, str(tmp_path.parent), *(entry for entry in sys.path if os.path.isdir(entry))})
     kept = [folder for folder in kept if folder.startswith(("/tmp/", "/var/tmp/"))]

@@ -121,7 +121,7 @@ def test_round_trips_leave_memory_flat(program, rounds):
     )
 
 
-def test_what_failed_tasks_had_is_given_back(program):
+def test_memory_of_failed_tasks_is_freed(program):
     program("""
         def fail(array, data):
             raise ValueError(array[0])
@@ -138,7 +138,7 @@ def test_what_failed_tasks_had_is_given_back(program):
     """)
 
 
-def test_results_go_when_main_drops_them_though_the_worker_is_busy(program):
+def test_results_are_freed_when_main_drops_them_though_the_worker_is_busy(program):
     program("""
         def hold(begun, go):
             begun.send(None)
@@ -160,7 +160,7 @@ def test_results_go_when_main_drops_them_though_the_worker_is_busy(program):
     """)
 
 
-def test_arguments_go_when_the_task_is_done_though_the_worker_is_busy_again(program):
+def test_arguments_are_freed_when_the_task_is_done_though_the_worker_is_busy_again(program):
     program("""
         import weakref
 
@@ -186,7 +186,7 @@ def test_arguments_go_when_the_task_is_done_though_the_worker_is_busy_again(prog
     """)
 
 
-def test_results_stay_when_workers_are_recycled_or_gone(program):
+def test_results_outlive_recycled_and_closed_workers(program):
     program("""
         def make(k):
             return [np.full(1000, k), owngil.full(1000, k), np.full((100, 10), k)[::2], bytes([k]) * 200_000]
@@ -240,7 +240,7 @@ def test_workers_that_race_stay_memory_safe(program):
 
 
 @pytest.mark.parametrize("make", ["bytearray(MB)", "array.array('b', bytes(MB))", "mmap.mmap(-1, MB)"])
-def test_who_lends_cannot_resize_or_release_until_the_last_view_is_gone(program, make):
+def test_a_lent_array_cannot_be_resized_or_released_until_the_last_view_is_gone(program, make):
     program(f"""
         import array, mmap
 

@@ -119,7 +119,7 @@ def test_waiters_of_interpreters_that_come_and_go(ends_cleanly):
     )
 
 
-def test_their_memory_comes_back(ends_cleanly):
+def test_memory_of_sync_objects_is_freed(ends_cleanly):
     ends_cleanly("""
         import owngil
 

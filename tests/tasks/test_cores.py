@@ -90,7 +90,7 @@ def test_a_pool_has_a_worker_for_each(groups):
         ([], {}, "1"),
     ],
 )
-def test_what_the_user_said_wins(options, environment, cores):
+def test_the_users_number_wins(options, environment, cores):
     import subprocess
 
     code = (

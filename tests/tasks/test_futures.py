@@ -73,7 +73,7 @@ def test_a_result_that_is_awaited_needs_no_condition(pool):
     assert future.result(0) == 19_999_900_000
 
 
-def test_what_is_printed_comes_before_the_result(pool, capsys):
+def test_output_comes_before_the_result(pool, capsys):
     for k in range(200):
         pool.submit(print, k).result()
         assert capsys.readouterr().out == f"{k}\n"
@@ -124,7 +124,7 @@ def test_timeouts(pool):
     assert future.result(300) == 5
 
 
-def test_cancelling_wakes_who_waits():
+def test_cancelling_wakes_waiting_threads():
     with owngil.Pool(1) as pool:
         gate = _gate()
         running = pool.submit(lambda gate: gate.recv(), gate)
@@ -162,7 +162,7 @@ def test_a_callback_may_wait_for_another_task():
 # In these, the answer may also meet the collector at work, with the start of a worker, and take its way through that.
 
 
-def test_what_the_waiting_thread_cannot_rebuild_the_collector_tries(pool):
+def test_the_collector_tries_an_answer_that_the_waiting_thread_cannot_rebuild(pool):
     _tries.clear()
     for _ in range(100):
         assert pool.submit(Unruly, LookupError("first"), 2).result() == "rebuilt"
@@ -212,7 +212,7 @@ class Insistent:
         return False
 
 
-def _wait_until_somebody_waits(replies, future):
+def _wait_until_a_thread_waits(replies, future):
     while True:
         try:
             return future._message._message.await_answer(replies, future, None, 0)
@@ -220,7 +220,7 @@ def _wait_until_somebody_waits(replies, future):
             os.sched_yield()
 
 
-def _settle_down(pool):
+def _wait_for_idle_collector(pool):
     """Return when the collector waits, and nothing more will come to it."""
     while True:
         future = pool.submit(abs, -1)
@@ -229,15 +229,15 @@ def _settle_down(pool):
             return
 
 
-def test_an_interrupt_after_rebuilding_leaves_nobody_waiting(monkeypatch):
+def test_an_interrupt_after_rebuilding_leaves_no_thread_waiting(monkeypatch):
     def second_waits():
         if threading.current_thread() is threading.main_thread() and not second.ident:
             second.start()
-            _wait_until_somebody_waits(pool._dispatcher.replies, future)
+            _wait_until_a_thread_waits(pool._dispatcher.replies, future)
 
     def open_gate():
         future._message.is_awaited.wait()
-        _wait_until_somebody_waits(pool._dispatcher.replies, future)
+        _wait_until_a_thread_waits(pool._dispatcher.replies, future)
         gate.send(None)
 
     def interrupt(dispatcher, task):
@@ -245,7 +245,7 @@ def test_an_interrupt_after_rebuilding_leaves_nobody_waiting(monkeypatch):
 
     results, gate = [], _gate()
     with owngil.Pool(1) as pool:
-        _settle_down(pool)
+        _wait_for_idle_collector(pool)
         future = pool.submit(lambda gate: gate.recv() or Observed(), gate)
         future._message = Insistent(future)
         second = threading.Thread(target=lambda: results.append(future.result()), daemon=True)
@@ -310,7 +310,7 @@ def test_signals_while_waiting_lose_nothing(pool):
     assert rings > 0
 
 
-def test_results_are_there_when_the_pool_is_closed():
+def test_a_closed_pools_results_are_ready():
     for _ in range(10):
         pool = owngil.Pool(1)
         future = pool.submit(abs, -1)
@@ -356,7 +356,7 @@ def test_a_signal_handler_may_run_a_task_while_its_thread_submits(ends_cleanly):
 
 
 @pytest.mark.parametrize("step", ["forget", "cancel of the base class"])
-def test_an_interrupted_cancel_leaves_nobody_waiting(monkeypatch, step):
+def test_an_interrupted_cancel_leaves_no_thread_waiting(monkeypatch, step):
     def interrupt_once(*args):
         monkeypatch.undo()
         raise KeyboardInterrupt

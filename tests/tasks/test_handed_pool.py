@@ -194,7 +194,7 @@ def test_limit_of_the_outer_task():
         pool.with_timeout(0.2).submit(lambda p: p.submit(endless).result(), pool).result(300)
 
 
-def test_what_is_the_owners_is_refused():
+def test_methods_for_the_owner_are_refused_in_clients():
     def task(pool):
         refused = []
         calls = [lambda: pool.broadcast(print), lambda: pool.with_timeout(1)]
@@ -283,7 +283,7 @@ def test_two_pools_that_wait_for_each_other():
         assert a.submit(ping, a, b, 5).result(300) == 5
 
 
-def test_first_completed_and_a_future_that_nobody_reads():
+def test_first_completed_and_an_unread_future():
     def task(pool, gate):
         stuck = pool.submit(gate.wait)
         quick = pool.submit(abs, -4)

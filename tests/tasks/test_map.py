@@ -68,7 +68,7 @@ def test_an_endless_generator_is_not_read_ahead_for_ever(pool, ordered, monkeypa
     assert len(taken) == read
 
 
-def test_calls_are_made_though_nobody_reads():
+def test_calls_are_made_before_results_are_read():
     channel = owngil.Channel()
     with owngil.Pool(2) as pool:
         pool.map(channel.send, range(500))
@@ -92,7 +92,7 @@ def test_a_generator_that_was_not_read_in_time_says_so():
 
 
 @pytest.mark.parametrize("ordered", [True, False])
-def test_results_before_an_error_are_had(ordered):
+def test_results_before_an_error_are_returned(ordered):
     with owngil.Pool(1) as pool:
         results = pool.map(lambda x: 10 // x, [5, 2, 0, 1], chunksize=4, ordered=ordered)
         assert [next(results), next(results)] == [2, 5]
@@ -129,7 +129,7 @@ def test_errors_of_the_iterable_arrive(pool):
     assert not pool._dispatcher._sources
 
 
-def test_columns(pool):
+def test_map_over_several_columns(pool):
     assert list(pool.map(pow, [2, 3, 4], (1, 2, 3, 4), range(100, 90, -1))) == [2, 9, 64]
     assert list(pool.map(pow, iter([2, 3, 4]), [1, 2])) == [2, 9]
     assert list(pool.map(lambda a, b: a + b, "abc", {"d": 1, "e": 2})) == ["ad", "be"]

@@ -35,7 +35,7 @@ def test_a_task_counts_before_its_result_is_there():
             assert it.stats().workers[0].tasks == k + 1
 
 
-def test_where_the_time_goes():
+def test_times_add_up():
     start = time.monotonic()
     with owngil.Pool(1) as pool:
         pool.submit(_wait, 0.2).result()
@@ -50,7 +50,7 @@ def test_where_the_time_goes():
     assert worker.state == "idle"
 
 
-def test_what_is_under_way_counts():
+def test_running_and_queued_tasks_count():
     gate, inside = owngil.Event(), owngil.Event()
 
     def task(inside, gate):
@@ -71,7 +71,7 @@ def test_what_is_under_way_counts():
     assert pool.stats().total.waited > 0
 
 
-def test_transfer():
+def test_time_of_transfer_is_measured():
     array = np.zeros(1_000_000)
     text = [str(k) for k in range(300_000)]
     with owngil.Pool(1) as pool:
@@ -96,7 +96,7 @@ def test_receiving_by_the_collector_counts_too():
         assert pool.stats().receiving > 0.001
 
 
-def test_workers_that_have_ended_stay():
+def test_ended_workers_keep_their_rows():
     with owngil.Pool(1, max_tasks_per_child=2) as pool:
         for k in range(7):
             pool.submit(abs, k).result()

@@ -68,7 +68,7 @@ def test_the_wire_brings_everything(thing):
 
 @hypothesis.settings(QUIET, max_examples=30)
 @given(thing=things)
-def test_there_and_back(it, thing):
+def test_an_object_travels_there_and_back(it, thing):
     assert same(it.call(lambda thing: [thing], thing), [thing])
 
 
@@ -85,7 +85,7 @@ def test_both_ways_and_through_channels(it, kind, size):
     assert same(channel.recv(), [thing])
 
 
-def test_what_arrives_is_the_receivers_own(it):
+def test_the_receiver_owns_the_object_that_arrives(it):
     data, numbers = bytearray(LARGE), array.array("b", bytes(LARGE))
 
     def change(data, numbers):
@@ -172,7 +172,7 @@ def test_a_bytearray_cannot_be_resized_while_it_is_pickled(it):
 
 
 @pytest.mark.parametrize("make", [bytearray, lambda size: array.array("b", bytes(size))])
-def test_what_is_lent_cannot_be_resized_until_the_task_is_done(it, make):
+def test_a_lent_object_cannot_be_resized_until_the_task_is_done(it, make):
     data = make(LARGE)
     begun, go = owngil.Channel(), owngil.Channel()
 
@@ -191,7 +191,7 @@ def test_what_is_lent_cannot_be_resized_until_the_task_is_done(it, make):
     data.extend(b"1")
 
 
-def test_small_ones_are_copied_when_they_are_sent(it):
+def test_small_objects_are_copied_when_they_are_sent(it):
     data = bytearray(LARGE - 1)
     channel = owngil.Channel()
     channel.send([data])

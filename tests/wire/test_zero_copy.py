@@ -98,7 +98,7 @@ def test_results_of_any_layout_arrive_writable(it, array, nest):
         assert got.flags.writeable
 
 
-def test_a_part_of_a_workers_array_is_handed_over_as_it_is(it):
+def test_a_part_of_a_workers_array_is_handed_over_without_a_copy(it):
     def there():
         whole = np.arange(1000.0).reshape(10, 100)
         return [whole[2:4, ::-1], whole[3], whole[:, 5]], address(whole)
@@ -111,7 +111,7 @@ def test_a_part_of_a_workers_array_is_handed_over_as_it_is(it):
     assert row[0] == -1
 
 
-def test_arguments_come_back_as_what_they_are(it):
+def test_arguments_come_back_in_the_same_memory(it):
     array = np.arange(1000.0)
     whole, part, column, view = it.call(lambda a: (a, a[10:20], a.reshape(100, 10)[:, 3:9], memoryview(a[5:])), array)
     assert [address(whole), address(part), address(column)] == [address(array) + k for k in (0, 80, 24)]
@@ -157,7 +157,7 @@ def test_large_arrays_of_workers_are_in_huge_pages_as_mains_are(it):
     assert it.call(wants_huge_pages) == wants_huge_pages()
 
 
-def test_a_worker_may_resize_what_it_has_returned(it):
+def test_a_worker_may_resize_an_array_that_it_has_returned(it):
     it.exec("import numpy as np; kept = np.arange(10)")
     got = it.call(eval, "__import__('__main__').kept")
     it.exec("kept.resize(100_000, refcheck=False); kept[:10] = 7")
@@ -177,7 +177,7 @@ def wait_until_gone(reference):
     return reference() is None
 
 
-def test_what_is_lent_comes_back_at_once(it):
+def test_a_lent_array_comes_back_at_once(it):
     array = np.ones(1000).view(Watched)
     reference = weakref.ref(array)
     view = memoryview(array)
@@ -190,7 +190,7 @@ def test_what_is_lent_comes_back_at_once(it):
     assert wait_until_gone(reference)
 
 
-def test_what_is_lent_comes_back_when_the_worker_ends():
+def test_a_lent_array_comes_back_when_the_worker_ends():
     array = np.ones(1000).view(Watched)
     reference = weakref.ref(array)
     with owngil.Interpreter() as it:
@@ -201,7 +201,7 @@ def test_what_is_lent_comes_back_when_the_worker_ends():
     assert wait_until_gone(reference)
 
 
-def test_what_is_lent_cannot_be_resized(it):
+def test_a_lent_array_cannot_be_resized(it):
     memory = bytearray(1000)
     it.exec("kept = argument", argument=np.frombuffer(memory, np.uint8))
     with pytest.raises(BufferError):
@@ -268,7 +268,7 @@ def test_maps_masks_frames_and_views(it, tmp_path):
         assert it.call(lambda v: bytes(v[:3]), memoryview(memory)) == b"abc"
 
 
-def test_results_of_every_kind_are_where_the_worker_made_them(it):
+def test_results_of_every_kind_stay_in_the_workers_memory(it):
     def make():
         import pandas as pd
 

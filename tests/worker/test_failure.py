@@ -84,7 +84,7 @@ def test_arguments_that_cannot_be_shown(interpreter):
     assert line.endswith("calling fail(<Named>, a b, <list>):")
 
 
-def test_what_cannot_be_rebuilt_has_no_call(interpreter):
+def test_a_call_that_cannot_be_rebuilt_is_not_shown(interpreter):
     class Broken:
         def __reduce__(self):
             return int, ("no number",)
@@ -155,7 +155,7 @@ def fail():
     assert 'in fail\n    raise ValueError("no")  # here\n' in record.exc_text
 
 
-def test_lines_that_are_there_stay_as_they_are(interpreter):
+def test_source_lines_that_are_found_are_unchanged(interpreter):
     text = text_of(interpreter.call, fail)
     assert text.count('raise ValueError("no")') == 1
 

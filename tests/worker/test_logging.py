@@ -41,7 +41,7 @@ def messages(records):
     return [record.getMessage() for record in records]
 
 
-def test_a_record_arrives_with_all_that_belongs_to_it(worker, records):
+def test_a_record_arrives_with_all_its_attributes(worker, records):
     def talk():
         logging.getLogger("one.two").error("%s is %d", "x", 5, extra={"user": "me", "ids": [1, 2]})
 
@@ -178,7 +178,7 @@ def test_the_callers_filters_and_propagation_apply(worker, records):
 # What cannot travel
 
 
-def test_what_cannot_be_pickled_arrives_as_text(worker, records):
+def test_objects_that_cannot_be_pickled_arrive_as_text(worker, records):
     def talk():
         class Odd:
             def __repr__(self):
@@ -207,7 +207,7 @@ def test_what_cannot_be_pickled_arrives_as_text(worker, records):
     assert records[0].worse.endswith("Worse) (ValueError)")
 
 
-def test_what_cannot_be_rebuilt_leaves_the_record(worker, records):
+def test_an_object_that_cannot_be_rebuilt_does_not_lose_the_record(worker, records):
     worker.exec("""
         class Odd:
             def __reduce__(self):

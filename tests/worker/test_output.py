@@ -183,7 +183,7 @@ def show(*pieces, prefix=False, monkeypatch):
         ([("a", "x\r"), ("a", "y\r\n"), ("a", "z\r"), ("a", "\n")], "x\ry\r\nz\r\n", "[a] x\r[a] y\r\n[a] z\r[a] \n"),
     ],
 )
-def test_what_becomes_of_pieces(pieces, plain, prefixed, monkeypatch):
+def test_pieces_of_lines_of_several_workers(pieces, plain, prefixed, monkeypatch):
     assert show(*pieces, monkeypatch=monkeypatch) == plain
     assert show(*pieces, prefix=True, monkeypatch=monkeypatch) == prefixed
 

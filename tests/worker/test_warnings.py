@@ -44,7 +44,7 @@ def recorded(worker, action, *args, **options):
     return [(entry.category, str(entry.message), entry.filename, entry.lineno) for entry in seen]
 
 
-def test_a_warning_arrives_with_all_that_belongs_to_it(worker):
+def test_a_warning_arrives_with_all_its_attributes(worker):
     expected = [(UserWarning, "careful", __file__, LINE)] * 2
     assert recorded(worker, "always") == expected
 
@@ -197,7 +197,7 @@ with owngil.Interpreter() as it:
 # Tasks that see to it themselves
 
 
-def test_what_a_task_catches_or_ignores_stays_there(worker):
+def test_a_warning_that_a_task_catches_or_ignores_is_not_sent(worker):
     def work():
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")
