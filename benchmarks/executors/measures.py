@@ -1,6 +1,7 @@
-"""What ``bench.py`` measures in one executor; runs in a process of its own, which tells by lines of JSON.
+"""The measures of one executor; they run in a process of their own, which reports in lines of JSON.
 
-Nothing is told twice, and each measure is announced before it begins: the parent knows where a process crashed.
+Each figure is reported once, and each measure is announced before it begins, so the parent knows where a process
+crashed.
 """
 
 import json
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["LENGTHS", "MEASURES", "main"]
 
 LENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # seconds of a task
-_ENOUGH = 0.8  # seconds that a measure of a rate may take
+_ENOUGH = 0.8  # seconds that a measurement of a rate may take
 _CHUNKS = (100, 1000, 10000)
 
 type Figures = dict[str, float]
@@ -28,7 +29,7 @@ def _milliseconds(since: float) -> float:
 
 
 def _fresh(executor: "Executor", settings: dict[str, Any]) -> Figures:
-    """Start-up, and memory of workers with NumPy. The pool stays open for what follows."""
+    """Measure start-up, and memory of workers with NumPy. The pool stays open for the other measures."""
     import owngil_bench_tasks as tasks
 
     before = _memory()
@@ -47,7 +48,7 @@ def _fresh(executor: "Executor", settings: dict[str, Any]) -> Figures:
 
 
 class _Partly(Exception):
-    """A measure that came to some figures, and then to an error."""
+    """A measure that yielded some figures and then failed."""
 
     def __init__(self, figures: Figures, error: Exception) -> None:
         super().__init__(str(error))
@@ -101,7 +102,7 @@ def _latency(executor: "Executor", settings: dict[str, Any]) -> Figures:
 
 
 def _rate(run: Callable[[int], object], most: int) -> float:
-    """Return how many items a second ``run(count)`` does, with as many as take long enough."""
+    """Return how many items a second ``run(count)`` does; the count grows until a run takes long enough."""
     count = 100
     while True:
         start = time.perf_counter()
@@ -200,7 +201,7 @@ def _loops_per_second() -> float:
 
 
 def _speed_up(executor: "Executor", length: float, total: float) -> float:
-    """Return how much faster than a loop an executor does tasks of `length` seconds, `total` seconds of work."""
+    """Return how much faster than a loop an executor runs `total` seconds of tasks of `length` seconds each."""
     import owngil_bench_tasks as tasks
 
     loops = max(1, round(length * _loops_per_second()))
@@ -255,7 +256,7 @@ def _describe(error: BaseException) -> str:
 
 
 def main(request: dict[str, Any]) -> None:
-    """Measure what the parent asks for: ``executor``, ``workers``, ``measures``, ``settings``, ``report``."""
+    """Run the measures that the parent asks for: ``executor``, ``workers``, ``measures``, ``settings``, ``report``."""
     import numpy  # noqa: F401 - here it is there before, in all executors
 
     from executors.pools import EXECUTORS, NoSuchThing

@@ -1,7 +1,7 @@
-"""What every executor promises, by the documentation of concurrent.futures.
+"""The contract of every executor, by the documentation of concurrent.futures.
 
-test_executors.py runs it on owngil's executors and on the standard library's as the reference. A subclass that deviates
-from a case says so in `deviations`, with the reason: then the case has to fail there.
+test_executors.py runs it on owngil's executors, and on the standard library's as the reference. A subclass that
+deviates from a case names the case and the reason in `deviations`; the case must then fail.
 
 Tasks wait at pipes, which work across threads and interpreters of all kinds.
 """
@@ -47,7 +47,7 @@ from executor_tasks import (
 
 
 class Gate:
-    """Where tasks say that they run, and wait until they may go on."""
+    """A gate at which tasks report that they run, and wait until they may go on."""
 
     def __init__(self) -> None:
         self._said, self.started = os.pipe()
@@ -55,14 +55,14 @@ class Gate:
 
     @property
     def task(self) -> tuple[Any, ...]:
-        """What to submit."""
+        """Return the function to submit."""
         return enter, self.started, self.gate
 
     def wait_for_task(self) -> None:
         os.read(self._said, 1)
 
     def count_tasks(self) -> int:
-        """Return how many have said so and were not waited for."""
+        """Return how many tasks have reported themselves and were not waited for."""
         os.set_blocking(self._said, False)
         try:
             return len(os.read(self._said, 10_000))
@@ -78,7 +78,7 @@ class Gate:
 
 
 class Marks:
-    """Where tasks leave marks, in the order in which they run."""
+    """A place where tasks leave marks, in the order in which they run."""
 
     def __init__(self) -> None:
         self._out, self.fd = os.pipe()
@@ -96,7 +96,7 @@ class Marks:
 
 
 class ExecutorContract:
-    """Subclasses give `make`."""
+    """The cases. A subclass defines `make`, which makes the executor."""
 
     deviations: ClassVar[dict[str, str]] = {}
 
@@ -491,7 +491,7 @@ class ExecutorContract:
             with pytest.raises(LookupError):
                 next(results)
             gate.open(10)
-        assert gate.count_tasks() <= 1  # the worker may have had the next one
+        assert gate.count_tasks() <= 1  # the worker may have taken the next one
 
     def test_closing_a_map_cancels_the_rest(self, gate):
         with self.make(1) as executor:
@@ -609,7 +609,7 @@ class ExecutorContract:
 
     def test_a_failing_initializer_breaks_the_executor(self):
         with self.make(2, initializer=int, initargs=("no number",)) as executor:
-            try:  # it may have failed when submit() has hardly returned
+            try:  # the initializer may fail just after submit() has returned
                 futures = [executor.submit(identity, k) for k in range(5)]
             except BrokenExecutor:
                 futures = []

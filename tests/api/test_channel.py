@@ -193,10 +193,10 @@ def test_a_long_chain_of_channels_in_channels_is_freed():
 
 
 def start_waiting(target, *args):
-    """Start a thread, and return it when it stands in line, of which only the kernel can tell.
+    """Start a thread and return it when it waits in line, which only the kernel knows.
 
-    Threads that wait for the GIL do so with a timeout. (sys._current_frames() would tell where it is, but touches the
-    frames of all interpreters.)
+    A thread that waits for the GIL does so with a timeout, so it is not mistaken for one in line.
+    (sys._current_frames() would tell where the thread is, but touches the frames of all interpreters.)
     """
     thread = threading.Thread(target=target, args=args)
     thread.start()
@@ -276,7 +276,7 @@ _signals_to_come = []
 
 
 class SignalsOnce:
-    """While its copy is made, a signal comes in."""
+    """An object that raises a signal while its copy is made."""
 
     def __reduce__(self):
         return _rebuild_with_signal, ()

@@ -1,6 +1,6 @@
-"""The contract of all executors on owngil's and on the standard library's; and what is InterpreterPoolExecutor's own.
+"""The executors' contract, run on owngil's and on the standard library's; and InterpreterPoolExecutor's own tests.
 
-What owngil's do otherwise is told in docs/coming_from.md.
+docs/coming_from.md names the deviations of owngil's executors.
 """
 
 import concurrent.futures
@@ -82,7 +82,7 @@ if sys.version_info >= (3, 14):
 
 
 def test_the_executor_is_a_subclass_of_thread_pool_executor():
-    assert issubclass(owngil.InterpreterPoolExecutor, ThreadPoolExecutor)  # asyncio's set_default_executor() asks
+    assert issubclass(owngil.InterpreterPoolExecutor, ThreadPoolExecutor)  # set_default_executor() checks it
     assert issubclass(owngil.InterpreterPoolExecutor.BROKEN, (BrokenThreadPool, owngil.BrokenPoolError))
 
 

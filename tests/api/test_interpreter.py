@@ -251,7 +251,7 @@ def test_interrupt_ends_a_wait_on_a_channel(interpreter):
 
     future = interpreter.submit(wait, started, never)
     started.recv()
-    while not future.done():  # the task may not have reached recv() yet: then it is hit before
+    while not future.done():  # the interrupt may hit the task before it reaches recv()
         interpreter.interrupt()
         try:
             future.result(0.01)
@@ -348,7 +348,7 @@ def test_a_thread_that_ended_leaves_no_trace_at_close(ends_cleanly):
 
 def test_recursion_goes_as_deep_as_in_main():
     def depth(limit):
-        """Recurse through C, as sort keys do, and count."""
+        """Recurse through C, as sort keys do, and count the calls."""
         import contextlib
         import sys
 

@@ -97,7 +97,7 @@ def test_map_cancels_the_rest(ordered):
         with pytest.raises(ValueError):
             list(pool.map(task, range(1000), [ran] * 1000, [gate] * 1000, ordered=ordered, chunksize=1))
         gate.close()
-    assert len(ran) <= 2  # the one that failed, and the one that the worker had taken by then
+    assert len(ran) <= 2  # the failed call, and the one that the worker had taken by then
 
 
 def test_map_refuses_invalid_arguments(pool):
@@ -197,7 +197,7 @@ def test_an_initializer_that_is_stopped_before_it_begins():
     begun = owngil.Channel()
     with owngil.Pool(1, initializer=begun.send, initargs=(None,)) as pool:
         future = pool.submit(abs, 1)
-        pool._dispatcher.workers.stop()  # long before its interpreter is there
+        pool._dispatcher.workers.stop()  # long before its interpreter exists
         with pytest.raises(owngil.BrokenPoolError, match="KeyboardInterrupt"):
             future.result()
     assert len(begun) == 0
@@ -377,7 +377,7 @@ def test_the_end_of_a_block_interrupts_again_a_task_that_caught_the_first_interr
         told.recv(300)
         future.stop()
         told.recv(300)
-        time.sleep(0.5)  # what comes sooner counts as the same Ctrl-C
+        time.sleep(0.5)  # an earlier interrupt counts as the same Ctrl-C
         raise KeyboardInterrupt
     assert future.result(300) == "interrupted twice"
 

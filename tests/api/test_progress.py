@@ -15,7 +15,7 @@ import owngil
 
 
 class Bar:
-    """A class of bars, as tqdm's is one, whose last one notes what happens to it."""
+    """A class of progress bars, such as tqdm; the last one records its own events."""
 
     last = None
 
@@ -178,7 +178,7 @@ def test_ctrl_c_closes_the_bar(ends_cleanly):
             print("interrupted")
         """
     )
-    assert re.fullmatch(r"closed at [0-3]\ninterrupted\n", out)  # the last ones may still be on their way
+    assert re.fullmatch(r"closed at [0-3]\ninterrupted\n", out)  # the last results may still be on their way
 
 
 def test_a_map_of_nothing_has_a_complete_bar(pool):

@@ -1,4 +1,4 @@
-"""Shared arrays: one memory, which every interpreter sees and may write, for as long as any of them has a view."""
+"""Shared arrays: every interpreter sees and may write the same memory, which lives as long as its last view."""
 
 import copy
 import gc
@@ -33,7 +33,7 @@ def address(array):
 
 
 def look(array):
-    """Return what a worker sees: the address of the first element, whether it may write, and the layout."""
+    """Return the array's properties in a worker: address of the first element, writeable or not, and layout."""
     return address(array), array.flags.writeable, array.dtype, array.shape, [
         s for s, n in zip(array.strides, array.shape, strict=True) if n > 1
     ]  # fmt: skip
@@ -284,7 +284,7 @@ def test_memory_is_freed_with_the_last_view(it):
     gc.collect()
     assert resident() - before > 90_000_000
     it.exec("del kept")
-    assert it.call(int) == 0  # the message of the task before is gone
+    assert it.call(int) == 0  # the message of the previous task is freed
     assert resident() - before < 50_000_000
 
 

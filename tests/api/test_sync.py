@@ -14,7 +14,7 @@ import owngil
 
 @pytest.fixture(params=[owngil, threading], ids=["owngil", "threading"])
 def module(request):
-    """Whose classes are tested: what holds for threading's must hold for ours."""
+    """The module whose classes are tested: threading's tests must hold for owngil's classes too."""
     return request.param
 
 
@@ -25,7 +25,7 @@ def four():
 
 
 def until(condition):
-    """Wait for what nobody announces: that a thread is asleep in a wait."""
+    """Poll a condition that no event announces, such as a thread asleep in a wait."""
     deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline
@@ -113,7 +113,7 @@ def test_semaphore(module):
     with semaphore:
         assert not semaphore.acquire(False)
         assert not semaphore.acquire(timeout=0.01)
-        assert not semaphore.acquire(timeout=-1)  # the time is over, unlike a lock's
+        assert not semaphore.acquire(timeout=-1)  # for a semaphore, a timeout that has passed
     semaphore.release()
     semaphore.release(3)
     assert all(semaphore.acquire(blocking=False) for _ in range(5))
@@ -204,7 +204,7 @@ def test_a_barrier_breaks_when_the_action_fails(module):
     assert barrier.broken
 
 
-# What threading has not.
+# Features that threading does not have.
 
 
 def test_counter():
@@ -342,7 +342,7 @@ def test_an_object_outlives_the_interpreter_that_made_it():
 
         lock, counter = it.call(make)
     assert counter.add() == 6
-    assert lock.locked()  # nobody releases it for an interpreter that is gone
+    assert lock.locked()  # the end of an interpreter does not release its locks
     assert not lock.acquire(timeout=0.01)
     lock.release()
     assert lock.acquire(False)
@@ -450,7 +450,7 @@ def test_barriers_keep_workers_in_step(four):
 
 
 def test_the_action_runs_in_the_interpreter_of_the_last_to_arrive(interpreter):
-    """It travels with the barrier as functions do: by value, so what it changes is its interpreter's."""
+    """The action travels with the barrier by value, as functions do, so it changes its own interpreter's globals."""
     calls = []
     barrier = owngil.Barrier(2, lambda: calls.append(1), timeout=300)
     future = interpreter.submit(barrier.wait)
@@ -518,7 +518,7 @@ def test_an_event_wakes_all_interpreters(four):
         futures = [four.submit(wait) for _ in range(4)]
         until(lambda: waiting(event, 4))
         event.set()
-        event.clear()  # who has waited goes on all the same
+        event.clear()  # the waiters go on all the same
         for future in futures:
             future.result()
         assert woken.value == 4 * k
@@ -762,7 +762,7 @@ def test_ctrl_c_does_not_lose_a_hand_over(run_program):
 
 
 def test_a_barrier_passes_a_thread_that_is_handling_a_signal(run_program):
-    """The barrier is passed while the main thread is away, in the middle of its wait, to run a handler."""
+    """The barrier opens while the main thread, in the middle of its wait, runs a signal handler."""
     done = run_program("""
         import signal, threading, time
         import owngil

@@ -1,4 +1,4 @@
-"""owngil.trace: what is recorded, and that the file is what Chrome's trace event format says."""
+"""owngil.trace: the recorded events, and the file, which must follow Chrome's trace event format."""
 
 import json
 import os
@@ -17,7 +17,7 @@ def _square(x):
 
 
 def check_format(trace):
-    """Assert what the trace event format asks of each phase's events, for the phases that are used."""
+    """Assert the trace event format's rules for events of each phase, for the phases that owngil uses."""
     assert set(trace) == {"displayTimeUnit", "otherData", "traceEvents"}
     assert trace["displayTimeUnit"] in ("ms", "ns")
     fields = {
@@ -256,7 +256,7 @@ def test_start_and_stop(tmp_path):
     assert (tmp_path / "trace.json").read_text() == written
     with pytest.raises(FileNotFoundError):
         owngil.trace(tmp_path / "nowhere" / "trace.json").start()
-    owngil.trace(tmp_path / "trace.json").start().stop()  # that one left nothing on
+    owngil.trace(tmp_path / "trace.json").start().stop()  # the first recording left nothing switched on
 
 
 def test_an_error_in_the_block_does_not_lose_the_recording(tmp_path):

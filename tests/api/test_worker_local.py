@@ -8,7 +8,7 @@ import owngil
 
 
 class Model:
-    """Something that is made once; `marks` counts how often."""
+    """An object that each worker makes once; `marks` counts how often."""
 
     def __init__(self, marks, offset=0):
         marks.add()
@@ -139,7 +139,7 @@ def test_threads_of_a_worker_share_one(interpreter):
         import time
 
         made.add()
-        time.sleep(0.01)  # the others come meanwhile, or not: both must do
+        time.sleep(0.01)  # other threads may come meanwhile or not: both cases must work
         return object()
 
     local = owngil.worker_local(make)
@@ -196,7 +196,7 @@ def test_recycled_workers_make_their_own():
 
 def test_an_argument_that_cannot_be_sent_is_named(interpreter):
     local = owngil.worker_local(lambda lock: lock, threading.Lock())
-    assert local()  # here it can be used
+    assert local()  # the worker_local works in this interpreter
     with pytest.raises(TypeError, match="lock"):
         interpreter.call(lambda: local())
     with pytest.raises(TypeError, match="make must be callable, not int"):

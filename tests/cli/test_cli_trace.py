@@ -1,4 +1,4 @@
-"""``owngil trace``: pictures and pages of recordings, and what is said about other files."""
+"""``owngil trace``: pictures and pages of recordings, and the errors for other files."""
 
 import json
 import re
@@ -58,7 +58,7 @@ def _data_of(page):
 
 
 def test_a_page(recording, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)  # it does without
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # a page needs no matplotlib
     assert main(["trace", str(recording), "-o", str(tmp_path / "run.html")]) == 0
     page = (tmp_path / "run.html").read_text()
     assert not re.search(r"https?:|src=|@import|url\(", page)  # nothing from elsewhere

@@ -16,7 +16,7 @@ from owngil.cli import main
 
 COMMAND = [sys.executable, "-m", "owngil", "doctor"]
 
-# A module that misbehaves in workers, and works in the main interpreter; under several names, one way each.
+# A module that works in the main interpreter and misbehaves in workers; each of its names misbehaves in another way.
 SICK = r"""
     #include <Python.h>
     #include <pthread.h>
@@ -71,7 +71,7 @@ SICK = r"""
         return PyModuleDef_Init(&def);
     }
 
-    /* As pybind11 does: the cause of an ImportError is what really happened. */
+    /* As pybind11 does: the ImportError's cause is the real error. */
     PyMODINIT_FUNC PyInit_wants_terminal(void)
     {
         PyObject *readline = in_worker() ? PyImport_ImportModule("readline") : PyList_New(0);
@@ -102,7 +102,7 @@ def sick(tmp_path_factory):
 
 @pytest.fixture
 def make(tmp_path, monkeypatch, sick):
-    """Make a package, from the text of its files and the names of its extension modules, that can be imported."""
+    """Make an importable package from the text of its files and the names of its extension modules."""
     site = tmp_path / "site"
     site.mkdir()
     monkeypatch.syspath_prepend(str(site))
@@ -146,7 +146,7 @@ def doctor(capsys):
 
 @pytest.fixture
 def examine(doctor):
-    """Examine one package; return the exit code and what the JSON says about it."""
+    """Examine one package; return the exit code and the JSON's record of it."""
 
     def examine(*arguments):
         code, out = doctor("--json", *arguments)
@@ -156,7 +156,7 @@ def examine(doctor):
     return examine
 
 
-# What works
+# Packages that work
 
 
 def test_numpy_works(examine):
@@ -272,7 +272,7 @@ def test_finding_imports_nothing(make, examine):
     assert str(os.getpid()) not in (make.site / "log").read_text().split()
 
 
-# What does not
+# Packages that do not work
 
 
 @pytest.mark.parametrize(("name", "expected"), [("aborts", "SIGABRT"), ("faults", "SIGSEGV")])
@@ -363,7 +363,7 @@ def test_a_crash_at_the_end_counts(make, examine):
 
 
 def test_a_thread_that_outlives_its_worker_is_named(make, examine):
-    """Its library is why the memory of closed workers is kept."""
+    """The doctor names the thread's library, because it keeps the memory of closed workers."""
     built = libraries.compile_c(
         make.site / f"lasting{EXTENSION_SUFFIXES[0]}", Path(__file__).parents[1] / "extensions" / "lasting.c"
     )
@@ -399,7 +399,7 @@ def test_processes_that_a_package_starts_are_ended(make, examine):
     """)  # fmt: skip
     code, _ = examine("starter")
     assert code == 0
-    wait_until(lambda: not is_alive(pid.read_text()))  # a moment longer than it takes to send the signal
+    wait_until(lambda: not is_alive(pid.read_text()))  # the process may outlive the signal for a moment
 
 
 # Bad input
@@ -436,9 +436,7 @@ def test_ctrl_c_ends_the_children(make):
             print(os.getpid(), file=file)
         time.sleep(1000)
     """)  # fmt: skip
-    before = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # sh lets what it runs in the background ignore it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # sh makes background programs ignore SIGINT
     try:
         command = subprocess.Popen(
             [*COMMAND, "endless"],

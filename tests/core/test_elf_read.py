@@ -1,4 +1,4 @@
-"""Damaged libraries: reading one may fail, with a sentence that says why, but never crash. None of them is loaded."""
+"""Damaged libraries: reading one may fail with a sentence that says why, but must not crash. None is loaded."""
 
 import mmap
 import struct
@@ -20,13 +20,13 @@ SETTINGS = hypothesis.settings(
 )
 HEADER, PROGRAM_HEADER, DYNAMIC_ENTRY = 64, 56, 16
 PT_DYNAMIC = 2
-# What makes offsets and sizes wrap around, or point just inside or outside.
+# Values that make offsets and sizes wrap around, or point just inside or outside of the file.
 NASTY = [0, 1, 7, 8, 0xFF, 0x1000, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**63 - 1, 2**63, 2**64 - 8, 2**64 - 1]
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """Give the bytes of a small library that has all that the reader looks at."""
+    """Give the bytes of a small library that has every part that the reader reads."""
     folder = tmp_path_factory.mktemp("damaged")
     script = folder / "versions"
     script.write_text("ONE { global: *; };\n")
@@ -49,7 +49,7 @@ def read(folder: Path, data: bytes) -> None:
 
 
 def places_of_interest(data: bytes) -> list[int]:
-    """Return offsets of the headers, the dynamic section, and what that points at."""
+    """Return offsets of the headers, of the dynamic section, and of the tables that it points to."""
     places = list(range(HEADER))
     start, count = struct.unpack_from("<Q", data, 32)[0], struct.unpack_from("<H", data, 56)[0]
     places += range(start, start + count * PROGRAM_HEADER)

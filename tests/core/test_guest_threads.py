@@ -1,4 +1,4 @@
-"""Threads that Python did not start and that call PyGILState_Ensure(): they get into their worker's interpreter."""
+"""Guest threads, which Python did not start: PyGILState_Ensure() brings them into their worker's interpreter."""
 
 import sys
 from pathlib import Path
@@ -92,7 +92,7 @@ def address_of_enter():
 
 @pytest.mark.parametrize("kind", ["CFUNCTYPE", "PYFUNCTYPE"], ids=["without its GIL", "with its GIL"])
 def test_a_thread_of_the_main_interpreter_enters_a_worker(workers, kind):
-    """It comes back to its own, where PyGILState_Ensure() works as before."""
+    """The thread returns to its own interpreter, where PyGILState_Ensure() works as before."""
     import ctypes
 
     in_main = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 5)  # called through PyGILState_Ensure()
@@ -121,7 +121,7 @@ def test_a_thread_of_one_worker_enters_another(workers):
 
 
 def test_ctypes_callbacks_from_guest_threads(workers):
-    """ctypes is one of Python's own modules: a callback needs to enter the interpreter that made it."""
+    """ctypes is one of Python's own modules, and its callbacks must enter the interpreter that made them."""
 
     def callback():
         import ctypes
@@ -147,7 +147,7 @@ def test_ctypes_callbacks_from_guest_threads(workers):
 
 
 def test_objects_that_a_guest_makes_live_as_long_as_the_entered_worker(guests, ends_cleanly):
-    """Memory belongs to the interpreter in which it is allocated, not to the worker whose thread it is."""
+    """Memory belongs to the interpreter in which it is allocated, not to the interpreter of the allocating thread."""
     ends_cleanly(
         """
         import sys
@@ -223,7 +223,7 @@ def test_guest_threads_enter_while_the_worker_ends(guests, ends_cleanly, delay):
 
 
 def test_guest_threads_enter_while_the_process_ends_and_a_thread_keeps_the_worker(guests, ends_cleanly):
-    """A daemon thread that sleeps in C keeps the worker's interpreter until exit; others come in all the while."""
+    """A daemon thread that sleeps in C keeps the worker's interpreter until exit; guest threads enter all the while."""
     ends_cleanly(
         """
         import sys

@@ -1,4 +1,4 @@
-"""The core's queue, without what is built on it."""
+"""The core's queue by itself."""
 
 import threading
 
@@ -115,11 +115,11 @@ def test_transfers_wait_in_line_and_can_be_undone():
         queue.put(0, k, (_core.Block(b"%d" % k),))
     assert wakeup.take() == [0, 2]
     assert [bytes(receivers[k].parts[0]) for k in (0, 2)] == [b"0", b"1"]
-    assert not receivers[0].withdraw()  # it is done
+    assert not receivers[0].withdraw()  # it has taken its message
     assert receivers[2].undo()
     assert not receivers[2].undo()
     assert len(queue) == 1
-    assert receivers[0].undo()  # before the other, as it was
+    assert receivers[0].undo()  # its message returns to the head of the line
     assert [queue.get(0)[1] for _ in range(2)] == [0, 1]
 
 
@@ -129,7 +129,7 @@ def test_a_transfer_is_undone_at_its_end_unless_it_was_confirmed():
         queue.begin_send(wakeup, k, (_core.Block(b"%d" % k),)).confirmed = True
         with pytest.raises(TimeoutError):
             queue.put(0, 0, (), 0)
-        queue.receive()  # goes back at once
+        queue.receive()  # the message went back at once
         received = queue.receive()
         assert bytes(received.parts[0]) == b"%d" % k
         received.confirmed = True
@@ -164,7 +164,7 @@ def test_wakeups_that_are_freed_are_not_notified():
     queue.put(0, 1, ())
     assert transfer.check()
     other = queue.begin_receive(_core.Wakeup(), 0)
-    del transfer  # what it had is the other's now
+    del transfer  # its message goes to the other one
     assert other.check()
     del other
     assert queue.get(0)[1] == 1

@@ -1,4 +1,4 @@
-"""The core of locks and their kin, without what is built on it."""
+"""The core of locks, semaphores, events, counters and barriers by itself."""
 
 import threading
 

@@ -1,13 +1,13 @@
-/* Test module: threads that Python did not start, and that call it.
+/* Test module: guest threads, which Python did not start and which call it.
  *
- *     run(how, f)              call f() on such a thread; return (its result, interpreter's id there, what was wrong)
- *     leave(how, delay, f)     start one that sleeps `delay` ms in C and then calls f(); do not wait for it
+ *     run(how, f)              call f() on a guest thread; return (its result, interpreter's id there, the first error)
+ *     leave(how, delay, f)     start a guest thread that sleeps `delay` ms in C and then calls f(); do not wait for it
  *     own(f)                   the same calls as run() on the calling thread, without the GIL
- *     enter_address()          address of a C function that returns the interpreter's id, whoever calls it
- *     on_enter(f)              it calls f() first
+ *     enter_address()          address of the C function enter(), which enters this interpreter and returns its id
+ *     on_enter(f)              make enter() call f() first
  *
- * `how` it is started: "pthread", "dlsym", "std", "thrd", "pythread" (Python's C API) or "constructor": by then it waits
- * for work. */
+ * `how` names what starts the thread: "pthread", "dlsym", "std", "thrd", "pythread" (Python's C API) or "constructor",
+ * whose thread waits for work since the module was loaded. */
 #include <Python.h>
 
 #include <condition_variable>
@@ -24,7 +24,7 @@ namespace {
 
 using Work = std::function<void()>;
 
-/* Never destroyed: a thread may still use them when the module goes. */
+/* Never destroyed: a thread may still use it when the module is unloaded. */
 struct Waiting {
     std::mutex lock;
     std::condition_variable changed;

@@ -25,7 +25,7 @@ def kinds_with(*functions: str) -> list[object]:
 
 @pytest.fixture(scope="session")
 def built() -> Callable[[str], str]:
-    """Give the folder with the module of a kind; skip if something is missing that its build needs."""
+    """Give the folder with the module of a kind; skip if a tool that its build needs is missing."""
 
     def built(kind: str) -> str:
         try:
@@ -45,7 +45,7 @@ def workers() -> Iterator[list[owngil.Interpreter]]:
 
 
 def load(folder, kind):
-    """Import a kind's module as a worker does that has its folder on sys.path."""
+    """Import a kind's module from its folder on sys.path."""
     import importlib
 
     if folder not in sys.path:

@@ -101,7 +101,7 @@ def test_a_library_that_cannot_be_loaded_says_why(extensions, interpreter, name,
 
 
 def test_every_cut_of_a_library_is_refused_or_loads(extensions, tmp_path, ends_cleanly):
-    """No damage may crash: each prefix of a small library, and each with a byte of its headers changed."""
+    """Damage must not crash the loader: load each prefix of a small library, and each with a changed header byte."""
     shutil.copy(extensions / f"multi{SUFFIX}", tmp_path / "whole.so")
     ends_cleanly("""
         import owngil
@@ -148,7 +148,7 @@ def test_packages_that_cannot_work_are_refused(tmp_path, monkeypatch):
         it.call(refuse)
         with pytest.raises(owngil.IsolationError, match="cannot_work cannot be imported in a worker: it is a test"):
             it.exec("import cannot_work")
-        with pytest.raises(ModuleNotFoundError):  # what is not there is missing, not refused
+        with pytest.raises(ModuleNotFoundError):  # a missing module is missing, not refused
             it.exec("import not_there")
 
 

@@ -1,4 +1,4 @@
-"""Importing one extension module several times, and from unusual layouts: in a worker as in the main interpreter."""
+"""Repeated imports of one extension module, and unusual layouts: workers behave as the main interpreter does."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ KINDS = {"multi": [], "single": ["-DSINGLE_PHASE"]}
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    """Give a folder with the package again (modules multi and single), and other layouts of the same files."""
+    """Give a folder with the package `again` (modules multi and single) and other layouts of the same files."""
     folder = tmp_path_factory.mktemp("reimport")
     for package in ("again", "plain"):
         (folder / package).mkdir()
@@ -40,8 +40,7 @@ def workers(folder, monkeypatch):
 
 @pytest.fixture
 def same_everywhere(workers, folder, ends_cleanly):
-    """Check that a function returns in each worker what it returns in an interpreter that owngil has nothing to do
-    with, and return that."""
+    """Check that a function returns the same in each worker as in an interpreter without owngil; return the result."""
 
     def check(function, *arguments):
         import inspect
@@ -138,7 +137,7 @@ def test_from_the_file_again_and_again(same_everywhere, name):
 
 
 def editable(name):
-    """As editable installs do: a finder that maps names to files."""
+    """Install a finder that maps names to files, as editable installs do."""
     import importlib.util
     import os
     import sys

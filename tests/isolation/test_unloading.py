@@ -1,4 +1,4 @@
-"""What becomes of a private copy when its worker ends: its C++ statics, its destructors, what it registered."""
+"""The end of a private copy with its worker: its C++ statics, its destructors, the functions that it registered."""
 
 import os
 from pathlib import Path
@@ -84,14 +84,14 @@ def test_copies_are_unmapped_when_their_workers_close(folder, ends_cleanly, modu
     )
 
 
-# What is registered; what has been called when the workers have closed, and in the end. D: destructors.
+# The registered functions; those called when the workers have closed; those called at the end. D: destructors.
 ENDINGS = [
     ("", "DDD", "DDD"),
     ("X", "DDDXXX", "DDDXXX"),
     ("P", "DDDPPP", "DDDPPP"),
     ("K", "DDDKKK", "DDDKKK"),
     ("XPK", "DDDKKKPPPXXX", "DDDKKKPPPXXX"),
-    # These may be called at any time: the copy stays, and its destructor is not run, or at the end of the process.
+    # A function that may be called at any time pins the copy: its destructor runs at the end of the process or never.
     ("A", "", ""),
 ]
 
@@ -146,7 +146,7 @@ def test_dladdr_finds_a_copys_function_in_the_original(workers, folder):
 
 
 def test_workers_of_main_and_of_workers_close_at_the_same_time(ends_cleanly, rounds):
-    """Since 3.13, a new parser of keywords takes main's GIL: without care, every other run of this hung."""
+    """Since 3.13, a new parser of keywords takes main's GIL; before owngil allowed for that, every other run hung."""
     ends_cleanly(
         """
         import sys, threading, owngil

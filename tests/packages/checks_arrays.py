@@ -207,7 +207,7 @@ def check_cftime():
 
 
 class _NetcdfTime:
-    """As much of a netCDF variable as cftime.date2index asks for."""
+    """The part of a netCDF variable that cftime.date2index uses."""
 
     units = "days since 2024-01-01"
     calendar = "noleap"

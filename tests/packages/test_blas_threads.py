@@ -1,4 +1,4 @@
-"""How many threads BLAS has while workers live."""
+"""The number of BLAS threads while workers live."""
 
 import pytest
 
@@ -79,7 +79,7 @@ def test_a_later_setting_wins(runs):
 
 
 def test_the_main_thread_may_set_it_when_workers_have_ended(runs):
-    """threadpoolctl lets one thread at a time do so, and that was the one that collects answers."""
+    """threadpoolctl lets only one thread at a time set it, and the thread that collects answers kept that right."""
     runs("""
         import threadpoolctl, time
 

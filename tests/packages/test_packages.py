@@ -23,7 +23,7 @@ def workers():
 
 
 def everywhere(workers, fn, *args):
-    """Call in all workers at once; return the result, which must be the same in all and here."""
+    """Call the function in all workers at once and here; check that all results are equal, and return the result."""
     futures = [worker.submit(fn, *args) for worker in workers]
     expected = fn(*args)
     for future in futures:

@@ -1,4 +1,4 @@
-"""What programs do with the standard library, done in two workers at once."""
+"""Common uses of the standard library, in two workers at once."""
 
 import os
 import subprocess
@@ -408,7 +408,7 @@ class TestNetwork:
         assert all_are(pair(task), b"/path")
 
     def test_ssl(self, pair):
-        """A real handshake and transfer, without certificates, which a test would have to make or to renew."""
+        """A real handshake and transfer. It uses no certificates, because a test would have to make or renew them."""
 
         def task():
             import socket
@@ -465,7 +465,7 @@ def test_run_in_executor_in_main():
 
 
 def test_threads_of_main_and_descriptors_are_as_before():
-    """All of the above in one worker that is closed leaves nothing at the process."""
+    """A worker that ran all of the above and is closed leaves no thread and no descriptor in the process."""
 
     def task():
         import asyncio

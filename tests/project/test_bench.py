@@ -34,7 +34,7 @@ def bench(capsys):
     return bench
 
 
-# The real thing
+# Real measurements
 
 
 @pytest.mark.slow
@@ -96,12 +96,12 @@ def test_executors_that_are_not_installed_are_left_out(bench, tmp_path, monkeypa
     assert json.loads(file.read_text())["executors"]["loky"] == {"missing": "loky is not installed"}
 
 
-# What goes wrong
+# Failures
 
 
 @pytest.fixture
 def broken(tmp_path, monkeypatch):
-    """Let the tasks of all executors do something else."""
+    """Replace the tasks of all executors."""
 
     def broken(text):
         with open(os.path.join(runs.ALONE, "owngil_bench_tasks.py")) as file:
@@ -169,7 +169,7 @@ def running_in_group(group):
 
 
 def test_ctrl_c_ends_the_children():
-    # sh lets what it runs in the background ignore it.
+    # sh makes background programs ignore SIGINT.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         command = subprocess.Popen(
@@ -186,7 +186,7 @@ def test_ctrl_c_ends_the_children():
     _, err = command.communicate(timeout=HANGS_AFTER)
     assert (command.returncode, err) == (130, "bench.py: interrupted\n")
     assert not Path(f"/proc/{child}").exists()
-    wait_until(lambda: not running_in_group(child))  # nobody tells when those are gone that it started
+    wait_until(lambda: not running_in_group(child))  # no event announces the end of its own children
 
 
 # The report

@@ -1,4 +1,4 @@
-"""The soak, short; and that it sees what it looks for."""
+"""A short soak, and its ability to find errors."""
 
 import json
 import subprocess

@@ -39,7 +39,7 @@ started = owngil.Channel()
 ended = owngil.Channel()
 
 def ready_at_exit():
-    # As above, but the wait is that for the workers at the end of the program.
+    # As above, but the program waits for the workers at its end.
     started.recv()
     join = owngil._tasks.dispatcher.Dispatcher.join
     def joins(dispatcher):
@@ -48,7 +48,7 @@ def ready_at_exit():
     owngil._tasks.dispatcher.Dispatcher.join = joins
 
 def ready():
-    # Ctrl-C is for the wait: the main thread must be in it, or about to be.
+    # Ctrl-C is meant for the wait: the main thread must be waiting, or about to wait.
     def tell():
         started.recv()
         print("ready", flush=True)
@@ -58,7 +58,7 @@ def ready():
 
 @pytest.fixture
 def start(tmp_path):
-    """Start source text as a program in a terminal; it has the names of HEAD."""
+    """Start source text as a program in a terminal; HEAD is prepended."""
     running = []
 
     def begin(source, *arguments):
@@ -75,7 +75,7 @@ def start(tmp_path):
 
 def _press(terminal):
     terminal.wait_for("ready")
-    time.sleep(0.1)  # until the main thread waits; a little earlier it would be interrupted just the same
+    time.sleep(0.1)  # until the main thread waits; an earlier Ctrl-C would interrupt it too
     terminal.press_ctrl_c()
 
 
@@ -128,7 +128,7 @@ LOOPS = {
 
 @pytest.mark.parametrize("use", LOOPS)
 def test_an_event_loop_is_ended_once(start, use):
-    """One Ctrl-C is one interrupt, whoever hears of it: a second one would end the coroutine's cleaning up."""
+    """One Ctrl-C is one interrupt, by whichever way: a second one would end the coroutine's cleanup."""
     terminal = start(f"""
         def run_loop():
             import asyncio
@@ -276,7 +276,7 @@ def test_a_stuck_task_is_reported_and_the_second_ctrl_c_leaves_it(start, where):
     assert ("Traceback" in terminal.output) == (where != "at exit")
 
 
-# What a worker does before its first task.
+# Programs in which a worker is busy before its first task.
 PRELOAD = """
 with open("starts_slowly.py", "w") as file:
     file.write('import os' + chr(10) + 'os.write(1, b"ready" + bytes([10]))' + chr(10) + 'while True: pass')
@@ -366,7 +366,7 @@ def test_twice_in_a_row(start):
     assert "Fatal" not in terminal.output
 
 
-# A process 1 cannot be ended by a signal from within; in containers, Python often is one.
+# Process 1 cannot be ended by its own signals; in containers, Python often is process 1.
 UNSHARES = [
     ("unshare", "--pid", "--fork"),
     ("unshare", "--user", "--map-root-user", "--pid", "--fork"),
@@ -375,7 +375,7 @@ UNSHARES = [
 
 
 def _as_process_1(*arguments):
-    """Run a program as the first of a namespace, and return its exit code; None if that cannot be had."""
+    """Run a program as process 1 of a namespace and return its exit code; None if namespaces are not available."""
     for unshare in UNSHARES:
         with contextlib.suppress(FileNotFoundError):
             if subprocess.run([*unshare, "true"], stderr=subprocess.DEVNULL).returncode == 0:
@@ -384,7 +384,7 @@ def _as_process_1(*arguments):
 
 
 def test_process_1_of_a_container_ends_too():
-    # unshare(1) waits for the end whatever happens: the timer is the program's own.
+    # unshare(1) waits for the program's end in any case, so the program has a timer of its own.
     source = f"""
         import faulthandler; faulthandler.dump_traceback_later({LONG}, exit=True)
         from owngil import _core
@@ -410,7 +410,7 @@ def test_in_the_interactive_interpreter(tmp_path, shell, options):
     with Terminal(sys.executable, "-q", *arguments, cwd=tmp_path, env=SHELLS[shell]) as terminal:
         terminal.wait_for(">>> ")
         if not options:
-            terminal.type("exec(open('names.py').read())\r")  # importable functions would have channels of their own
+            terminal.type("exec(open('names.py').read())\r")  # an imported module would have other channels
             terminal.wait_for(">>> ")
         for wait in ("owngil.run(spin, started)", "list(owngil.map(spin_item, [started]))"):
             terminal.type("ready()\r")
@@ -423,6 +423,6 @@ def test_in_the_interactive_interpreter(tmp_path, shell, options):
             terminal.wait_for("interrupted 5")
             terminal.wait_for(">>> ")
         terminal.type("exit()\r")
-        # 3.14's basic shell ends by SIGINT if that was ever pressed in it, with or without owngil.
+        # 3.14's basic shell ends by SIGINT if Ctrl-C was ever pressed in it, with or without owngil.
         by_sigint = shell == "basic" and sys.version_info >= (3, 14)
         assert terminal.wait() == (-signal.SIGINT if by_sigint else 0), terminal.output

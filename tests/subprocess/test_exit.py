@@ -1,4 +1,4 @@
-"""How a process ends that has workers: the right exit code, nothing on stderr, nothing lost."""
+"""The end of a process with workers: the right exit code, nothing on stderr, nothing lost."""
 
 import signal
 import subprocess
@@ -295,7 +295,7 @@ def test_endings_with_running_queued_and_uncollected_work(run_program, ending):
         futures = [pool.submit(work) for _ in range(4)]
         started.recv()
         started.recv()
-        def open_gate():  # when the main thread waits at exit, or is about to
+        def open_gate():  # when the main thread waits at exit, or is about to wait
             threading.main_thread().join()
             for _ in futures:
                 gate.send(None)
@@ -329,7 +329,7 @@ def test_a_map_that_takes_too_long_is_given_up_while_c_code_runs(ends_cleanly):
             list(owngil.map(lambda fd: os.read(fd, 1), [receiver], timeout=0.2))
         except TimeoutError:
             print("given up")
-        os.write(sender, b"1")  # else the end of the process would wait for it
+        os.write(sender, b"1")  # otherwise the end of the process would wait for the read
     """)
     assert out == "given up\n"
 

@@ -1,6 +1,6 @@
-"""Signals that arrive just before the main thread falls asleep, when they do not end the sleep, or just after it.
+"""Signals that arrive just after the main thread's sleep, or just before it, when they do not end the sleep.
 
-Neither the signal is lost nor what was waited for.
+Neither the signal nor the awaited result is lost.
 """
 
 from pathlib import Path
@@ -31,7 +31,7 @@ barrier = owngil.Barrier(2)
 event = owngil.Event()
 
 def send_when_main_sleeps(channel, *objects):
-    # In the next sleep of the main thread, at whose end a signal comes.
+    # Send during the main thread's next sleep; a signal comes at the sleep's end.
     armed = []
 
     def send():
@@ -181,7 +181,7 @@ signal.signal(signal.SIGINT, handle)
 for timeout in (None, 3600):
     process.signal_before_sleep(0, 1)
     print(event.wait(timeout), event.is_set())
-    print(event.wait(0.01))  # that was for the one before
+    print(event.wait(0.01))  # the event was set for the previous wait only
 """)
     assert (done.stdout, done.stderr, done.returncode) == ("True False\nFalse\n" * 2, "", 0)
 

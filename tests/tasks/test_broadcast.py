@@ -78,7 +78,7 @@ def test_a_broadcast_cancelled_while_its_worker_is_replaced_leaves_nothing():
         dispatcher.start_worker = start_and_cancel
         gate.send(None)
         assert cancelled.wait(300)
-    # With something left for it, each worker would have an heir, for ever.
+    # A call left for it would give each worker a successor, for ever.
     assert dispatcher._addressed == {}
     assert future.cancelled()
 
@@ -182,7 +182,7 @@ def test_several_broadcasts_at_once():
 
 @pytest.mark.parametrize("max_tasks", [1, 2, 3])
 def test_workers_that_are_replaced_meanwhile(max_tasks):
-    """A worker that ends before it takes the call leaves it to the one that takes its place."""
+    """A worker that ends before it takes the call leaves the call to its successor."""
     with owngil.Pool(2, max_tasks_per_child=max_tasks) as pool:
         for k in range(5):
             futures = [pool.submit(abs, -j) for j in range(3)]

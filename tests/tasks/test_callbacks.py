@@ -1,4 +1,4 @@
-"""Callbacks of futures that wait for other tasks, which the thread that calls them would else see to."""
+"""Callbacks that wait for other tasks, although their own thread is the one that collects answers."""
 
 import sys
 import threading
@@ -77,7 +77,7 @@ def collectors():
 
 
 def when_called(pool, call):
-    """Call `call()` in the callback of a task; return a future of what it returns."""
+    """Call `call()` in the callback of a task; return a future of its result."""
     outcome = Future()
 
     def callback(_):
@@ -166,7 +166,7 @@ def test_the_pool_ends_after_its_callbacks():
         gate = threading.Event()
         pool.submit(abs, -1).add_done_callback(callback)
         pool.submit(abs, -1).result()
-        while not pool._dispatcher._relieved and not called:  # until it has submitted: the pool is about to close
+        while not pool._dispatcher._relieved and not called:  # until the callback has submitted; then the pool closes
             pool.submit(abs, -1).result()
     assert called == [1]
 

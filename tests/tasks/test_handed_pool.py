@@ -146,11 +146,11 @@ def test_interrupt_of_a_task_that_waits_for_another_worker():
 
     entered, ended = owngil.Event(), owngil.Event()
     with owngil.Pool(2) as pool:
-        pool.broadcast(abs, 1)  # so that both workers are there, and the other one takes it
+        pool.broadcast(abs, 1)  # both workers run, so the other one takes the task
         future = pool.submit(task, pool, entered, ended)
         assert entered.wait(300)
         deadline = time.monotonic() + 300
-        while not pool._dispatcher.workers.blocked and time.monotonic() < deadline:  # it is about to wait
+        while not pool._dispatcher.workers.blocked and time.monotonic() < deadline:  # the task is about to wait
             pool.submit(abs, 1).cancel()
         assert pool._dispatcher.workers.blocked
         future.stop()
@@ -330,7 +330,7 @@ def test_recursion_in_a_program(ends_cleanly):
 
 
 def test_an_interrupt_while_the_collector_starts_keeps_no_worker(ends_cleanly):
-    """Its thread was known to nobody, so the worker could not end."""
+    """The dispatcher lost track of the collector's thread, so the worker could not end."""
     out = ends_cleanly("""
         import os, time
         import owngil

@@ -1,4 +1,4 @@
-"""Calls with a limit of time, and what is said of those that do not notice."""
+"""Calls with a limit of time, and the reports on calls that do not notice the interrupt."""
 
 import concurrent.futures
 import math
@@ -14,7 +14,7 @@ import owngil
 from owngil._tasks.stuck import describe_stuck
 from owngil._wire.protocol import GRACE
 
-#: A limit: enough to begin, on a busy machine too.
+#: A limit that lets a task begin on a busy machine too.
 SHORT = 0.2
 LONG = 300
 
@@ -37,7 +37,7 @@ def _sleep(seconds):
 
 
 class Listener:
-    """A stderr that tells when something was written."""
+    """A stderr that sets an event when text is written."""
 
     def __init__(self):
         self.text = ""
@@ -158,7 +158,7 @@ def test_time_in_the_queue_does_not_count():
 
 @pytest.mark.parametrize("ordered", [True, False])
 def test_the_limit_is_for_each_call_of_a_map(pool, ordered):
-    seconds = [0.1] * 40  # more than the limit together
+    seconds = [0.1] * 40  # the sum is more than the limit
     assert list(pool.with_timeout(3).map(_sleep, seconds, chunksize=40, ordered=ordered)) == seconds
 
 
@@ -247,7 +247,7 @@ def _read_with_the_gil(fd):
     ctypes.PyDLL(None).read(fd, ctypes.create_string_buffer(1), 1)
 
 
-@pytest.mark.parametrize("keeps_gil", [False, True], ids=["lets go of the GIL", "keeps the GIL"])
+@pytest.mark.parametrize("keeps_gil", [False, True], ids=["releases the GIL", "keeps the GIL"])
 def test_a_stuck_task_is_reported(pool, monkeypatch, keeps_gil):
     stderr = Listener()
     monkeypatch.setattr(sys, "stderr", stderr)

@@ -1,4 +1,4 @@
-"""Globals that functions of a script or notebook assign in a worker: who finds them, and when the caller's count."""
+"""Globals that functions of a script or notebook assign in a worker: which tasks find them, and when not."""
 
 import gc
 import textwrap
@@ -33,7 +33,7 @@ PROGRAM = """
 
 
 class Main:
-    """A namespace that is sent by value, as that of a script."""
+    """A namespace that is sent by value, as a script's namespace is."""
 
     def __init__(self, source=PROGRAM):
         self.__dict__["names"] = {"__name__": "__main__"}
@@ -195,7 +195,7 @@ def test_a_returned_function_uses_the_callers_globals(main, interpreter):
     interpreter.call(main.assign, 5)
     main.fresh = "the caller's"
     returned = interpreter.call(lambda fn: fn, main.read)
-    assert returned() == (5, "the caller's")  # it brings what it had
+    assert returned() == (5, "the caller's")  # the function brings the worker's last value
 
 
 def test_a_task_run_in_place_of_a_waiting_one_shares_its_globals(main):

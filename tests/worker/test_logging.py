@@ -1,4 +1,4 @@
-"""Records of workers arrive at the caller's loggers, before the task's result, and go where the caller lets them."""
+"""Records of workers arrive at the caller's loggers before the task's result, and the caller's settings apply."""
 
 import logging
 import time
@@ -19,7 +19,7 @@ class Records(logging.Handler):
 
 @pytest.fixture
 def records():
-    """What reaches the caller's root logger, which takes INFO and above."""
+    """The records that reach the caller's root logger, which takes INFO and above."""
     handler = Records()
     root = logging.getLogger()
     level = root.level
@@ -32,7 +32,7 @@ def records():
 
 @pytest.fixture
 def worker():
-    """A new worker: what a task does to its logging stays there."""
+    """A new worker, because a task's changes to its logging last."""
     with owngil.Interpreter("w") as it:
         yield it
 
@@ -175,7 +175,7 @@ def test_the_callers_filters_and_propagation_apply(worker, records):
     assert (messages(own.seen), records) == (["keep"], [])
 
 
-# What cannot travel
+# Objects that cannot be sent
 
 
 def test_objects_that_cannot_be_pickled_arrive_as_text(worker, records):
@@ -265,7 +265,7 @@ def test_warnings_that_a_task_captures_are_records(worker, records):
     assert "UserWarning: careful" in record.getMessage()
 
 
-# Where there is more than a caller and a worker
+# Threads of workers, and nested workers
 
 
 def test_records_of_a_workers_threads_name_both(worker, records):

@@ -1,4 +1,4 @@
-"""Warnings of workers arrive at the caller's filters; what those made errors at the worker's start is raised there."""
+"""Warnings of workers pass the caller's filters; those that were errors at the worker's start raise in the worker."""
 
 import sys
 import warnings
@@ -20,7 +20,7 @@ class Custom(UserWarning):
 
 @pytest.fixture
 def worker():
-    """A worker that started when no filter made errors."""
+    """A worker that started when no filter turned warnings into errors."""
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         with owngil.Interpreter("w") as it:
@@ -36,7 +36,7 @@ LINE = warn.__code__.co_firstlineno + 2
 
 
 def recorded(worker, action, *args, **options):
-    """Return what a caller with this filter alone records of calls."""
+    """Return the warnings that a caller with only this filter records during the calls."""
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter(action, **options)
         for _ in range(2):
@@ -94,7 +94,7 @@ def test_a_custom_warning_keeps_its_type_and_attributes(worker):
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         worker.call(work)
-        # One that the caller cannot rebuild: its class is the worker's own.
+        # A warning that the caller cannot rebuild, because its class exists in the worker only.
         worker.exec("""
             import warnings
             class Own(UserWarning):
@@ -142,7 +142,7 @@ def test_a_filter_that_made_it_an_error_at_the_workers_start_raises_it_in_the_ta
                 it.call(warn, "a good one")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                with pytest.raises(DeprecationWarning, match="old"):  # what its worker was told
+                with pytest.raises(DeprecationWarning, match="old"):  # the filter of its worker
                     it.call(warn, "old", DeprecationWarning)
 
 
@@ -194,7 +194,7 @@ with owngil.Interpreter() as it:
     assert "".join(f"{line.partition('warns.py:4: ')[2] or line}\n" for line in lines) == expected
 
 
-# Tasks that see to it themselves
+# Tasks with filters of their own
 
 
 def test_a_warning_that_a_task_catches_or_ignores_is_not_sent(worker):

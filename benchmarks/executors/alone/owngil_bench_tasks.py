@@ -1,7 +1,7 @@
-"""What the workers of all executors run.
+"""Functions that the workers of all executors run.
 
-Outside of the package, in a folder that `runs` puts on the path: what this imports counts into the workers'
-start-up, and that must not be owngil itself.
+This module lies outside of the package, in a folder that `runs` puts on the path: its imports count as the workers'
+start-up, so it must not import owngil itself.
 """
 
 import os
@@ -15,7 +15,7 @@ _channels: tuple[Any, ...] = ()
 
 
 def noop(x: object) -> object:
-    """Return what comes in."""
+    """Return the argument."""
     return x
 
 
@@ -40,7 +40,7 @@ def import_numpy(folder: str, k: int, count: int) -> int:
 
 
 def load_kernel(folder: str, k: int, count: int) -> int:
-    """Import what the picture needs in each of `count` workers."""
+    """Import the picture's modules in each of `count` workers."""
     import owngil.cli.mandelbrot.fractal  # noqa: F401 - so that it is there
 
     return meet(folder, k, count)
@@ -93,7 +93,7 @@ def ping(rounds: int, *channels: Any) -> list[float]:
 
 
 def echo(rounds: int, *channels: Any) -> list[float]:
-    """Send back what arrives."""
+    """Send back each message."""
     there, back = channels or _channels
     for _ in range(rounds):
         _send(back, _receive(there))
