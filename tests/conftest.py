@@ -94,7 +94,7 @@ def preload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path],
 
     def compile_and_set(source: Path) -> None:
         library = libraries.compile_c(tmp_path / f"{source.stem}.so", source)
-        others = os.environ.get("LD_PRELOAD", "")  # a sanitizer's must come first
+        others = os.environ.get("LD_PRELOAD", "")  # a sanitizer's library must come first
         monkeypatch.setenv("LD_PRELOAD", f"{others} {library}".strip())
 
     return compile_and_set

@@ -98,7 +98,7 @@ def _latency(executor: "Executor", settings: dict[str, Any]) -> Figures:
         start = time.perf_counter()
         executor.submit(tasks.noop, 1)()
         seconds.append(time.perf_counter() - start)
-    return _percentiles("latency", seconds[len(seconds) // 20 :])  # the first are warm-up
+    return _percentiles("latency", seconds[len(seconds) // 20 :])  # the first rounds are warm-up
 
 
 def _rate(run: Callable[[int], object], most: int) -> float:
@@ -235,7 +235,7 @@ def _scaling(executor: "Executor", settings: dict[str, Any]) -> Figures:
     return figures
 
 
-# In this order; "fresh" opens the pool of the others.
+# The order matters: "fresh" opens the pool for the other measures.
 MEASURES: dict[str, Callable[["Executor", dict[str, Any]], Figures]] = {
     "fresh": _fresh,
     "latency": _latency,
@@ -250,7 +250,7 @@ MEASURES: dict[str, Callable[["Executor", dict[str, Any]], Figures]] = {
 
 
 def _describe(error: BaseException) -> str:
-    error = getattr(error, "cause", None) or error  # Ray's
+    error = getattr(error, "cause", None) or error  # Ray wraps the error
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 

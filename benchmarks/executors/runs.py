@@ -115,9 +115,9 @@ def measure(executor: str, workers: int, measures: list[str], settings: dict[str
     executor : str
         One of `executors.EXECUTORS`.
     workers : int
-        How many it gets.
+        The number of workers.
     measures : list of str
-        Which of `MEASURES`.
+        Names in `MEASURES`.
     settings : dict
         ``sizes``: megabytes of arrays, ints. ``scaling``: numbers of workers.
     timeout : float

@@ -311,7 +311,7 @@ class ExecutorContract:
             gate.open()
             assert future.result() == "k"
             executor.shutdown()
-            future.add_done_callback(fail)  # too late
+            future.add_done_callback(fail)  # added after the end
         assert called == [future]
         assert [record.exc_info[0] for record in caplog.records] == [LookupError] * 2
 
@@ -332,7 +332,7 @@ class ExecutorContract:
             assert future.cancel()
             gate.open()
             executor.shutdown()
-            with pytest.raises((RuntimeError, InvalidStateError)):  # it was told already
+            with pytest.raises((RuntimeError, InvalidStateError)):  # the future was notified already
                 future.set_running_or_notify_cancel()
 
     def test_futures_cannot_be_pickled(self):
@@ -456,7 +456,7 @@ class ExecutorContract:
             executor.map(mark_or_fail, range(100), [marks.fd] * 100, chunksize=10)
         assert len(marks.read()) == 100
 
-    def test_map_goes_ahead_as_far_as_the_buffer(self):
+    def test_map_submits_ahead_up_to_the_buffer_size(self):
         taken: list[int] = []
 
         def items() -> Iterator[int]:
@@ -518,7 +518,7 @@ class ExecutorContract:
         with self.make(1) as executor, pytest.raises(RuntimeError, match="StopIteration"):
             list(executor.map(stop_iteration, [1]))
 
-    # Executor.shutdown, and the end
+    # Executor.shutdown and exit
 
     def test_shutdown_waits_for_all(self):
         executor = self.make(2)
@@ -635,7 +635,7 @@ class ExecutorContract:
         with self.make(None) as executor:
             assert executor.submit(identity, 1).result() == 1
 
-    # Together with others
+    # With asyncio and at exit
 
     def test_in_asyncio(self):
         async def main() -> list[object]:

@@ -337,7 +337,7 @@ def test_an_interrupted_receiver_loses_nothing():
 
 
 def test_ctrl_c_loses_nothing(run_program):
-    """A signal may arrive before a wait, in it, when it ends, while the object is rebuilt, and after."""
+    """A signal may arrive before a wait, during it, at its end, while the object is rebuilt, and afterwards."""
     done = run_program("""
         import signal
         import owngil

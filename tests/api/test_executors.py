@@ -32,7 +32,8 @@ class TestThreadPoolExecutor(executor_contract.ExecutorContract):
         {}
         if sys.version_info >= (3, 14)
         else dict.fromkeys(
-            ["test_map_goes_ahead_as_far_as_the_buffer", "test_map_refuses_other_buffers"], "no buffersize before 3.14"
+            ["test_map_submits_ahead_up_to_the_buffer_size", "test_map_refuses_other_buffers"],
+            "no buffersize before 3.14",
         )
     )
 
@@ -63,7 +64,7 @@ if sys.version_info >= (3, 14):
         return concurrent.futures.InterpreterPoolExecutor(max_workers, **options)
 
     class TestStandardInterpreterPoolExecutor(executor_contract.ExecutorContract):
-        """The other reference."""
+        """The second reference, from the standard library of Python 3.14."""
 
         make = staticmethod(_make_standard)
         deviations = {"test_an_initializer_must_be_callable": "it is told when a worker starts"}  # noqa: RUF012

@@ -38,7 +38,7 @@ class Bar:
 
 @pytest.mark.parametrize("ordered", [True, False])
 @pytest.mark.parametrize("total", [5000, None], ids=["known", "unknown"])
-def test_a_function_is_told_after_each_chunk(pool, ordered, total):
+def test_a_progress_function_is_called_after_each_chunk(pool, ordered, total):
     told = []
     items = range(5000) if total else iter(range(5000))
     results = list(pool.map(abs, items, ordered=ordered, progress=lambda *args: told.append(args)))
@@ -196,7 +196,7 @@ def test_tqdm(pool, capsys):
     assert "10/10" in err
 
 
-def test_a_bar_of_the_users_serves_several_maps_and_stays_open(pool):
+def test_a_users_own_bar_serves_several_maps_and_is_not_closed(pool):
     file = io.StringIO()
     with tqdm(total=30, file=file, mininterval=0) as bar:
         for _ in range(3):

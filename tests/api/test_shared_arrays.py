@@ -186,7 +186,7 @@ def test_an_array_that_is_shared_already_is_not_copied(it):
         return owngil.share(array) is array
 
     assert it.call(again, part)
-    assert not it.call(again, np.zeros(3))  # lent: main's own
+    assert not it.call(again, np.zeros(3))  # main's own array is lent
 
 
 @hypothesis.settings(QUIET, max_examples=60)

@@ -1,4 +1,4 @@
-"""Locks, semaphores, events, barriers and counters, first as those of `threading` are, then across interpreters."""
+"""Locks, semaphores, events, barriers and counters: first the behaviour of `threading`, then across interpreters."""
 
 import contextlib
 import gc
@@ -40,7 +40,7 @@ def waiting(thing, count):
 
 
 def in_thread(fn, *args):
-    """Start a thread; its `outcome` is what `fn` returned or raised."""
+    """Start a thread whose `outcome` is the result or the exception of `fn`."""
 
     def run():
         try:
@@ -59,7 +59,7 @@ def outcomes(threads):
     return [thread.outcome for thread in threads]
 
 
-# As in threading.
+# Behaviour as in threading.
 
 
 def test_lock(module):
@@ -348,7 +348,7 @@ def test_an_object_outlives_the_interpreter_that_made_it():
     assert lock.acquire(False)
 
 
-def test_a_lock_protects_what_is_not_atomic(four):
+def test_a_lock_protects_operations_that_are_not_atomic(four):
     lock, number = owngil.Lock(), owngil.Counter()
 
     def increase(times):
@@ -402,8 +402,8 @@ def test_counting_is_atomic(four):
     assert (counter.value, swaps.value) == (80_000, 80_000)
 
 
-def test_timeouts_and_permits_in_a_crowd(four):
-    """Waiters that give up just when they are served lose nothing."""
+def test_permits_and_timeouts_of_many_waiters(four):
+    """A waiter that gives up just when it is served does not lose a permit."""
     semaphore, inside, most, got = owngil.Semaphore(2), owngil.Counter(), owngil.Counter(), owngil.Counter()
 
     def use(times):
@@ -623,7 +623,7 @@ def test_interrupt_ends_a_wait(make, interpreter):
 
 
 def test_an_interrupt_does_not_lose_a_hand_over(interpreter):
-    """The lock goes to the first waiter in the moment in which that one is interrupted: the second must get it."""
+    """The lock goes to the first waiter just when that waiter is interrupted: the second waiter must get it."""
     lock = owngil.Lock()
 
     def first():
@@ -654,7 +654,7 @@ def test_an_interrupt_does_not_lose_a_hand_over(interpreter):
 
 
 def test_interrupts_hit_waits_or_nothing(interpreter):
-    """An interrupt that comes late in a wait is raised in that task or not at all."""
+    """An interrupt that arrives late in a wait is raised in that task or not at all."""
     semaphore = owngil.Semaphore(0)
 
     def wait():

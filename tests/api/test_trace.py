@@ -42,7 +42,7 @@ def check_format(trace):
             assert all(isinstance(value, int) and value >= 0 for value in event["args"].values())
         elif event["ph"] == "i":
             assert event["s"] in "gpt"
-    # A flow ends once, after it began; both ends lie within a slice of their row.
+    # Each flow ends once, after its beginning; both ends lie within a slice of their row.
     begins = {event["id"]: event for event in trace["traceEvents"] if event["ph"] == "s"}
     ends = [event for event in trace["traceEvents"] if event["ph"] == "f"]
     assert len({event["id"] for event in ends}) == len(ends)

@@ -36,7 +36,7 @@ def test_a_picture(recording, tmp_path, capsys):
     with Image.open(tmp_path / "run.png") as image:
         assert image.format == "PNG"
         colours = {colour for _, colour in image.convert("RGB").getcolors(maxcolors=1 << 24)}
-        # The function that took most time, start-up, and the mark of what failed.
+        # The function that took most time, start-up, and the mark of failures.
         assert {(0x25, 0x63, 0xEB), (0xE7, 0xE5, 0xE4), (0xDC, 0x26, 0x26)} <= colours
 
 

@@ -167,7 +167,7 @@ def test_numpy_works(examine):
     core = modules["numpy._core._multiarray_umath"]
     assert (core["phase"], core["loaded"], core["own"]) == ("multi-phase", "private", True)
     assert "numpy.random.mtrand" in modules
-    assert not any(name == "math" or name.startswith("_") for name in modules)  # the standard library's
+    assert not any(name == "math" or name.startswith("_") for name in modules)  # modules of the standard library
     assert all(set(library) == {"path", "private", "reason"} for library in result["libraries"])
     assert 0 < result["memory_import"] <= result["memory_all"] < 2**30
     assert 0 < result["seconds"] < 100

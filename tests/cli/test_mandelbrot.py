@@ -69,7 +69,7 @@ def frames_of(path):
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_backends_give_the_same_bits(here, kernel):
-    # 131 rows are 43 bands of three and one of two.
+    # 131 rows make 43 bands of three rows and one band of two.
     view = ["--width", "70", "--height", "131", "--xlim", "-0.8", "-0.7", "--ylim", "0", "0.15", "--workers", "2"]
     running = [
         subprocess.Popen(
@@ -390,7 +390,7 @@ class OnTerminal:
     def __init__(self, folder, *arguments):
         self._terminal, other_end = pty.openpty()
         termios.tcsetwinsize(other_end, (24, 80))  # a new terminal has no columns, and tqdm shows nothing there
-        # Where pytest is run in the background by sh, SIGINT is ignored, which the command would inherit.
+        # If sh runs pytest in the background, pytest ignores SIGINT, and the command would inherit that.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             self.process = subprocess.Popen(
@@ -439,7 +439,7 @@ class OnTerminal:
             try:
                 state, _, _, session, *rest = path.read_text().rpartition(")")[2].split()
             except (FileNotFoundError, ProcessLookupError):
-                continue  # it ended in between
+                continue  # the process ended meanwhile
             if int(session) == self.process.pid and state != "Z":
                 found[int(path.parent.name)] = int(rest[7]) + int(rest[8])
         return found

@@ -101,7 +101,7 @@ def test_the_types_of_workers_have_versions_of_their_own_counter(checks):
     """)
 
 
-def test_main_gets_versions_for_what_it_imports_later(checks):
+def test_main_gets_versions_for_types_that_it_imports_later(checks):
     checks("""
         assert owngil.run(abs, -1) == 1
         import numpy

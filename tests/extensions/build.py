@@ -6,7 +6,7 @@ Each is a module `by_<kind>` with some of the functions of this interface:
     apply(f, x)  call the Python callable f with x from there, and return what it returns
     fail()       raise ValueError("refused") from there
     total(a)     the sum of a one-dimensional float64 NumPy array
-    ended()      how many values that a thread had of its own were destroyed at the end of their thread
+    ended()      how many thread-local values were destroyed at the end of their thread
     draw()       the next number of the random generator in the extension's own code (Pythran has no other variables)
 """
 
@@ -38,7 +38,7 @@ class BuildError(Exception):
 
 @dataclass(frozen=True)
 class Kind:
-    build: Callable[[Path], None]  # from the sources here into the folder
+    build: Callable[[Path], None]  # builds the sources here into the folder
     offers: frozenset[str]
 
 
@@ -153,7 +153,7 @@ def _pyo3(folder: Path) -> None:
         "PYO3_PYTHON": sys.executable,
         "PYO3_BUILD_EXTENSION_MODULE": "1",
     }
-    if sys.version_info >= (3, 15):  # newer than this PyO3: by the stable ABI
+    if sys.version_info >= (3, 15):  # newer than this PyO3, so use the stable ABI
         environment["PYO3_USE_ABI3_FORWARD_COMPATIBILITY"] = "1"
     shutil.copytree(HERE / "by_pyo3", folder / "by_pyo3")  # Cargo writes its lock file beside Cargo.toml
     _run(

@@ -137,7 +137,7 @@ def test_symbol_versions(layout, workers, tmp_path, hash_style):
 
 
 def test_two_libraries_that_need_each_other(layout, workers):
-    first = layout.library("first")  # for the second to be linked with
+    first = layout.library("first")  # a first version, to link the second with
     search = "-Wl,-rpath,$ORIGIN"
     second = layout.library("second", search, needs=["first"], linked=[first])
     layout.library("first", search, needs=["second"], linked=[second])
@@ -161,7 +161,7 @@ def test_a_circle_that_is_entered_from_both_sides_at_once(layout, workers):
         import importlib
 
         modules = [importlib.import_module(f"{package}.{name}") for name in ("second", "third", "use")]
-        # The second has no variables and calls the third's function.
+        # The second library has no variables and calls the third library's function.
         return [module.bump() for module in modules for _ in range(10)]
 
     futures = [worker.submit(together, layout.name) for worker in workers]
@@ -178,7 +178,7 @@ def test_two_shared_libraries_that_need_each_other(layout, workers):
     assert_shared(workers, layout, first)
 
 
-def test_several_threads_load_what_needs_one_library(layout, workers):
+def test_several_threads_load_modules_that_need_one_library(layout, workers):
     path = layout.library("crowd")
     second = layout.library("crowd2", "-Wl,-rpath,$ORIGIN", needs=["crowd"], linked=[path])
     names = [f"module{k}" for k in range(6)]
@@ -260,7 +260,7 @@ def test_two_packages_with_libraries_of_the_same_name(layout, workers, tmp_path)
         assert future.result() in ([1, 1], [1, 2])
 
 
-def test_a_library_that_is_never_shared_wherever_it_is(layout, workers):
+def test_a_library_that_is_never_shared_in_any_place(layout, workers):
     path = layout.library("hdf5test", "-Wl,-z,nodelete", file="libhdf5-test.so", state=None)
     layout.module("hdf5test", path)
     _, addresses, _ = in_all(workers, layout.name)
@@ -372,7 +372,7 @@ def test_ctypes_and_a_module_have_one_copy_in_common(layout, workers):
         assert worker.call(both, layout.name, str(path)) == ([1, 2, 3], 4)
 
 
-def test_ctypes_opens_what_a_private_library_needs(layout, workers):
+def test_ctypes_opens_a_library_that_a_private_one_needs(layout, workers):
     inner = layout.library("within")
     outer = layout.library("around", "-Wl,-rpath,$ORIGIN", state=None, needs=["within"], linked=[inner])
 

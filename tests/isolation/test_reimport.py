@@ -19,7 +19,7 @@ def folder(tmp_path_factory):
         (folder / package).mkdir()
         for name, options in KINDS.items():
             libraries.compile_c(folder / package / f"{name}{build.SUFFIX}", SOURCE, f"-DNAME={name}", *options)
-    (folder / "again" / "__init__.py").touch()  # plain has none: a namespace package
+    (folder / "again" / "__init__.py").touch()  # plain has no __init__.py: a namespace package
     (folder / "links").mkdir()
     (folder / "links" / "symlinked").symlink_to(folder / "again")
     (folder / "build" / "lib").mkdir(parents=True)
@@ -123,7 +123,7 @@ def twice_from_file(name):
     folder = next(entry for entry in sys.path if "reimport" in entry and "links" not in entry)
     path = f"{folder}/again/{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
     bumps = []
-    for _ in range(3):  # as some plugins do: never put into sys.modules
+    for _ in range(3):  # as some plugins do, without an entry in sys.modules
         spec = importlib.util.spec_from_file_location(name, path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)

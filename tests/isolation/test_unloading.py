@@ -129,7 +129,7 @@ def test_a_signal_handler_pins_its_copy(folder, ends_cleanly):
         "endings",
         "S",
     )
-    assert printed == "DD S\n"  # the last to register has the signal
+    assert printed == "DD S\n"  # the handler that was registered last is called
 
 
 def test_dladdr_finds_a_copys_function_in_the_original(workers, folder):

@@ -85,7 +85,7 @@ def check_numba():
 
     @numba.njit
     def last_places(values):
-        table = {}  # of integers: one of strings takes seconds to compile
+        table = {}  # of integers: a table of strings takes seconds to compile
         for i, value in enumerate(values):
             table[value] = i
         return [place for _, place in table.items()]

@@ -28,7 +28,7 @@ CHECK_TIMEOUT = 200.0  # seconds
 SUITE_TIMEOUT = 6 * 3600.0
 STACK = ("numpy", "scipy", "pandas", "matplotlib", "scikit-learn")
 REFUSED = ("matplotlib.backends._tkagg",)  # a run with it would fail, and then import all in main too
-PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # programs of the packages, as meson
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # programs of the packages, such as meson
 DETAIL = 600  # characters of an error that are kept
 MISSING = "not run"
 
@@ -186,7 +186,7 @@ def compare(main, workers):
     expected, *others = [plain(one["outcomes"]) for one in (*main["runs"], *workers["runs"])]
     reasons = [plain(one["reasons"]) for one in (*workers["runs"], *main["runs"])]
     tests = {*expected, *others[0], *others[1]}
-    if "ended" in main or "ended" in workers:  # what all came to
+    if "ended" in main or "ended" in workers:  # tests that all runs reached
         tests = {*expected} & {*others[0]} & {*others[1]}
     differences = []
     for test in sorted(tests):

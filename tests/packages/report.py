@@ -175,7 +175,7 @@ def suites_text(results):
                 if total:
                     parts.append(f"{count(total, 'test')} with another outcome in a worker:\n\n{differences(suite)}")
                 elif "ended" in suite["main"] or "ended" in suite["workers"]:
-                    parts.append("Every test that all three came to has the same outcome.")
+                    parts.append("Every test that all three runs reached has the same outcome.")
                 else:
                     parts.append("Every test has the same outcome in the main interpreter and in both workers.")
     return "\n\n".join(parts)
@@ -193,7 +193,7 @@ def document(results):
             totals(checked),
             packages,
             "## What does not work",
-            "\n".join(problems) or "Nothing that was tried.",
+            "\n".join(problems) or "Every package that was tried works.",
             "## Imports, again and again",
             IMPORTS.rstrip(),
             imports_text(results),

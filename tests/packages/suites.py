@@ -125,5 +125,5 @@ def main(where, package, output):
 
 
 if __name__ == "__main__":
-    del sys.path[0]  # this folder: NumPy's tests build a module called checks
+    del sys.path[0]  # remove this folder: NumPy's tests build a module called checks
     main(sys.argv[1], sys.argv[2], os.path.abspath(sys.argv[3]))

@@ -78,7 +78,7 @@ def test_a_later_setting_wins(runs):
     """)
 
 
-def test_the_main_thread_may_set_it_when_workers_have_ended(runs):
+def test_the_main_thread_may_set_the_number_when_workers_have_ended(runs):
     """threadpoolctl lets only one thread at a time set it, and the thread that collects answers kept that right."""
     runs("""
         import threadpoolctl, time

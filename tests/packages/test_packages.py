@@ -50,7 +50,7 @@ def test_all_of_scipy_imports(workers, name):
         import importlib
         import warnings
 
-        warnings.simplefilter("ignore", DeprecationWarning)  # of scipy.misc and scipy.odr
+        warnings.simplefilter("ignore", DeprecationWarning)  # from scipy.misc and scipy.odr
         return sorted(n for n in dir(importlib.import_module(f"scipy.{name}")) if not n.startswith("_"))
 
     assert everywhere(workers, work, name)

@@ -146,7 +146,7 @@ class Round:
         self.next_id = 0
         self.lock = threading.Lock()
         self.outcomes = {}
-        self.called = Counter()  # callbacks
+        self.called = Counter()  # callbacks by task
         self.expected_calls = set()
         self.interrupts = self.random.random() < 0.4
         self.recycles = self.random.choice([None, None, size // 5, size // 14])
@@ -233,7 +233,7 @@ class Round:
     def fork(self, rng, ids):
         new = self.submit(rng, ids)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # there are threads
+            warnings.simplefilter("ignore", DeprecationWarning)  # forks with threads
             child = os.fork()
         if child == 0:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)  # faulthandler's watchdog would wait for its lost thread
@@ -276,7 +276,7 @@ class Round:
             for value in self.pool.map(plain, ids, **options):
                 results.append(value)
                 if len(results) == wanted:
-                    break  # and, if these are not all, let it be collected
+                    break  # if results are left, the map is garbage-collected
         except KeyboardInterrupt:
             if not self.interrupts:
                 self.soak.report("a map was interrupted without an interrupt")

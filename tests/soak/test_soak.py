@@ -75,7 +75,7 @@ def test_the_soak_reports_wrong_results_and_callbacks():
     one.called = Counter({2: 2})
     one.pool.shutdown()
     one.account()
-    assert len(whole.anomalies) == 3  # task 2 has the right result, but a callback too many
+    assert len(whole.anomalies) == 3  # task 2 has the right result and one callback too many
 
 
 def test_the_soak_reports_growing_memory():

@@ -41,7 +41,7 @@ class Terminal:
 
         def take_terminal():
             os.setsid()
-            os.close(os.open(os.ttyname(0), os.O_RDWR))  # a session without a terminal takes the first that it opens
+            os.close(os.open(os.ttyname(0), os.O_RDWR))  # a session without a terminal adopts the first that it opens
 
         self._process = subprocess.Popen(
             arguments,

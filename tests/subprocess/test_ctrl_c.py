@@ -122,7 +122,7 @@ LOOPS = {
     "in a block": "with owngil.Pool(1) as pool: pool.submit(run_loop).result()",
     "at its end": "with owngil.Pool(1) as pool: pool.submit(run_loop)",
     "without a block": "pool = owngil.Pool(1); pool.submit(run_loop).result()",
-    "by nobody": "pool = owngil.Pool(1); pool.submit(run_loop); time.sleep(1000)",
+    "not awaited": "pool = owngil.Pool(1); pool.submit(run_loop); time.sleep(1000)",
 }
 
 
@@ -198,8 +198,8 @@ def test_the_task_that_the_program_waits_for_is_interrupted(start, call):
     assert "left interrupted\n5\n" in terminal.output, terminal.output
 
 
-@pytest.mark.parametrize("call", [*CALLS, "two that nobody waits for"])
-def test_a_program_that_does_not_catch_it_ends_at_once(start, call):
+@pytest.mark.parametrize("call", [*CALLS, "two that are not awaited"])
+def test_a_program_that_does_not_catch_ctrl_c_ends_at_once(start, call):
     source = CALLS.get(call) or "pool = owngil.Pool(1); [pool.submit(spin, started) for _ in 'ab']; time.sleep(1000)"
     terminal = start(f"""
         atexit.register(print, "at exit")

@@ -77,7 +77,7 @@ def test_exit_codes(run_program, ending, code, stderr):
     assert done.stderr == "" or stderr
 
 
-def test_ctrl_c_at_exit_interrupts_what_runs(run_program):
+def test_ctrl_c_at_exit_interrupts_running_tasks(run_program):
     done = run_program("""
         import concurrent.futures, signal, threading
         import owngil
@@ -222,7 +222,7 @@ def test_no_main_guard_is_needed(ends_cleanly):
 
 
 def test_keyword_functions_first_used_in_a_worker(ends_cleanly):
-    """gh-119213: on Python 3.12.0 to 3.12.3 the names of such keywords were freed twice."""
+    """Python 3.12.0 to 3.12.3 freed the names of such keywords twice (gh-119213)."""
     out = ends_cleanly("""
         import owngil
         def work():

@@ -1,4 +1,4 @@
-"""Objects that all interpreters share survive modules with the stable ABI of before Python 3.12."""
+"""Objects that all interpreters share survive modules for the stable ABI before Python 3.12."""
 
 from pathlib import Path
 

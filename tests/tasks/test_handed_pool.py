@@ -1,4 +1,4 @@
-"""A pool that is handed to its own workers, to others' and to interpreters."""
+"""A pool that is handed to its own workers, to workers of other pools and to interpreters."""
 
 import time
 from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
@@ -113,7 +113,7 @@ def test_cancel_and_timeout():
         assert pool.submit(task, pool, gate, entered).result(300) == ((True, True), True, True)
 
 
-def test_interrupt_reaches_a_waiting_task_and_what_it_runs():
+def test_interrupt_reaches_a_waiting_task_and_the_task_that_it_runs():
     def endless(entered):
         entered.set()
         while True:

@@ -369,5 +369,5 @@ def test_a_task_that_receives_functions(interpreter):
     requests.close()
     served.result(300)
     assert [n for n, _ in seen] == list(range(1, 51))
-    assert max(count for _, count in seen) < 50  # namespaces that are held
+    assert max(count for _, count in seen) < 50  # the number of namespaces stays small
     assert interpreter.call(main.increment) == 51

@@ -20,7 +20,7 @@ DTYPES = ["?", "i1", "<u2", ">i4", "i8", "f2", "f4", "<f8", ">f8", "c8", "c16", 
           np.dtype({"names": ["x"], "formats": ["f4"], "offsets": [4], "itemsize": 16})]  # fmt: skip
 
 
-# A busy machine is no reason to fail.
+# A busy machine must not fail the test.
 QUIET = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 
 

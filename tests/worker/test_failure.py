@@ -161,7 +161,7 @@ def test_source_lines_that_are_found_are_unchanged(interpreter):
 
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="Python keeps typed-in source since 3.13")
-def test_source_of_what_was_typed_in():
+def test_source_of_typed_in_code():
     source = """
 import owngil
 it = owngil.Interpreter()

@@ -150,11 +150,11 @@ def test_many_threads_of_a_worker_lose_nothing(interpreter, capsys):
     assert text.count("\n") == 800
 
 
-# At the caller's stream
+# On the caller's stream
 
 
 def show(*pieces, prefix=False, monkeypatch):
-    """Return the text of the caller's stdout after pieces (worker, text or None)."""
+    """Show pieces (worker, text or None) and return the text of the resulting stdout."""
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stdout", stream)
     for worker, text in pieces:

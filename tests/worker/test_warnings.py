@@ -128,7 +128,7 @@ def test_a_warning_in_a_loop_is_sent_a_hundred_times(worker):
 # Errors
 
 
-def test_a_filter_that_made_it_an_error_at_the_workers_start_raises_it_in_the_task():
+def test_an_error_filter_at_the_workers_start_raises_the_warning_in_the_task():
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.filterwarnings("error", "bad.*")
@@ -146,7 +146,7 @@ def test_a_filter_that_made_it_an_error_at_the_workers_start_raises_it_in_the_ta
                     it.call(warn, "old", DeprecationWarning)
 
 
-def test_a_filter_that_makes_it_an_error_later_shows_it(worker, capsys):
+def test_a_later_error_filter_shows_the_warning(worker, capsys):
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("error")
         assert worker.call(warn) is None

@@ -20,7 +20,7 @@ def noop(x: object) -> object:
 
 
 def meet(folder: str, k: int, count: int) -> int:
-    """Wait until `count` workers are here at the same time, so that each of them has one call; return the process."""
+    """Wait until `count` workers run this at the same time, so that each has one call; return the process id."""
     with open(f"{folder}/{k}", "w"):
         pass
     limit = time.monotonic() + 60
@@ -47,7 +47,7 @@ def load_kernel(folder: str, k: int, count: int) -> int:
 
 
 def touch(array: Any) -> int:
-    """Read the last byte of an array that came as an argument."""
+    """Read the last byte of an array argument."""
     return int(array[-1])
 
 
