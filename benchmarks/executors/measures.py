@@ -61,7 +61,7 @@ def _descendants(pid: int) -> Iterable[int]:
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             after_name = path.read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             continue
         parents.setdefault(int(after_name[1]), []).append(int(path.parent.name))
     waiting = [pid]
@@ -77,7 +77,7 @@ def _memory() -> int | None:
         try:
             with open(f"/proc/{pid}/smaps_rollup") as file:
                 total += next(int(line.split()[1]) for line in file if line.startswith("Pss:")) * 1024
-        except FileNotFoundError:  # it has ended
+        except FileNotFoundError:  # the process has ended
             continue
         except (OSError, StopIteration):
             return None

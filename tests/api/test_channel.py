@@ -112,7 +112,7 @@ def test_bounded_channels_make_senders_wait(pool):
         owngil.Channel(-1)
 
 
-def test_nothing_is_lost_or_doubled_between_many(pool):
+def test_many_senders_and_receivers_lose_and_double_nothing(pool):
     channel, results = owngil.Channel(3), owngil.Channel()
 
     def send(first):

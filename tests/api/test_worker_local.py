@@ -67,7 +67,7 @@ def test_in_initializer_map_and_broadcast():
         assert made.value == 2
 
 
-def test_in_nested_pools(interpreter):
+def test_each_worker_of_nested_pools_makes_its_own(interpreter):
     made = owngil.Counter()
     model = owngil.worker_local(Model, made)
 

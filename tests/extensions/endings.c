@@ -1,5 +1,5 @@
-/* Test module: every kind of function that C code registers to be called later. When called, each writes one byte to the
- * descriptor that tell(fd) has set. */
+/* Test module: every kind of function that C code registers to be called later. When called, each writes one byte to
+ * the descriptor that tell(fd) has set. */
 #include <Python.h>
 
 #include <dlfcn.h>

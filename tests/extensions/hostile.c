@@ -49,8 +49,8 @@ read_buffer(void *unused)
     return NULL;
 }
 
-/* read_later(buffer, go, answer): start a thread that holds the buffer. When `go` is readable, the thread reads the buffer
- * and writes "y" to `answer` if it has changed, else "n". */
+/* read_later(buffer, go, answer): start a thread that holds the buffer. When `go` is readable, the thread reads the
+ * buffer and writes "y" to `answer` if it has changed, else "n". */
 static PyObject *
 read_later(PyObject *module, PyObject *args)
 {

@@ -1,6 +1,7 @@
 /* Test module: a thread that counts in memory that the module got from Python, until it is told to end.
  *
- *     start(how)          start it, by "pthread", "thrd" or "pythread"; return (address of its number, of its flag to end)
+ *     start(how)          start it, by "pthread", "thrd" or "pythread"; return the addresses of its count and of its
+ *                         flag to end
  *
  * Between two counts, the thread waits for a condition with a timeout: the system shows it as blocked.
  */

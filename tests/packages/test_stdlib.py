@@ -199,7 +199,7 @@ class TestProcesses:
 
         assert all_are(pair(task), ("in\nout\n/\n", "oops\n", 3, True, 200_000, 0))
 
-    def test_other_ways(self, pair):
+    def test_other_ways_to_start_processes(self, pair):
         def task():
             import os
 
@@ -246,7 +246,7 @@ class TestProcesses:
                         with open(f"/proc/{pid}/stat") as stat, open(f"/proc/{pid}/cmdline") as line:
                             if stat.read().rpartition(")")[2].split()[1] == str(os.getpid()):
                                 found.append(line.read())
-                    except OSError:  # it has ended
+                    except OSError:  # the process has ended
                         pass
                 return [line for line in found if "multiprocessing" in line]
 
@@ -464,7 +464,7 @@ def test_run_in_executor_in_main():
         assert asyncio.run(main(pool)) == [k * k for k in range(100)]
 
 
-def test_threads_of_main_and_descriptors_are_as_before():
+def test_a_closed_worker_leaves_no_threads_and_descriptors():
     """A worker that ran all of the above and is closed leaves no thread and no descriptor in the process."""
 
     def task():

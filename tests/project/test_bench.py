@@ -161,7 +161,7 @@ def running_in_group(group):
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, _, number = path.read_text().rpartition(")")[2].split()[:3]
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             continue
         if int(number) == group and state not in "ZX":
             found.append(path.parent.name)

@@ -4,9 +4,9 @@
  * NOTES of the environment. Between the two they wait for the file "constructor-go", and a while longer: the test makes
  * that file and then forks.
  *
- * The library also imitates OpenBLAS. Loading it starts (pretended) threads and registers a handler that ends them before
- * a fork, and takes a while. Setting their number starts them again. A forked child that still has them exits with 13,
- * where OpenBLAS would wait for them.
+ * The library also imitates OpenBLAS. Loading it starts (pretended) threads and registers a handler that ends them
+ * before a fork, and takes a while. Setting their number starts them again. A forked child that still has them exits
+ * with 13, where OpenBLAS would wait for them.
  */
 #define _GNU_SOURCE
 #include <pthread.h>

@@ -1,5 +1,5 @@
-/* A library whose constructor waits for the file that AWAITED names in the environment, with a function that waits for a
- * file, and keeps the GIL meanwhile if ctypes.PyDLL calls it. */
+/* A library whose constructor waits for the file that AWAITED names in the environment. Its function make_and_await()
+ * waits for a file, and keeps the GIL meanwhile if ctypes.PyDLL calls it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>

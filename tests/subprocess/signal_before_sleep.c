@@ -27,7 +27,7 @@ signal_after_sleep(int count)
     atomic_store(&to_send_after, count);
 }
 
-/* Return the timeout of the main thread's first sleep since signal_before_sleep(), in seconds; infinity if it has none. */
+/* Return the timeout, in seconds, of the main thread's first sleep since signal_before_sleep(); infinity if none. */
 double
 first_sleep_length(void)
 {

@@ -232,7 +232,7 @@ def test_the_exit_code_is_that_of_ctrl_c_whatever_workers_evaluate_meanwhile(sta
     assert terminal.output.endswith("KeyboardInterrupt\n2\n"), terminal.output
 
 
-def test_at_exit(start):
+def test_ctrl_c_at_exit(start):
     terminal = start("""
         atexit.register(print, "at exit")
         pool = owngil.Pool(1)
@@ -352,7 +352,7 @@ def test_a_stuck_start_is_reported_and_the_second_ctrl_c_leaves_it(start):
     assert terminal.output.endswith("at exit\n"), terminal.output
 
 
-def test_twice_in_a_row(start):
+def test_ctrl_c_twice_in_a_row(start):
     terminal = start("""
         atexit.register(print, "at exit")
         ready()
@@ -401,7 +401,7 @@ SHELLS = {"basic": {"PYTHON_BASIC_REPL": "1"}, "new": {"PYTHON_BASIC_REPL": "", 
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("options", [(), ("-i",)], ids=["python", "python -i"])
-def test_in_the_interactive_interpreter(tmp_path, shell, options):
+def test_ctrl_c_in_the_interactive_interpreter(tmp_path, shell, options):
     if shell == "new" and sys.version_info < (3, 13):
         pytest.skip("there is one since Python 3.13")
     path = tmp_path / "names.py"

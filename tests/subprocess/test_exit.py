@@ -134,7 +134,7 @@ def test_daemon_threads_in_workers(ends_cleanly):
     assert out == "True True\n1\n"
 
 
-def test_daemon_threads_that_do_not_want_to_end(ends_cleanly):
+def test_daemon_threads_that_do_not_end(ends_cleanly):
     ends_cleanly("""
         import owngil
 

@@ -98,7 +98,7 @@ for skipped in range(3):
         "it.__exit__(None, None, None)",
     ],
 )
-def test_ctrl_c_ends_the_wait_for_the_end(run, end):
+def test_ctrl_c_ends_the_wait_in_shutdown_and_close(run, end):
     done = run(f"""
 future = {end.partition(".")[0]}.submit(wait_for_ever, started)
 started.recv()

@@ -163,7 +163,7 @@ def test_loops_of_other_threads_are_left_alone(interpreter):
     assert future.result() == [1]  # the loop watches only its own descriptor
 
 
-def test_workers_without_asyncio_do_without():
+def test_workers_do_not_import_asyncio():
     def look():
         return [name for name in ("asyncio", "owngil._wire.asyncio_bridge", "selectors") if name in sys.modules]
 

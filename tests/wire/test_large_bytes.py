@@ -62,7 +62,7 @@ def same(one, two):
 
 @hypothesis.settings(QUIET, max_examples=150)
 @given(thing=things)
-def test_the_wire_brings_everything(thing):
+def test_objects_survive_the_wire(thing):
     assert same(_wire.loads(_wire.dumps(thing, "it")), thing)
 
 
@@ -101,7 +101,7 @@ def test_the_receiver_owns_the_object_that_arrives(it):
         thing.append(1)
 
 
-def test_one_object_arrives_as_one(it):
+def test_references_to_one_object_arrive_as_references_to_one(it):
     data = fill(bytearray, LARGE)
     assert it.call(lambda x: x[0] is x[1]["k"], [data, {"k": data}])
     one, two = it.call(lambda: 2 * [bytearray(5 * LARGE)])

@@ -244,7 +244,7 @@ def test_a_file_handler_of_a_tasks_own_works_beside(worker, records, tmp_path):
     assert messages(records) == ["text"]
 
 
-def test_a_worker_that_lets_go_of_our_handler_forwards_no_more(worker, records, capsys):
+def test_a_worker_that_removes_owngils_handler_forwards_no_records(worker, records, capsys):
     worker.call(lambda: logging.basicConfig(force=True, level=logging.INFO, format="own %(message)s"))
     worker.call(lambda: logging.info("text"))
     assert (capsys.readouterr().err, records) == ("own text\n", [])

@@ -71,7 +71,7 @@ def test_filters_by_message_and_module(worker):
     assert [str(entry.message) for entry in seen] == ["this one"]
 
 
-def test_pytest_sees_it(worker):
+def test_pytest_sees_warnings_of_workers(worker):
     with pytest.warns(UserWarning, match="careful"):
         worker.call(warn)
     with pytest.warns(DeprecationWarning, match="old"), owngil.Pool(1) as pool:
