@@ -1,8 +1,8 @@
-# One target a habit; `make help` lists them.
+# One target for each habit; `make help` lists them.
 VENV ?= .venv
 PYTEST_ARGS ?=
 export PYTHON
-# Where tools/pyo3-crates put PyO3's sources, for the tests.
+# The folder of PyO3's sources, which tools/pyo3-crates fetches for the tests.
 export OWNGIL_CRATES ?= $(wildcard .venvs/crates)
 
 .DEFAULT_GOAL := help
@@ -36,7 +36,7 @@ asan: ## run the loader's tests with the address and undefined behaviour sanitiz
 tsan: ## run the core's tests with the thread sanitizer
 	@tools/tsan .venvs/tsan $(PYTEST_ARGS)
 
-soak: ## a million tasks with failures, interrupts and all ends of pools: tests/soak/results; 10 minutes or more
+soak: ## run a million tasks with failures, interrupts and all ends of pools: tests/soak/results; 10 minutes or more
 	@tools/make-venv $(VENV) test
 	$(VENV)/bin/python tests/soak/soak.py \
 		--json tests/soak/results/$$($(VENV)/bin/python -c 'import platform; print(platform.python_version())').json
@@ -67,5 +67,5 @@ format: ## format the Python and C code
 	$(VENV)/bin/ruff format src tests examples benchmarks
 	find src/core -name '*.[ch]' | xargs $(VENV)/bin/clang-format -i
 
-clean: ## remove what make made here
+clean: ## remove all files that make made here
 	rm -rf .venv .venvs build

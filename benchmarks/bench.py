@@ -1,4 +1,4 @@
-"""Measures all executors that are installed on the same work, in one run: python benchmarks/bench.py --help."""
+"""Measure every installed executor on the same work, in one run: python benchmarks/bench.py --help."""
 
 import argparse
 import json
@@ -23,7 +23,7 @@ from owngil.cli.files import check_writable, write_file
 
 __all__ = ["main"]
 
-_SCHEMA = 1  # of the JSON output; a new number when a key changes its meaning or goes
+_SCHEMA = 1  # of the JSON output; a new number when a key is removed or changes its meaning
 _SIZES = (1, 10, 100, 1000)  # MB
 _EXECUTORS = (
     "serial", "threads", "processes-spawn", "processes-forkserver", "multiprocessing.Pool", "loky", "mpire", "dask",
@@ -32,14 +32,14 @@ _EXECUTORS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run with `arguments` (default: the process's), and return the exit code, as of ``owngil``'s commands."""
+    """Run with `arguments` (default: those of the process) and return the exit code, as ``owngil``'s commands do."""
     parser = Parser(
         prog="bench.py",
         description="Measure every executor that is installed on the same work: start-up, memory, latency, throughput,"
         " arrays in and out, channels, and the speed-up by length of task and number of workers. Each repetition of an"
         " executor is a process of its own, and executors take turns. Compare within one run, on an idle machine.",
-        epilog=f"Executors: {', '.join(_EXECUTORS)}. Measures: {', '.join(MEASURES)}. What is not installed is left"
-        " out. docs/bench.md says what each figure is.",
+        epilog=f"Executors: {', '.join(_EXECUTORS)}. Measures: {', '.join(MEASURES)}. Executors"
+        " that are not installed are left out. docs/bench.md says what each figure is.",
     )
     add = parser.add_argument
     add("--executors", metavar="NAMES", help="separated by commas (default: all that are installed)")
@@ -145,7 +145,7 @@ def _measure(names: list[str], measures: list[str], options: argparse.Namespace)
 
 
 def _hopeless(runs: list[Run]) -> set[str]:
-    """Return the measures that timed out or crashed before: they would again, and take as long."""
+    """Return the measures that timed out or crashed before: they would do so again and take as long."""
     return {name for run in runs for name, why in run.failed.items() if why.startswith(("not done", "the process"))}
 
 

@@ -1,12 +1,12 @@
-"""Measures what one more worker costs that imports NumPy: memory, and time.
+"""Measure the memory and time that one more worker with NumPy costs.
 
     python benchmarks/imports.py [RUNS]
 
-Memory is PSS: a page that several processes map counts for each of them in part. For owngil it is the growth of the
-process by a fourth worker; for ProcessPoolExecutor that of one of four spawned workers, and also the growth of all
-processes together by the fourth. Time is that of
-`import numpy` in the fourth worker, with three others alive, and in a new process's main interpreter. Each run is a new
-process; the kinds are interleaved, and the figures are medians. Writes benchmarks/results/imports-VERSION.json.
+Memory is PSS: a page that several processes map counts for each of them in part. For owngil, it is the growth of the
+process by a fourth worker. For ProcessPoolExecutor, it is the memory of one of four spawned workers, and also the
+growth of all processes together by the fourth. Time is the time of `import numpy` in the fourth worker, with three
+others alive, and in a new process's main interpreter. Each run is a new process; the kinds are interleaved, and the
+figures are medians. Writes benchmarks/results/imports-VERSION.json.
 """
 
 import json
@@ -45,7 +45,7 @@ def measure_owngil():
     before = pss()
     seconds = workers[3].call(import_numpy)
     grown = pss() - before
-    # The interpreter itself, measured by a fifth that does nothing.
+    # The interpreter itself, measured by a fifth worker that does nothing.
     before = pss()
     with owngil.Interpreter() as idle:
         idle.call(abs, 1)

@@ -1,4 +1,4 @@
-"""The machine that figures are from."""
+"""The machine on which the figures were measured."""
 
 import platform
 

@@ -1,4 +1,4 @@
-"""Write the measurements into README.md and docs/bench.md: of the newest Python in benchmarks/results."""
+"""Write the measurements of the newest Python in benchmarks/results into README.md and docs/bench.md."""
 
 import json
 import re
@@ -87,7 +87,7 @@ def steps(path: Path, folder: Path) -> str:
     return "\n".join([*lines, ""])
 
 
-# Where each table stands: between comments with its name.
+# Each table stands between two comments with its name.
 PLACES = {
     "executors": (ROOT / "README.md", executors, "bench"),
     "picture": (ROOT / "README.md", picture, "picture"),
@@ -96,7 +96,7 @@ PLACES = {
 
 
 def written(name: str) -> tuple[str, str]:
-    """Return the page as it is, and as it is with the table of that name from the newest result."""
+    """Return the page's present text, and its text with the table of that name from the newest result."""
     page, table, kind = PLACES[name]
     text = page.read_text()
     begin, end = f"<!-- {name}: benchmarks/readme.py -->\n", f"<!-- end of {name} -->\n"

@@ -1,4 +1,4 @@
-"""Where a task spends its time: each step of ``pool.submit(f, 1).result()`` by itself, and what is left to waking up.
+"""Measure each step of ``pool.submit(f, 1).result()`` by itself; the rest of a task's time is waking up threads.
 
 Run it on an otherwise idle machine: ``python benchmarks/steps.py``; writes benchmarks/results/steps-VERSION.json.
 """
@@ -24,12 +24,12 @@ def step(call, *args):
     """Return the microseconds that ``call(*args)`` takes, the best of five series."""
     timer = timeit.Timer("call(*args)", globals={"call": call, "args": args})
     empty = timeit.Timer("call(*args)", globals={"call": lambda *args: None, "args": args})
-    best = min(timer.repeat(5, ROUNDS)) - min(empty.repeat(5, ROUNDS)) / 2  # half of that is the calling
+    best = min(timer.repeat(5, ROUNDS)) - min(empty.repeat(5, ROUNDS)) / 2  # half of `empty` is the cost of the call
     return max(0.0, best / ROUNDS * 1e6)
 
 
 def steps_of_worker():
-    """Measure a worker's steps; runs in one."""
+    """Measure a worker's steps; runs in a worker."""
     from os.path import basename
 
     from owngil import _core, _wire

@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and hooks of all tests."""
 
 import os
 import shutil
@@ -24,12 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int | None:
-    """Return how many processes run the tests: more than there are cores, as many tests wait. None: as xdist says."""
+    """Return how many processes run the tests: more than there are cores, as many tests wait. None: xdist decides."""
     return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else len(os.sched_getaffinity(0)) + 2
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the folder of what the tests build, which all processes of a run share; and let Ctrl-C arrive."""
+    """Make the folder for the extensions that tests build, which all processes of a run share; and let Ctrl-C arrive."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it runs in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
@@ -51,7 +51,7 @@ STRESS_HANGS_AFTER = 3600
 
 @pytest.fixture
 def rounds(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
-    """Choose how often a loop runs that provokes a rare race: `rounds(few, many)`. `make stress` takes the many."""
+    """Choose how often a loop that provokes a rare race runs: `rounds(few, many)`. `make stress` takes `many`."""
     return lambda few, many: many if request.config.getoption("--stress") else few
 
 
@@ -93,11 +93,11 @@ def ends_cleanly(run_program: Run) -> Callable[..., str]:
 
 @pytest.fixture
 def preload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
-    """Compile a C source into a library that all programs preload which the test starts."""
+    """Compile a C source into a library that all programs of the test preload."""
 
     def compile_and_set(source: Path) -> None:
         library = libraries.compile_c(tmp_path / f"{source.stem}.so", source)
-        others = os.environ.get("LD_PRELOAD", "")  # a sanitizer's must come first
+        others = os.environ.get("LD_PRELOAD", "")  # a sanitizer's library must come first
         monkeypatch.setenv("LD_PRELOAD", f"{others} {library}".strip())
 
     return compile_and_set

@@ -1,8 +1,7 @@
-"""How long a test waits for what must come.
+"""The time that a test waits before it reports a deadlock.
 
 No test asserts that something is fast, and a busy machine may take many times as long as an idle one. So a test gives
-up only after HANGS_AFTER seconds: then it is a deadlock. Functions that run in workers, and programs, name the
-number themselves.
+up only after HANGS_AFTER seconds. Functions that run in workers, and programs, contain the number themselves.
 """
 
 __all__ = ["HANGS_AFTER", "wait_until"]
@@ -15,7 +14,7 @@ HANGS_AFTER = 300
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    """Wait until the condition is true, for what no event tells of."""
+    """Poll until the condition is true, for changes that no event announces."""
     deadline = time.monotonic() + HANGS_AFTER
     while not condition():
         assert time.monotonic() < deadline, "it never came true"

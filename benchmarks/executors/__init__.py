@@ -1,1 +1,1 @@
-"""What ``bench.py`` is made of: executors, what is measured in them, and how that is shown."""
+"""The parts of ``bench.py``: executors, measures and reports."""

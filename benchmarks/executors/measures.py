@@ -1,6 +1,7 @@
-"""What ``bench.py`` measures in one executor; runs in a process of its own, which tells by lines of JSON.
+"""The measures of one executor; they run in a process of their own, which reports in lines of JSON.
 
-Nothing is told twice, and each measure is announced before it begins: the parent knows where a process crashed.
+Each figure is reported once, and each measure is announced before it begins, so the parent knows where a process
+crashed.
 """
 
 import json
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["LENGTHS", "MEASURES", "main"]
 
 LENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # seconds of a task
-_ENOUGH = 0.8  # seconds that a measure of a rate may take
+_ENOUGH = 0.8  # seconds that a measurement of a rate may take
 _CHUNKS = (100, 1000, 10000)
 
 type Figures = dict[str, float]
@@ -28,7 +29,7 @@ def _milliseconds(since: float) -> float:
 
 
 def _fresh(executor: "Executor", settings: dict[str, Any]) -> Figures:
-    """Start-up, and memory of workers with NumPy. The pool stays open for what follows."""
+    """Measure start-up, and memory of workers with NumPy. The pool stays open for the other measures."""
     import owngil_bench_tasks as tasks
 
     before = _memory()
@@ -47,7 +48,7 @@ def _fresh(executor: "Executor", settings: dict[str, Any]) -> Figures:
 
 
 class _Partly(Exception):
-    """A measure that came to some figures, and then to an error."""
+    """A measure that yielded some figures and then failed."""
 
     def __init__(self, figures: Figures, error: Exception) -> None:
         super().__init__(str(error))
@@ -60,7 +61,7 @@ def _descendants(pid: int) -> Iterable[int]:
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             after_name = path.read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             continue
         parents.setdefault(int(after_name[1]), []).append(int(path.parent.name))
     waiting = [pid]
@@ -76,7 +77,7 @@ def _memory() -> int | None:
         try:
             with open(f"/proc/{pid}/smaps_rollup") as file:
                 total += next(int(line.split()[1]) for line in file if line.startswith("Pss:")) * 1024
-        except FileNotFoundError:  # it has ended
+        except FileNotFoundError:  # the process has ended
             continue
         except (OSError, StopIteration):
             return None
@@ -97,11 +98,11 @@ def _latency(executor: "Executor", settings: dict[str, Any]) -> Figures:
         start = time.perf_counter()
         executor.submit(tasks.noop, 1)()
         seconds.append(time.perf_counter() - start)
-    return _percentiles("latency", seconds[len(seconds) // 20 :])  # the first are warm-up
+    return _percentiles("latency", seconds[len(seconds) // 20 :])  # the first rounds are warm-up
 
 
 def _rate(run: Callable[[int], object], most: int) -> float:
-    """Return how many items a second ``run(count)`` does, with as many as take long enough."""
+    """Return how many items a second ``run(count)`` does; the count grows until a run takes long enough."""
     count = 100
     while True:
         start = time.perf_counter()
@@ -200,7 +201,7 @@ def _loops_per_second() -> float:
 
 
 def _speed_up(executor: "Executor", length: float, total: float) -> float:
-    """Return how much faster than a loop an executor does tasks of `length` seconds, `total` seconds of work."""
+    """Return how much faster than a loop an executor runs `total` seconds of tasks of `length` seconds each."""
     import owngil_bench_tasks as tasks
 
     loops = max(1, round(length * _loops_per_second()))
@@ -234,7 +235,7 @@ def _scaling(executor: "Executor", settings: dict[str, Any]) -> Figures:
     return figures
 
 
-# In this order; "fresh" opens the pool of the others.
+# The order matters: "fresh" opens the pool for the other measures.
 MEASURES: dict[str, Callable[["Executor", dict[str, Any]], Figures]] = {
     "fresh": _fresh,
     "latency": _latency,
@@ -249,13 +250,13 @@ MEASURES: dict[str, Callable[["Executor", dict[str, Any]], Figures]] = {
 
 
 def _describe(error: BaseException) -> str:
-    error = getattr(error, "cause", None) or error  # Ray's
+    error = getattr(error, "cause", None) or error  # Ray wraps the error
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
 def main(request: dict[str, Any]) -> None:
-    """Measure what the parent asks for: ``executor``, ``workers``, ``measures``, ``settings``, ``report``."""
+    """Run the measures that the parent asks for: ``executor``, ``workers``, ``measures``, ``settings``, ``report``."""
     import numpy  # noqa: F401 - here it is there before, in all executors
 
     from executors.pools import EXECUTORS, NoSuchThing

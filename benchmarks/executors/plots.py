@@ -1,4 +1,4 @@
-"""What ``bench.py`` found, as a picture."""
+"""The results of ``bench.py`` as a picture."""
 
 from typing import IO, Any
 
@@ -18,7 +18,7 @@ type Records = dict[str, dict[str, Any]]
 
 
 def draw(report: dict[str, Any], file: IO[bytes]) -> None:
-    """Write the figures as PNG: bars and lines for each executor, by medians; whiskers show least and most."""
+    """Write the figures as PNG: bars and lines of medians for each executor; whiskers show minimum and maximum."""
     records: Records = {name: record for name, record in report["executors"].items() if record.get("figures")}
     colors = dict(zip((name for name in records if name != "owngil"), _OTHERS, strict=False)) | {"owngil": _OWN}
     figure = Figure(figsize=(14, 12), dpi=_DPI, layout="constrained")

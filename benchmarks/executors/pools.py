@@ -1,6 +1,6 @@
-"""The executors that ``bench.py`` compares, under one face.
+"""The executors that ``bench.py`` compares, behind one interface.
 
-Each runs with its own defaults, but for the number of workers.
+Each runs with its own defaults, except for the number of workers.
 """
 
 import importlib.util
@@ -22,7 +22,7 @@ __all__ = ["EXECUTORS", "Executor", "NoSuchThing", "executor_class"]
 
 
 class NoSuchThing(Exception):
-    """The executor has nothing of the kind; there is nothing to measure."""
+    """The executor lacks the feature, so there is nothing to measure."""
 
 
 class Executor:
@@ -31,11 +31,11 @@ class Executor:
     Attributes
     ----------
     name : str
-        What the user calls it.
+        The name that the user gives on the command line.
     module : str
-        What must be installed.
+        The module that must be installed.
     distribution : str or None
-        Whose version is told; None: Python's own.
+        The distribution whose version is reported; None: a part of Python.
     chunks : bool
         Whether `map` takes a chunk size.
     """
@@ -51,14 +51,14 @@ class Executor:
 
     @classmethod
     def missing(cls) -> str | None:
-        """Return why it cannot be had here, or None."""
+        """Return why the executor is not available here, or None."""
         if importlib.util.find_spec(cls.module.partition(".")[0]) is None:
             return f"{cls.distribution} is not installed"
         return None
 
     @classmethod
     def version(cls) -> str:
-        """Return which one it is."""
+        """Return the executor's version."""
         return platform.python_version() if cls.distribution is None else version(cls.distribution)
 
     def open(self) -> Any:
@@ -78,21 +78,21 @@ class Executor:
         return result
 
     def map(self, fn: Callable[..., Any], items: Sequence[Any], chunksize: int | None = None) -> Iterable[Any]:
-        """Call `fn` with each item; the results, in order. Without `chunksize`: the executor's default."""
+        """Call `fn` with each item and return the results in order. Without `chunksize`: the executor's default."""
         results: Iterable[Any] = self.pool.map(fn, items, **({} if chunksize is None else {"chunksize": chunksize}))
         return results
 
     def each(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Run calls, a function and its arguments each, which wait for each other: one in each worker."""
+        """Run calls that wait for each other, one in each worker; a call is a function and its arguments."""
         return [wait() for wait in [self.submit(*call) for call in calls]]
 
     def on_all(self, fn: Callable[..., Any], *args: Any) -> list[Any]:
-        """Call ``fn(*args, folder, k, workers)``, which ends with `tasks.meet`, once in each worker."""
+        """Call ``fn(*args, folder, k, workers)`` once in each worker; `fn` ends with `tasks.meet`."""
         with tempfile.TemporaryDirectory() as folder:
             return self.each([(fn, *args, folder, k, self.workers) for k in range(self.workers)])
 
     def channel(self) -> Any:
-        """Make what carries objects between two workers."""
+        """Make a channel between two workers."""
         raise NoSuchThing("no channel between workers")
 
     def ping_pong(self, rounds: int) -> list[float]:
@@ -133,7 +133,7 @@ class _Threads(Executor):
 
 
 class _Processes(Executor):
-    """Processes get their channels when they start: those cannot be pickled later."""
+    """Worker processes, which get their channels when they start: channels cannot be pickled later."""
 
     method = "spawn"
 
@@ -310,5 +310,5 @@ EXECUTORS: dict[str, type[Executor]] = {each.name: each for each in _CLASSES}
 
 
 def executor_class(name: str) -> type[Executor]:
-    """Return one of `EXECUTORS`."""
+    """Return the class of that name in `EXECUTORS`."""
     return EXECUTORS[name]

@@ -1,4 +1,4 @@
-"""What ``bench.py`` found, as JSON and as text."""
+"""The results of ``bench.py`` as JSON and as text."""
 
 import statistics
 import textwrap
@@ -11,13 +11,13 @@ from executors.runs import Run
 __all__ = ["pays_off", "short", "summarize", "table"]
 
 _WIDTH = 118
-_PAYS = 1.1  # a speed-up that is worth it
+_PAYS = 1.1  # the smallest speed-up that pays off
 
 type Record = dict[str, Any]
 
 
 def summarize(runs: list[Run]) -> Record:
-    """Return what an executor's repetitions came to: of each figure the median, the least, the most and all."""
+    """Summarize an executor's repetitions: of each figure the median, the minimum, the maximum and all values."""
     names = dict.fromkeys(name for run in runs for name in run.figures)
     figures = {}
     for name in names:
@@ -33,7 +33,7 @@ def summarize(runs: list[Run]) -> Record:
 
 
 def pays_off(record: Record) -> float | None:
-    """Return the seconds of the shortest tasks that an executor does faster than a loop, and all longer ones too."""
+    """Return the shortest length of tasks, in seconds, from which on an executor is faster than a loop."""
     shortest = None
     for length in reversed(LENGTHS):
         figure = record["figures"].get(f"tasks of {length:g} s")
@@ -53,7 +53,7 @@ def short(value: float) -> str:
 
 
 def _spread(figure: dict[str, float]) -> str:
-    """Return how far the repetitions were from the median, as a part of it."""
+    """Return how far the repetitions were from the median, as a fraction of it."""
     median = figure["median"]
     return f"{max(figure['most'] - median, median - figure['least']) / median:.0%}" if median else ""
 

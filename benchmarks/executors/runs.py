@@ -1,4 +1,4 @@
-"""Runs the measures of an executor in a process of its own, as often as it takes to get through all of them."""
+"""Run the measures of an executor in a process of its own; after a crash or a hang, a new process does the rest."""
 
 import contextlib
 import json
@@ -24,13 +24,13 @@ _START = "import json, sys; request = json.load(sys.stdin); sys.path[:] = reques
 
 @dataclass
 class Run:
-    """What one repetition came to.
+    """The results of one repetition.
 
     Attributes
     ----------
     figures : dict of str and float
     failed, nothing : dict of str and str
-        Why a measure has no figures: by an error; because the executor has nothing of the kind.
+        Why a measure has no figures: an error; the executor lacks the feature.
     """
 
     figures: dict[str, float] = field(default_factory=dict)
@@ -38,19 +38,19 @@ class Run:
     nothing: dict[str, str] = field(default_factory=dict)
 
     def hear(self, event: dict[str, Any]) -> None:
-        """Take what a process tells."""
+        """Record an event that a process reports."""
         self.figures |= event["figures"]
         for name, reasons in (("failed", self.failed), ("nothing", self.nothing)):
             if name in event:
                 reasons[event["measure"]] = event[name]
 
 
-# Where the tasks are; in the environment, because not every executor hands on sys.path.
+# The folder of the tasks goes into the environment, because not every executor hands on sys.path.
 ALONE = str(Path(__file__).with_name("alone"))
 
 
 class _Process:
-    """A process that measures: a group of its own, ended with all that it started when the block is left."""
+    """A process that measures, in a group of its own. Leaving the block ends it and all processes that it started."""
 
     def __init__(self, request: dict[str, Any]) -> None:
         self.output = tempfile.TemporaryFile()  # noqa: SIM115
@@ -75,13 +75,13 @@ class _Process:
 
     def __exit__(self, *error: object) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # also what it has left running
+            os.killpg(self._process.pid, signal.SIGKILL)  # also the processes that it left running
         self._process.wait()
         os.close(self._report)
         self.output.close()
 
     def events(self, timeout: float) -> list[dict[str, Any]] | None:
-        """Wait for what the process tells; return None when it has ended, and raise TimeoutError if it takes longer."""
+        """Wait for an event of the process. Return None when it has ended; raise TimeoutError if it takes longer."""
         limit = time.monotonic() + timeout
         with selectors.DefaultSelector() as selector:
             selector.register(self._report, selectors.EVENT_READ)
@@ -95,7 +95,7 @@ class _Process:
         raise TimeoutError(f"not done within {timeout:g} s")
 
     def end(self) -> str:
-        """Say how the process ended, and what it said last."""
+        """Return how the process ended, and the last line of its output."""
         code = self._process.wait()
         self.output.seek(0)
         said = [line for line in self.output.read().decode(errors="replace").splitlines() if line.strip()]
@@ -115,9 +115,9 @@ def measure(executor: str, workers: int, measures: list[str], settings: dict[str
     executor : str
         One of `executors.EXECUTORS`.
     workers : int
-        How many it gets.
+        The number of workers.
     measures : list of str
-        Which of `MEASURES`.
+        Names in `MEASURES`.
     settings : dict
         ``sizes``: megabytes of arrays, ints. ``scaling``: numbers of workers.
     timeout : float
@@ -144,6 +144,6 @@ def measure(executor: str, workers: int, measures: list[str], settings: dict[str
                 run.failed[doing] = process.end()
             except TimeoutError as error:
                 run.failed[doing] = str(error)
-        # What it got stuck in, or crashed in, is left out; a new process does what comes behind.
+        # Leave out the measure in which the process hung or crashed; a new process does those after it.
         left = left[left.index(doing) + 1 :] if doing in left else []
     return run

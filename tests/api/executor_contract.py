@@ -1,7 +1,7 @@
-"""What every executor promises, by the documentation of concurrent.futures.
+"""The contract of every executor, by the documentation of concurrent.futures.
 
-test_executors.py runs it on owngil's executors and on the standard library's as the reference. A subclass that deviates
-from a case says so in `deviations`, with the reason: then the case has to fail there.
+test_executors.py runs it on owngil's executors, and on the standard library's as the reference. A subclass that
+deviates from a case names the case and the reason in `deviations`; the case must then fail.
 
 Tasks wait at pipes, which work across threads and interpreters of all kinds.
 """
@@ -47,7 +47,7 @@ from executor_tasks import (
 
 
 class Gate:
-    """Where tasks say that they run, and wait until they may go on."""
+    """A gate at which tasks report that they run, and wait until they may go on."""
 
     def __init__(self) -> None:
         self._said, self.started = os.pipe()
@@ -55,14 +55,14 @@ class Gate:
 
     @property
     def task(self) -> tuple[Any, ...]:
-        """What to submit."""
+        """Return the function to submit."""
         return enter, self.started, self.gate
 
     def wait_for_task(self) -> None:
         os.read(self._said, 1)
 
     def count_tasks(self) -> int:
-        """Return how many have said so and were not waited for."""
+        """Return how many tasks have reported themselves and were not waited for."""
         os.set_blocking(self._said, False)
         try:
             return len(os.read(self._said, 10_000))
@@ -78,7 +78,7 @@ class Gate:
 
 
 class Marks:
-    """Where tasks leave marks, in the order in which they run."""
+    """A place where tasks leave marks, in the order in which they run."""
 
     def __init__(self) -> None:
         self._out, self.fd = os.pipe()
@@ -96,7 +96,7 @@ class Marks:
 
 
 class ExecutorContract:
-    """Subclasses give `make`."""
+    """The cases. A subclass defines `make`, which makes the executor."""
 
     deviations: ClassVar[dict[str, str]] = {}
 
@@ -122,7 +122,7 @@ class ExecutorContract:
         if reason is not None:
             request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
 
-    def test_deviations_are_of_cases_that_exist(self):
+    def test_deviations_name_existing_cases(self):
         assert all(hasattr(self, name) for name in self.deviations)
 
     # Executor.submit
@@ -147,7 +147,7 @@ class ExecutorContract:
             with pytest.raises(TypeError):
                 executor.submit(fn=identity, x=1)
 
-    def test_what_cannot_be_called_fails_its_future(self):
+    def test_an_object_that_cannot_be_called_fails_its_future(self):
         with self.make(1) as executor:
             assert isinstance(executor.submit(5).exception(), TypeError)
             assert executor.submit(identity, 1).result() == 1
@@ -210,7 +210,7 @@ class ExecutorContract:
             assert "in fail" in text
 
     @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
-    def test_whatever_is_raised_goes_to_the_future_only(self, kind):
+    def test_any_exception_goes_to_the_future_only(self, kind):
         with self.make(1) as executor:
             assert type(executor.submit(leave, kind).exception()) is kind
             assert executor.submit(identity, 1).result() == 1
@@ -252,7 +252,7 @@ class ExecutorContract:
             assert seen == [True]
             assert marks.read() == []
 
-    def test_cancel_wakes_who_waits(self, gate):
+    def test_cancel_wakes_waiting_threads(self, gate):
         with self.make(1) as executor:
             running, waiting = executor.submit(*gate.task), executor.submit(identity, 1)
             outcomes: list[BaseException] = []
@@ -293,7 +293,7 @@ class ExecutorContract:
             gate.open()
         assert called == [(k, True, "k") for k in range(5)]
 
-    def test_a_callback_that_comes_late_is_called_at_once(self):
+    def test_a_callback_added_late_is_called_at_once(self):
         called: list[Any] = []
         with self.make(1) as executor:
             future = executor.submit(identity, 1)
@@ -311,7 +311,7 @@ class ExecutorContract:
             gate.open()
             assert future.result() == "k"
             executor.shutdown()
-            future.add_done_callback(fail)  # too late
+            future.add_done_callback(fail)  # added after the end
         assert called == [future]
         assert [record.exc_info[0] for record in caplog.records] == [LookupError] * 2
 
@@ -332,7 +332,7 @@ class ExecutorContract:
             assert future.cancel()
             gate.open()
             executor.shutdown()
-            with pytest.raises((RuntimeError, InvalidStateError)):  # it was told already
+            with pytest.raises((RuntimeError, InvalidStateError)):  # the future was notified already
                 future.set_running_or_notify_cancel()
 
     def test_futures_cannot_be_pickled(self):
@@ -369,7 +369,7 @@ class ExecutorContract:
             gate.open()
             assert wait([slow, fine], return_when=FIRST_EXCEPTION) == ({slow, fine}, set())
 
-    def test_wait_counts_the_cancelled_as_done(self, gate):
+    def test_wait_counts_cancelled_futures_as_done(self, gate):
         with self.make(1) as executor:
             running, waiting = executor.submit(*gate.task), executor.submit(identity, 1)
             gate.wait_for_task()
@@ -379,7 +379,7 @@ class ExecutorContract:
 
     # as_completed
 
-    def test_as_completed_gives_each_once(self, gate):
+    def test_as_completed_yields_each_future_once(self, gate):
         with self.make(2) as executor:
             slow = executor.submit(*gate.task)
             fast = [executor.submit(identity, k) for k in range(10)]
@@ -400,7 +400,7 @@ class ExecutorContract:
                 next(order)
             gate.open()
 
-    def test_as_completed_gives_the_cancelled(self, gate):
+    def test_as_completed_yields_cancelled_futures(self, gate):
         with self.make(1) as executor:
             running, waiting = executor.submit(*gate.task), executor.submit(identity, 1)
             gate.wait_for_task()
@@ -456,7 +456,7 @@ class ExecutorContract:
             executor.map(mark_or_fail, range(100), [marks.fd] * 100, chunksize=10)
         assert len(marks.read()) == 100
 
-    def test_map_goes_ahead_as_far_as_the_buffer(self):
+    def test_map_submits_ahead_up_to_the_buffer_size(self):
         taken: list[int] = []
 
         def items() -> Iterator[int]:
@@ -477,7 +477,7 @@ class ExecutorContract:
         with self.make(1) as executor, pytest.raises(error, match="buffersize must"):
             executor.map(identity, [1], buffersize=size)
 
-    def test_map_raises_when_it_is_reached(self):
+    def test_map_raises_when_the_failed_call_is_reached(self):
         with self.make(2) as executor:
             results = executor.map(invert, [5, 2, 0, 1])
             assert [next(results), next(results)] == [2, 5]
@@ -491,7 +491,7 @@ class ExecutorContract:
             with pytest.raises(LookupError):
                 next(results)
             gate.open(10)
-        assert gate.count_tasks() <= 1  # the worker may have had the next one
+        assert gate.count_tasks() <= 1  # the worker may have taken the next one
 
     def test_closing_a_map_cancels_the_rest(self, gate):
         with self.make(1) as executor:
@@ -509,7 +509,7 @@ class ExecutorContract:
                 next(results)
             gate.open(3)
 
-    def test_map_has_time_enough(self):
+    def test_map_finishes_within_its_timeout(self):
         with self.make(1) as executor:
             assert list(executor.map(identity, range(3), timeout=300)) == [0, 1, 2]
             assert list(executor.map(identity, range(3), timeout=300.0)) == [0, 1, 2]
@@ -518,7 +518,7 @@ class ExecutorContract:
         with self.make(1) as executor, pytest.raises(RuntimeError, match="StopIteration"):
             list(executor.map(stop_iteration, [1]))
 
-    # Executor.shutdown, and the end
+    # Executor.shutdown and exit
 
     def test_shutdown_waits_for_all(self):
         executor = self.make(2)
@@ -527,7 +527,7 @@ class ExecutorContract:
         executor.shutdown()
         assert [future.result(0) for future in futures] == list(range(20))
 
-    def test_no_task_is_taken_after_shutdown(self):
+    def test_submit_is_refused_after_shutdown(self):
         executor = self.make(1)
         executor.submit(identity, 1)
         executor.shutdown(wait=False)
@@ -539,7 +539,7 @@ class ExecutorContract:
     def test_shutdown_of_an_idle_executor(self):
         self.make(2).shutdown()
 
-    def test_shutdown_without_waiting_finishes_what_waits(self, gate):
+    def test_shutdown_without_waiting_finishes_queued_tasks(self, gate):
         executor = self.make(1)
         futures = [executor.submit(*gate.task) for _ in range(3)]
         executor.shutdown(wait=False)
@@ -548,7 +548,7 @@ class ExecutorContract:
         assert [future.result() for future in futures] == ["k"] * 3
 
     @pytest.mark.parametrize("waits", [True, False])
-    def test_shutdown_may_cancel(self, gate, waits):
+    def test_shutdown_may_cancel_futures(self, gate, waits):
         executor = self.make(1)
         running = executor.submit(*gate.task)
         gate.wait_for_task()
@@ -560,7 +560,7 @@ class ExecutorContract:
         assert running.result(0) == "k"
         assert all(future.done() for future in waiting)
 
-    def test_shutdown_cancels_what_has_not_started(self, gate):
+    def test_shutdown_cancels_tasks_that_have_not_started(self, gate):
         executor = self.make(1)
         running = executor.submit(*gate.task)
         gate.wait_for_task()
@@ -580,7 +580,7 @@ class ExecutorContract:
             raise LookupError
         assert [future.result(0) for future in futures] == list(range(10))
 
-    def test_a_forgotten_executor_finishes_what_waits(self, gate):
+    def test_a_forgotten_executor_finishes_queued_tasks(self, gate):
         executor = self.make(1)
         futures = [executor.submit(*gate.task) for _ in range(3)]
         gate.wait_for_task()
@@ -609,7 +609,7 @@ class ExecutorContract:
 
     def test_a_failing_initializer_breaks_the_executor(self):
         with self.make(2, initializer=int, initargs=("no number",)) as executor:
-            try:  # it may have failed when submit() has hardly returned
+            try:  # the initializer may fail just after submit() has returned
                 futures = [executor.submit(identity, k) for k in range(5)]
             except BrokenExecutor:
                 futures = []
@@ -622,7 +622,7 @@ class ExecutorContract:
             with pytest.raises(BrokenExecutor):
                 executor.map(identity, [1])
 
-    def test_there_must_be_a_worker(self):
+    def test_at_least_one_worker_is_required(self):
         for size in (0, -1):
             with pytest.raises(ValueError, match="max_workers"):
                 self.make(size)
@@ -631,11 +631,11 @@ class ExecutorContract:
         with pytest.raises(TypeError):
             self.make(1, initializer=5)
 
-    def test_a_number_of_workers_is_found(self):
+    def test_a_default_number_of_workers_is_chosen(self):
         with self.make(None) as executor:
             assert executor.submit(identity, 1).result() == 1
 
-    # Together with others
+    # With asyncio and at exit
 
     def test_in_asyncio(self):
         async def main() -> list[object]:
@@ -648,7 +648,7 @@ class ExecutorContract:
     program_setup: ClassVar[str] = ""  # source that binds `executor`, of one worker
 
     @pytest.mark.parametrize(("end", "code"), [("", 0), ("raise LookupError", 1), ("sys.exit(3)", 3)])
-    def test_the_program_ends_when_all_is_done(self, run_program, end, code):
+    def test_the_program_ends_when_all_tasks_are_done(self, run_program, end, code):
         done = run_program(
             f"""
             import os, sys

@@ -1,4 +1,4 @@
-"""What the executors of executor_contract.py run: importable, as the standard library's interpreters need it."""
+"""Tasks of executor_contract.py, in an importable module, as the standard library's interpreters need it."""
 
 import os
 
@@ -16,7 +16,7 @@ def keywords(**given: object) -> dict[str, object]:
 
 
 def enter(started: int, gate: int) -> str:
-    """Say that this runs, and wait until the gate is opened."""
+    """Report that this task runs, and wait until the gate is opened."""
     os.write(started, b"s")
     return os.read(gate, 1).decode()
 

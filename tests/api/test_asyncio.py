@@ -16,7 +16,7 @@ def run(main):
 
 
 async def waiting(coroutine):
-    """Start a task and let it run until it waits."""
+    """Start a task and return it when it waits."""
     task = asyncio.create_task(coroutine)
     await asyncio.sleep(0)
     assert not task.done()
@@ -24,12 +24,12 @@ async def waiting(coroutine):
 
 
 def count_descriptors():
-    """Return how many there are; fewer than before if meanwhile some were closed that earlier tests left."""
+    """Return the number of open descriptors; it may fall meanwhile, as descriptors of earlier tests are closed."""
     gc.collect()
     return len(os.listdir("/proc/self/fd"))
 
 
-def test_what_is_there_is_received_without_waiting():
+def test_an_object_in_the_channel_is_received_without_waiting():
     async def main():
         channel = owngil.Channel()
         await channel.asend(1)
@@ -62,12 +62,12 @@ def test_a_coroutine_waits_for_room():
     assert run(main) == [1, 2, 3]
 
 
-def test_coroutines_and_threads_stand_in_one_line():
+def test_coroutines_and_threads_wait_in_one_line():
     async def main():
         loop = asyncio.get_running_loop()
         channel, got = owngil.Channel(), []
         first = await waiting(channel.arecv())
-        # A thread cannot tell when it waits: what it would steal from the first tells whether it does.
+        # Nothing announces that the thread waits; the test checks that it does not take the first waiter's object.
         thread = threading.Thread(target=lambda: got.append(channel.recv()))
         thread.start()
         channel.send("first")
@@ -79,7 +79,7 @@ def test_coroutines_and_threads_stand_in_one_line():
     assert run(main) == ["thread"]
 
 
-def test_whoever_waits_longest_is_served_first():
+def test_the_longest_waiter_is_served_first():
     async def main():
         channel, order = owngil.Channel(), []
 
@@ -183,12 +183,12 @@ def test_timeouts():
     run(main)
 
 
-def test_what_came_in_the_moment_of_the_timeout_is_received():
+def test_an_object_that_arrives_at_the_timeout_is_received():
     async def main():
         channel = owngil.Channel()
         loop = asyncio.get_running_loop()
         task = await waiting(channel.arecv(0.5))
-        # The loop does not run while the time passes: timer and message are both there when it does.
+        # The loop does not run while the time passes: when it runs again, both the timer and the message are due.
         threading.Event().wait(0.6)
         channel.send("in time")
         assert await task == "in time"
@@ -211,14 +211,14 @@ def test_a_cancelled_receiver_leaves_the_line():
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
-def test_what_cancelled_receivers_had_been_served_goes_back_to_its_place(order):
+def test_objects_of_cancelled_receivers_go_back_to_their_places(order):
     async def main():
         channel = owngil.Channel(3)
         tasks = [await waiting(channel.arecv()) for _ in range(3)]
         for k in range(6):
             channel.send(k)
         assert len(channel) == 3
-        for k in order:  # all before the loop could tell them
+        for k in order:  # all before the loop notifies the tasks
             tasks[k].cancel()
         await asyncio.wait(tasks)
         late = await waiting(channel.asend(6))
@@ -230,7 +230,7 @@ def test_what_cancelled_receivers_had_been_served_goes_back_to_its_place(order):
     assert run(main) == list(range(7))
 
 
-def test_what_a_cancelled_receiver_had_been_served_goes_to_the_next():
+def test_the_object_of_a_cancelled_receiver_goes_to_the_next_one():
     async def main():
         channel = owngil.Channel()
         first, second = await waiting(channel.arecv()), await waiting(channel.arecv())
@@ -248,10 +248,10 @@ def test_a_cancelled_sender_has_not_sent():
         channel = owngil.Channel(1)
         channel.send(0)
         first, second, third = [await waiting(channel.asend(k)) for k in (1, 2, 3)]
-        second.cancel()  # it waits
+        second.cancel()  # this sender still waits
         await asyncio.wait([second])
         assert channel.recv() == 0
-        first.cancel()  # it has sent, and nobody has received
+        first.cancel()  # its object is in the channel and not received yet
         await asyncio.wait([first])
         assert first.cancelled()
         assert second.cancelled()
@@ -275,8 +275,8 @@ def test_a_sender_that_is_cancelled_when_its_object_was_received_is_cancelled():
     run(main)
 
 
-def test_cancelling_races_with_being_served(interpreter):
-    """Whoever wins, every object arrives exactly once, and in order."""
+def test_cancelling_races_with_delivery(interpreter):
+    """Whichever comes first, every object arrives exactly once and in order."""
     count = 2000
 
     def send(channel, count):
@@ -311,7 +311,7 @@ def test_cancelling_races_with_being_served(interpreter):
     assert run(main) == list(range(count))
 
 
-def test_what_cannot_be_rebuilt_is_received_once():
+def test_an_object_that_cannot_be_rebuilt_is_received_once():
     class Bad:
         def __reduce__(self):
             return int, ("not a number",)
@@ -327,7 +327,7 @@ def test_what_cannot_be_rebuilt_is_received_once():
     run(main)
 
 
-def test_between_loops_of_workers(pool):
+def test_a_channel_connects_loops_of_workers(pool):
     def echo(there, back):
         import asyncio
 
@@ -428,9 +428,9 @@ def test_a_loop_that_is_closed_while_coroutines_wait():
     loop = asyncio.new_event_loop()
     tasks = [loop.create_task(channel.arecv()) for _ in range(2)] + [loop.create_task(full.asend(1))]
     loop.run_until_complete(asyncio.sleep(0))
-    channel.send("served")  # one of them, and nobody tells it
+    channel.send("served")  # served to one of them, which is not notified
     loop.close()
-    # The tasks are still there, but nobody waits, and nothing is lost.
+    # The tasks still exist, but none of them waits any more, and no object is lost.
     assert channel.recv(0) == "served"
     channel.send("next")
     assert channel.recv(0) == "next"
@@ -440,7 +440,7 @@ def test_a_loop_that_is_closed_while_coroutines_wait():
 
 
 def forget(tasks):
-    """Drop tasks that nobody will resume, without what asyncio has to say about it."""
+    """Drop tasks that are never resumed, without asyncio's warnings about them."""
     for task in tasks:
         task._log_destroy_pending = False
         task.get_coro().close()
@@ -563,7 +563,7 @@ def test_coroutines_that_wait_at_exit(ends_cleanly):
 
 
 def test_workers_do_not_get_mains_signal_handlers(interpreter):
-    """CPython would hand them out; asyncio.run() in main installs one, and in a worker it asks for it."""
+    """CPython would share them with workers: asyncio.run() installs one in main, and asks for it in a worker."""
 
     def ask():
         import signal

@@ -17,7 +17,7 @@ def test_first_in_first_out():
     assert [channel.recv() for _ in range(5)] == list(range(5))
 
 
-def test_passes_through_workers_and_itself(pool):
+def test_a_channel_passes_through_workers_and_through_itself(pool):
     channel, back = owngil.Channel(), owngil.Channel()
 
     def square(channel, back):
@@ -36,7 +36,7 @@ def test_passes_through_workers_and_itself(pool):
     future.result()
 
 
-def test_lives_as_long_as_any_copy(pool):
+def test_a_channel_lives_as_long_as_any_copy(pool):
     def make():
         import owngil
 
@@ -47,7 +47,7 @@ def test_lives_as_long_as_any_copy(pool):
     assert pool.submit(make).result().recv(0) == "from a worker"
 
 
-def test_closed_and_empty_has_its_own_exception():
+def test_a_closed_and_empty_channel_has_its_own_exception():
     channel = owngil.Channel()
     channel.send(1)
     channel.close()
@@ -61,7 +61,7 @@ def test_closed_and_empty_has_its_own_exception():
     assert list(channel) == []
 
 
-def test_close_wakes_everybody():
+def test_close_wakes_all_waiters():
     channel, full = owngil.Channel(), owngil.Channel(1)
     full.send(0)
     woken = []
@@ -112,7 +112,7 @@ def test_bounded_channels_make_senders_wait(pool):
         owngil.Channel(-1)
 
 
-def test_nothing_is_lost_or_doubled_between_many(pool):
+def test_many_senders_and_receivers_lose_and_double_nothing(pool):
     channel, results = owngil.Channel(3), owngil.Channel()
 
     def send(first):
@@ -193,10 +193,10 @@ def test_a_long_chain_of_channels_in_channels_is_freed():
 
 
 def start_waiting(target, *args):
-    """Start a thread, and return it when it stands in line, of which only the kernel can tell.
+    """Start a thread and return it when it waits in line, which only the kernel knows.
 
-    Threads that wait for the GIL do so with a timeout. (sys._current_frames() would tell where it is, but touches the
-    frames of all interpreters.)
+    A thread that waits for the GIL does so with a timeout, so it is not mistaken for one in line.
+    (sys._current_frames() would tell where the thread is, but touches the frames of all interpreters.)
     """
     thread = threading.Thread(target=target, args=args)
     thread.start()
@@ -207,7 +207,7 @@ def start_waiting(target, *args):
             return thread
 
 
-def test_whoever_waits_longest_is_served_first():
+def test_the_longest_waiter_is_served_first():
     channel, got = owngil.Channel(), []
 
     def receive(k):
@@ -259,7 +259,7 @@ def test_fractional_timeouts_are_kept():
         assert time.monotonic() - start >= seconds
 
 
-def test_what_cannot_be_rebuilt_is_received_once():
+def test_an_object_that_cannot_be_rebuilt_is_received_once():
     class Bad:
         def __reduce__(self):
             return int, ("not a number",)
@@ -276,7 +276,7 @@ _signals_to_come = []
 
 
 class SignalsOnce:
-    """While its copy is made, a signal comes in."""
+    """An object that raises a signal while its copy is made."""
 
     def __reduce__(self):
         return _rebuild_with_signal, ()
@@ -290,7 +290,7 @@ def _rebuild_with_signal():
 
 @pytest.mark.parametrize("error", [LookupError, KeyboardInterrupt])
 @pytest.mark.parametrize("receive", [owngil.Channel.recv, lambda channel: asyncio.run(channel.arecv())])
-def test_what_a_handler_raises_while_an_object_is_rebuilt_leaves_it_in_the_channel(receive, error):
+def test_a_handler_that_raises_while_an_object_is_rebuilt_leaves_the_object_in_the_channel(receive, error):
     def handle(*_):
         raise error("raised by the handler")
 
@@ -337,7 +337,7 @@ def test_an_interrupted_receiver_loses_nothing():
 
 
 def test_ctrl_c_loses_nothing(run_program):
-    """A signal may arrive before a wait, in it, when it ends, while the object is rebuilt, and after."""
+    """A signal may arrive before a wait, during it, at its end, while the object is rebuilt, and afterwards."""
     done = run_program("""
         import signal
         import owngil

@@ -1,6 +1,6 @@
-"""The contract of all executors on owngil's and on the standard library's; and what is InterpreterPoolExecutor's own.
+"""The executors' contract, run on owngil's and on the standard library's; and InterpreterPoolExecutor's own tests.
 
-What owngil's do otherwise is told in docs/coming_from.md.
+docs/coming_from.md names the deviations of owngil's executors.
 """
 
 import concurrent.futures
@@ -32,7 +32,8 @@ class TestThreadPoolExecutor(executor_contract.ExecutorContract):
         {}
         if sys.version_info >= (3, 14)
         else dict.fromkeys(
-            ["test_map_goes_ahead_as_far_as_the_buffer", "test_map_refuses_other_buffers"], "no buffersize before 3.14"
+            ["test_map_submits_ahead_up_to_the_buffer_size", "test_map_refuses_other_buffers"],
+            "no buffersize before 3.14",
         )
     )
 
@@ -63,7 +64,7 @@ if sys.version_info >= (3, 14):
         return concurrent.futures.InterpreterPoolExecutor(max_workers, **options)
 
     class TestStandardInterpreterPoolExecutor(executor_contract.ExecutorContract):
-        """The other reference."""
+        """The second reference, from the standard library of Python 3.14."""
 
         make = staticmethod(_make_standard)
         deviations = {"test_an_initializer_must_be_callable": "it is told when a worker starts"}  # noqa: RUF012
@@ -74,19 +75,19 @@ if sys.version_info >= (3, 14):
         theirs = inspect.signature(concurrent.futures.InterpreterPoolExecutor).parameters.values()
         assert [(p.name, p.kind, p.default) for p in ours] == [(p.name, p.kind, p.default) for p in theirs]
 
-    def test_it_passes_for_the_standard_one():
+    def test_the_executor_is_a_subclass_of_the_standard_one():
         from concurrent.futures.interpreter import BrokenInterpreterPool
 
         assert issubclass(owngil.InterpreterPoolExecutor, concurrent.futures.InterpreterPoolExecutor)
         assert issubclass(owngil.InterpreterPoolExecutor.BROKEN, BrokenInterpreterPool)
 
 
-def test_it_passes_for_a_thread_pool():
-    assert issubclass(owngil.InterpreterPoolExecutor, ThreadPoolExecutor)  # asyncio's set_default_executor() asks
+def test_the_executor_is_a_subclass_of_thread_pool_executor():
+    assert issubclass(owngil.InterpreterPoolExecutor, ThreadPoolExecutor)  # set_default_executor() checks it
     assert issubclass(owngil.InterpreterPoolExecutor.BROKEN, (BrokenThreadPool, owngil.BrokenPoolError))
 
 
-def test_as_asyncios_default_executor():
+def test_asyncio_takes_the_executor_as_its_default():
     import asyncio
 
     async def main():
@@ -97,7 +98,7 @@ def test_as_asyncios_default_executor():
     assert asyncio.run(main()) != threading.get_native_id()
 
 
-def test_its_workers_have_the_standard_names():
+def test_workers_have_the_standard_names():
     with owngil.InterpreterPoolExecutor(1, "crunch") as executor:
         assert executor.submit(Path("/proc/thread-self/comm").read_text).result() == "crunch_0\n"
     with owngil.InterpreterPoolExecutor(1) as executor:
@@ -105,26 +106,26 @@ def test_its_workers_have_the_standard_names():
         assert "InterpreterPoolExecutor".startswith(name.strip())
 
 
-def test_a_broken_one_raises_its_own_error():
+def test_a_broken_executor_raises_its_own_error():
     with owngil.InterpreterPoolExecutor(1, "", int, ("no number",)) as executor:
         with pytest.raises(executor.BROKEN, match="invalid literal"):
             while True:
                 executor.submit(identity, 1).result(300)
 
 
-def test_it_maps_in_chunks_if_told_so():
+def test_map_takes_a_chunk_size():
     with owngil.InterpreterPoolExecutor(1) as executor:
         assert list(executor.map(lambda x, y: x - y, count(5), iter([1, 2, 3]), chunksize=2)) == [4, 4, 4]
         assert list(executor.map(abs, {3: 0, -4: 0}, chunksize=0)) == [3, 4]
 
 
-def test_it_has_what_a_pool_has():
+def test_the_executor_has_a_pools_methods():
     with owngil.InterpreterPoolExecutor(2) as executor:
         assert executor.broadcast(lambda: 5) == [5, 5]
         executor.interrupt()
 
 
-def test_inside_workers(pool):
+def test_executors_work_inside_workers(pool):
     def nested():
         with owngil.InterpreterPoolExecutor(1) as executor:
             return list(executor.map(lambda x: x + 1, (k for k in range(3))))
@@ -138,7 +139,7 @@ def test_a_future_says_why_it_cannot_be_sent(pool):
 
 
 @pytest.mark.parametrize("contract", [TestPool, TestInterpreterPoolExecutor])
-def test_the_docs_tell_what_is_done_otherwise(contract):
+def test_the_docs_name_every_deviation(contract):
     docs = " ".join((Path(__file__).parents[2] / "docs" / "coming_from.md").read_text().split())
     for reason in contract.deviations.values():
         assert reason in docs

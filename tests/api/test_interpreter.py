@@ -62,7 +62,7 @@ def test_each_interpreter_has_its_own_modules_and_id(interpreter):
         del json.owngil_mark
 
 
-def test_runs_in_a_thread_of_its_own_with_its_name(interpreter):
+def test_an_interpreter_runs_in_its_own_thread_with_its_name(interpreter):
     def where():
         import threading
 
@@ -214,7 +214,7 @@ def test_use_after_close_is_an_error_at_once():
     assert not it.is_running
 
 
-def test_close_finishes_what_was_submitted():
+def test_close_finishes_submitted_tasks():
     it = owngil.Interpreter()
     futures = [it.submit(abs, -k) for k in range(100)]
     it.close()
@@ -251,7 +251,7 @@ def test_interrupt_ends_a_wait_on_a_channel(interpreter):
 
     future = interpreter.submit(wait, started, never)
     started.recv()
-    while not future.done():  # the task may not have reached recv() yet: then it is hit before
+    while not future.done():  # the interrupt may hit the task before it reaches recv()
         interpreter.interrupt()
         try:
             future.result(0.01)
@@ -263,7 +263,7 @@ def test_interrupt_ends_a_wait_on_a_channel(interpreter):
     assert never.recv(0) == 1
 
 
-def test_interrupts_hit_only_the_task_they_were_meant_for(interpreter):
+def test_an_interrupt_hits_only_its_own_task(interpreter):
     def count():
         total = 0
         for k in range(1000):
@@ -348,7 +348,7 @@ def test_a_thread_that_ended_leaves_no_trace_at_close(ends_cleanly):
 
 def test_recursion_goes_as_deep_as_in_main():
     def depth(limit):
-        """Recurse through C, as sort keys do, and count."""
+        """Recurse through C, as sort keys do, and count the calls."""
         import contextlib
         import sys
 
@@ -393,7 +393,7 @@ def test_settings_of_the_caller_hold_in_the_worker(tmp_path, monkeypatch):
         sys.setrecursionlimit(before)
 
 
-def test_cannot_be_sent():
+def test_an_interpreter_cannot_be_sent():
     with owngil.Interpreter() as it, pytest.raises(TypeError, match="stays where it was made"):
         it.call(print, it)
 
@@ -421,7 +421,7 @@ def test_processes_may_start_in_workers_but_not_fork(interpreter):
         interpreter.call(lambda: __import__("os").fork())
 
 
-def test_a_call_that_is_interrupted_here_is_interrupted_there(run_program):
+def test_interrupting_a_waiting_caller_interrupts_the_call_in_the_worker(run_program):
     done = run_program("""
         import signal, threading
         import owngil

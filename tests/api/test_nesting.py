@@ -46,7 +46,7 @@ def test_a_channel_between_main_workers_and_their_workers(pool):
 
 
 def test_locks_and_counters_across_levels(pool):
-    """What each level adds under the lock, without which additions would be lost, is all there."""
+    """Each level adds to an array under the lock; without the lock, additions would be lost."""
     lock, array = owngil.Lock(), owngil.zeros(1)
 
     def add(lock, array, times):
@@ -109,7 +109,7 @@ def test_arrays_go_down_and_up_without_a_copy(interpreter):
     made[0] = 5
 
 
-def test_exceptions_come_up_as_what_they_are(interpreter):
+def test_exceptions_of_nested_workers_keep_their_types(interpreter):
     def middle():
         import owngil
 

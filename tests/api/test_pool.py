@@ -13,7 +13,7 @@ import owngil
 from owngil._isolation.cores import usable_cores
 
 
-def test_is_an_executor(pool):
+def test_a_pool_is_an_executor(pool):
     assert isinstance(pool, Executor)
 
 
@@ -47,7 +47,7 @@ def test_default_size_is_the_usable_cores():
 
 @pytest.mark.parametrize("name", ["max_workers", "max_tasks_per_child"])
 @pytest.mark.parametrize("value", ["4", 2.0, [1]])
-def test_numbers_that_are_none(name, value):
+def test_invalid_numbers_of_workers(name, value):
     with pytest.raises(
         TypeError, match=rf"^{name} must be an integer, 1 or more, or None, not {re.escape(repr(value))}$"
     ):
@@ -64,7 +64,7 @@ def test_names_of_workers():
         assert pool.submit(Path("/proc/thread-self/comm").read_text).result() == "crunch-0\n"
 
 
-def test_map_unordered_gives_each_once(pool):
+def test_map_unordered_yields_each_result_once(pool):
     assert sorted(pool.map(lambda x: x, range(100), ordered=False, chunksize=3)) == list(range(100))
 
 
@@ -97,10 +97,10 @@ def test_map_cancels_the_rest(ordered):
         with pytest.raises(ValueError):
             list(pool.map(task, range(1000), [ran] * 1000, [gate] * 1000, ordered=ordered, chunksize=1))
         gate.close()
-    assert len(ran) <= 2  # the one that failed, and the one that the worker had taken by then
+    assert len(ran) <= 2  # the failed call, and the one that the worker had taken by then
 
 
-def test_map_refuses_nonsense(pool):
+def test_map_refuses_invalid_arguments(pool):
     for options in ({"chunksize": 0}, {"buffersize": 0}):
         with pytest.raises(ValueError):
             pool.map(abs, [1], **options)
@@ -197,7 +197,7 @@ def test_an_initializer_that_is_stopped_before_it_begins():
     begun = owngil.Channel()
     with owngil.Pool(1, initializer=begun.send, initargs=(None,)) as pool:
         future = pool.submit(abs, 1)
-        pool._dispatcher.workers.stop()  # long before its interpreter is there
+        pool._dispatcher.workers.stop()  # long before its interpreter exists
         with pytest.raises(owngil.BrokenPoolError, match="KeyboardInterrupt"):
             future.result()
     assert len(begun) == 0
@@ -360,7 +360,7 @@ def test_stop_reaches_tasks_that_are_about_to_begin():
         assert all(future.done() for future in futures)
 
 
-def test_the_end_of_a_block_interrupts_a_task_again_that_has_shrugged_it_off():
+def test_the_end_of_a_block_interrupts_again_a_task_that_caught_the_first_interrupt():
     def shrug(told):
         for _ in range(2):
             told.send(None)
@@ -377,12 +377,12 @@ def test_the_end_of_a_block_interrupts_a_task_again_that_has_shrugged_it_off():
         told.recv(300)
         future.stop()
         told.recv(300)
-        time.sleep(0.5)  # what comes sooner counts as the same Ctrl-C
+        time.sleep(0.5)  # an earlier interrupt counts as the same Ctrl-C
         raise KeyboardInterrupt
     assert future.result(300) == "interrupted twice"
 
 
-def test_an_interrupt_just_after_the_start_of_a_worker_leaves_it_known(monkeypatch):
+def test_an_interrupt_just_after_the_start_of_a_worker_leaves_the_worker_known(monkeypatch):
     from owngil import _core
     from owngil._tasks import workers
 

@@ -15,7 +15,7 @@ import owngil
 
 
 class Bar:
-    """A class of bars, as tqdm's is one, whose last one notes what happens to it."""
+    """A class of progress bars, such as tqdm; the last one records its own events."""
 
     last = None
 
@@ -38,7 +38,7 @@ class Bar:
 
 @pytest.mark.parametrize("ordered", [True, False])
 @pytest.mark.parametrize("total", [5000, None], ids=["known", "unknown"])
-def test_a_function_is_told_after_each_chunk(pool, ordered, total):
+def test_a_progress_function_is_called_after_each_chunk(pool, ordered, total):
     told = []
     items = range(5000) if total else iter(range(5000))
     results = list(pool.map(abs, items, ordered=ordered, progress=lambda *args: told.append(args)))
@@ -50,7 +50,7 @@ def test_a_function_is_told_after_each_chunk(pool, ordered, total):
     assert {args[1] for args in told} == {total}
 
 
-def test_what_is_done_counts_before_it_is_read(pool):
+def test_finished_calls_count_before_their_results_are_read(pool):
     gate, nearly = owngil.Channel(), threading.Event()
 
     def note(done, total):
@@ -68,7 +68,7 @@ def test_what_is_done_counts_before_it_is_read(pool):
     assert list(results) == list(range(20))
 
 
-def test_one_thread_at_a_time_tells(pool):
+def test_one_thread_at_a_time_reports_progress(pool):
     inside, most = [], []
 
     def note(done, total):
@@ -89,14 +89,14 @@ def test_a_bar_is_complete_and_closed_when_the_last_result_was_read(pool):
             assert (Bar.last.n, Bar.last.total, Bar.last.closed.is_set()) == (30, 30, True)
 
 
-def test_a_map_that_nobody_reads_closes_its_bar(pool):
+def test_an_unread_map_closes_its_bar(pool):
     results = pool.map(abs, range(1000), progress=Bar)
     assert Bar.last.closed.wait(300)
     assert Bar.last.n == 1000
     assert list(results) == list(range(1000))
 
 
-def test_a_generator_that_nobody_reads_closes_its_bar(pool):
+def test_an_unread_map_of_a_generator_closes_its_bar(pool):
     results = pool.map(abs, iter(range(100_000)), progress=Bar)
     assert not Bar.last.closed.is_set()
     del results
@@ -178,10 +178,10 @@ def test_ctrl_c_closes_the_bar(ends_cleanly):
             print("interrupted")
         """
     )
-    assert re.fullmatch(r"closed at [0-3]\ninterrupted\n", out)  # the last ones may still be on their way
+    assert re.fullmatch(r"closed at [0-3]\ninterrupted\n", out)  # the last results may still be on their way
 
 
-def test_nothing_to_do(pool):
+def test_a_map_of_nothing_has_a_complete_bar(pool):
     told = []
     assert list(pool.map(abs, [], progress=lambda *args: told.append(args))) == []
     assert told == []
@@ -196,7 +196,7 @@ def test_tqdm(pool, capsys):
     assert "10/10" in err
 
 
-def test_a_bar_of_the_users_serves_several_maps_and_stays_open(pool):
+def test_a_users_own_bar_serves_several_maps_and_is_not_closed(pool):
     file = io.StringIO()
     with tqdm(total=30, file=file, mininterval=0) as bar:
         for _ in range(3):
@@ -219,7 +219,7 @@ def test_rich(pool, known):
 
 
 @pytest.mark.parametrize("kind", [ZeroDivisionError, SystemExit, KeyboardInterrupt])
-def test_what_a_function_raises_is_shown_and_loses_nothing(pool, monkeypatch, kind):
+def test_an_exception_of_a_progress_function_is_shown_and_loses_nothing(pool, monkeypatch, kind):
     shown, told = [], []
     monkeypatch.setattr(sys, "excepthook", lambda *args: shown.append(args))
 
@@ -247,7 +247,7 @@ def test_a_function_may_use_the_pool(pool):
     assert inner == [[1, 2]]
 
 
-def test_nonsense_is_refused(pool):
+def test_invalid_arguments_are_refused(pool):
     with pytest.raises(TypeError, match=r"progress must be True, .* not int"):
         pool.map(abs, [1], progress=7)
     with pytest.raises(TypeError, match="not list"):
@@ -298,7 +298,7 @@ class TestTrack:
             assert sorted(future.result() for future in owngil.track(submitted)) == [0, 0, 1, 1, 2, 2]
         assert "6/6" in capsys.readouterr().err
 
-    def test_what_fails_or_is_cancelled_counts_too(self, pool):
+    def test_failed_and_cancelled_futures_count_too(self, pool):
         cancelled = Future()
         cancelled.cancel()
         cancelled.set_running_or_notify_cancel()
@@ -326,7 +326,7 @@ class TestTrack:
 
 
 @pytest.mark.filterwarnings("ignore:This process")
-def test_in_a_fork_nobody_is_told_and_nobody_waits(ends_cleanly):
+def test_in_a_forked_child_no_progress_is_reported_and_no_wait_hangs(ends_cleanly):
     out = ends_cleanly(
         """
         import os, warnings

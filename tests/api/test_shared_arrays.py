@@ -1,4 +1,4 @@
-"""Shared arrays: one memory, which every interpreter sees and may write, for as long as any of them has a view."""
+"""Shared arrays: every interpreter sees and may write the same memory, which lives as long as its last view."""
 
 import copy
 import gc
@@ -33,7 +33,7 @@ def address(array):
 
 
 def look(array):
-    """Return what a worker sees: the address of the first element, whether it may write, and the layout."""
+    """Return the array's properties in a worker: address of the first element, writeable or not, and layout."""
     return address(array), array.flags.writeable, array.dtype, array.shape, [
         s for s, n in zip(array.strides, array.shape, strict=True) if n > 1
     ]  # fmt: skip
@@ -62,7 +62,7 @@ def views(draw):
 
 @hypothesis.settings(QUIET, max_examples=150)
 @given(view=views())
-def test_views_pass_as_such(it, view):
+def test_views_of_shared_arrays_arrive_as_views(it, view):
     seen, back = it.call(there_and_back, view)
     assert seen == look(view)
     assert look(back) == look(view)
@@ -75,7 +75,7 @@ def bump(thing):
 
 
 @pytest.mark.parametrize("wrap", [lambda a: a, lambda a: [a], lambda a: {"k": (1, [a])}], ids=["plain", "list", "deep"])
-def test_what_a_worker_writes_everybody_sees(it, wrap):
+def test_all_interpreters_see_what_a_worker_writes(it, wrap):
     array = owngil.zeros(1000)
     back = it.call(bump, wrap(array))
     assert array.sum() == 1000
@@ -107,7 +107,7 @@ def test_closures_channels_and_initializers_share_too(it):
     assert array[1] == 1
 
 
-def test_what_a_worker_makes_outlives_it():
+def test_a_shared_array_of_a_worker_outlives_the_worker():
     def make():
         shared = owngil.full((3, 4), 2.5)
         return shared, shared[1:, ::2], owngil.share([1, 2, 3])
@@ -123,7 +123,7 @@ def test_what_a_worker_makes_outlives_it():
     assert whole[2].tolist() == [3.5, 2.5, 10, 2.5]
 
 
-def test_workers_pass_them_to_each_other(it):
+def test_workers_pass_shared_arrays_to_each_other(it):
     def pass_on(array, channel):
         for k in range(array.size):
             channel.send(array[k : k + 1])
@@ -142,7 +142,7 @@ def test_workers_pass_them_to_each_other(it):
     assert array.tolist() == list(range(50))
 
 
-def test_memory_views_and_frames_of_one(it):
+def test_memory_views_and_frames_of_a_shared_array(it):
     array = owngil.zeros(100)
 
     def write(view, buffer, frame):
@@ -163,7 +163,7 @@ class Named(np.ndarray):
     """A subclass that leaves pickling to NumPy."""
 
 
-def test_subclasses_of_one(it):
+def test_subclasses_of_a_shared_array(it):
     array = owngil.zeros(6)
     for view in (array.view(Named), array.view(np.matrix), array.view(np.recarray)):
         back = it.call(bump, view)
@@ -176,7 +176,7 @@ def test_subclasses_of_one(it):
     assert array.tolist() == [3, 3, 3, 4, 4, 4]
 
 
-def test_what_is_shared_already_is_not_copied(it):
+def test_an_array_that_is_shared_already_is_not_copied(it):
     array = owngil.zeros((4, 6))
     assert owngil.share(array) is array
     part = array.T[2:]
@@ -186,7 +186,7 @@ def test_what_is_shared_already_is_not_copied(it):
         return owngil.share(array) is array
 
     assert it.call(again, part)
-    assert not it.call(again, np.zeros(3))  # lent: main's own
+    assert not it.call(again, np.zeros(3))  # main's own array is lent
 
 
 @hypothesis.settings(QUIET, max_examples=60)
@@ -195,7 +195,7 @@ def test_what_is_shared_already_is_not_copied(it):
     shape=arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4),
     data=st.data(),
 )
-def test_share_copies_whatever_it_is(dtype, shape, data):
+def test_share_copies_arrays_of_any_dtype_and_layout(dtype, shape, data):
     array = np.ones(shape, dtype) if np.dtype(dtype).kind not in "V" else np.zeros(shape, dtype)
     array = array.transpose(data.draw(st.permutations(range(array.ndim))))
     array = array[::-1] if array.ndim and data.draw(st.booleans()) else array
@@ -274,7 +274,7 @@ def test_large_zeros_cost_nothing_until_touched():
     assert resident() - before < 50_000_000
 
 
-def test_memory_goes_with_the_last_view(it):
+def test_memory_is_freed_with_the_last_view(it):
     before = resident()
     array = owngil.full(100_000_000, 1, "u1")
     assert resident() - before > 90_000_000
@@ -284,11 +284,11 @@ def test_memory_goes_with_the_last_view(it):
     gc.collect()
     assert resident() - before > 90_000_000
     it.exec("del kept")
-    assert it.call(int) == 0  # the message of the task before is gone
+    assert it.call(int) == 0  # the message of the previous task is freed
     assert resident() - before < 50_000_000
 
 
-def test_one_that_is_gone_in_main_while_a_worker_is_busy_with_it(it):
+def test_main_may_drop_an_array_while_a_worker_uses_it(it):
     go, begun = owngil.Channel(), owngil.Channel()
 
     def work(array, begun, go):

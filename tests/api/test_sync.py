@@ -1,4 +1,4 @@
-"""Locks, semaphores, events, barriers and counters, first as those of `threading` are, then across interpreters."""
+"""Locks, semaphores, events, barriers and counters: first the behaviour of `threading`, then across interpreters."""
 
 import contextlib
 import gc
@@ -14,7 +14,7 @@ import owngil
 
 @pytest.fixture(params=[owngil, threading], ids=["owngil", "threading"])
 def module(request):
-    """Whose classes are tested: what holds for threading's must hold for ours."""
+    """The module whose classes are tested: threading's tests must hold for owngil's classes too."""
     return request.param
 
 
@@ -25,7 +25,7 @@ def four():
 
 
 def until(condition):
-    """Wait for what nobody announces: that a thread is asleep in a wait."""
+    """Poll a condition that no event announces, such as a thread asleep in a wait."""
     deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline
@@ -40,7 +40,7 @@ def waiting(thing, count):
 
 
 def in_thread(fn, *args):
-    """Start a thread; its `outcome` is what `fn` returned or raised."""
+    """Start a thread whose `outcome` is the result or the exception of `fn`."""
 
     def run():
         try:
@@ -59,7 +59,7 @@ def outcomes(threads):
     return [thread.outcome for thread in threads]
 
 
-# As in threading.
+# Behaviour as in threading.
 
 
 def test_lock(module):
@@ -113,7 +113,7 @@ def test_semaphore(module):
     with semaphore:
         assert not semaphore.acquire(False)
         assert not semaphore.acquire(timeout=0.01)
-        assert not semaphore.acquire(timeout=-1)  # the time is over, unlike a lock's
+        assert not semaphore.acquire(timeout=-1)  # for a semaphore, a timeout that has passed
     semaphore.release()
     semaphore.release(3)
     assert all(semaphore.acquire(blocking=False) for _ in range(5))
@@ -204,7 +204,7 @@ def test_a_barrier_breaks_when_the_action_fails(module):
     assert barrier.broken
 
 
-# What threading has not.
+# Features that threading does not have.
 
 
 def test_counter():
@@ -289,7 +289,7 @@ all_kinds = pytest.mark.parametrize("make", MAKERS, ids=KINDS)
 
 
 @all_kinds
-def test_passes_by_every_way_and_stays_the_same(make, pool):
+def test_an_object_stays_the_same_however_it_is_sent(make, pool):
     thing = make()
     channel = owngil.Channel()
     there = pool.submit(lambda argument: (argument, thing, argument == thing, hash(argument) == hash(thing)), thing)
@@ -311,7 +311,7 @@ def test_passes_by_every_way_and_stays_the_same(make, pool):
 
 
 @all_kinds
-def test_has_a_name_that_workers_know(make, interpreter):
+def test_workers_have_the_same_class_under_the_same_name(make, interpreter):
     thing = make()
     name = interpreter.call(lambda thing: f"{type(thing).__module__}.{type(thing).__qualname__}", thing)
     assert name.endswith(type(thing).__name__)
@@ -319,7 +319,7 @@ def test_has_a_name_that_workers_know(make, interpreter):
 
 
 @all_kinds
-def test_belongs_to_the_process(make):
+def test_objects_belong_to_their_process(make):
     with pytest.raises(TypeError, match="belongs to this process"):
         pickle.dumps(make())
 
@@ -330,7 +330,7 @@ def test_classes_are_final_and_instances_have_no_dict(make):
         make().colour = "red"
 
 
-def test_outlives_its_interpreter():
+def test_an_object_outlives_the_interpreter_that_made_it():
     with owngil.Interpreter() as it:
 
         def make():
@@ -342,13 +342,13 @@ def test_outlives_its_interpreter():
 
         lock, counter = it.call(make)
     assert counter.add() == 6
-    assert lock.locked()  # nobody releases it for an interpreter that is gone
+    assert lock.locked()  # the end of an interpreter does not release its locks
     assert not lock.acquire(timeout=0.01)
     lock.release()
     assert lock.acquire(False)
 
 
-def test_a_lock_protects_what_is_not_atomic(four):
+def test_a_lock_protects_operations_that_are_not_atomic(four):
     lock, number = owngil.Lock(), owngil.Counter()
 
     def increase(times):
@@ -402,8 +402,8 @@ def test_counting_is_atomic(four):
     assert (counter.value, swaps.value) == (80_000, 80_000)
 
 
-def test_timeouts_and_permits_in_a_crowd(four):
-    """Waiters that give up just when they are served lose nothing."""
+def test_permits_and_timeouts_of_many_waiters(four):
+    """A waiter that gives up just when it is served does not lose a permit."""
     semaphore, inside, most, got = owngil.Semaphore(2), owngil.Counter(), owngil.Counter(), owngil.Counter()
 
     def use(times):
@@ -449,8 +449,8 @@ def test_barriers_keep_workers_in_step(four):
     assert all(sorted(numbers) == [0, 1, 2, 3] for numbers in zip(*results, strict=True))
 
 
-def test_the_action_is_the_last_one_s_own(interpreter):
-    """It travels with the barrier as functions do: by value, so what it changes is its interpreter's."""
+def test_the_action_runs_in_the_interpreter_of_the_last_to_arrive(interpreter):
+    """The action travels with the barrier by value, as functions do, so it changes its own interpreter's globals."""
     calls = []
     barrier = owngil.Barrier(2, lambda: calls.append(1), timeout=300)
     future = interpreter.submit(barrier.wait)
@@ -465,7 +465,7 @@ def test_the_action_is_the_last_one_s_own(interpreter):
     assert calls == [1]
 
 
-def test_who_comes_during_the_action_joins_the_next_meeting():
+def test_a_thread_that_arrives_during_the_action_joins_the_next_round():
     running, go = threading.Event(), threading.Event()
 
     def action():
@@ -518,7 +518,7 @@ def test_an_event_wakes_all_interpreters(four):
         futures = [four.submit(wait) for _ in range(4)]
         until(lambda: waiting(event, 4))
         event.set()
-        event.clear()  # who has waited goes on all the same
+        event.clear()  # the waiters go on all the same
         for future in futures:
             future.result()
         assert woken.value == 4 * k
@@ -545,7 +545,7 @@ def test_first_come_first_served(four):
     assert [order.recv(0) for _ in range(4)] == list(range(4))
 
 
-def test_who_gives_up_leaves_the_line(four):
+def test_a_waiter_that_gives_up_leaves_the_line(four):
     semaphore, order = owngil.Semaphore(0), owngil.Channel()
 
     def queue_up(k, timeout):
@@ -567,7 +567,7 @@ def test_who_gives_up_leaves_the_line(four):
     assert [order.recv(0), order.recv(0)] == [0, 2]
 
 
-def test_nobody_is_overtaken_for_ever(pool):
+def test_no_waiter_is_overtaken_for_ever(pool):
     lock, start, stop = owngil.Lock(), owngil.Barrier(3, timeout=300), owngil.Event()
 
     def hog():
@@ -623,7 +623,7 @@ def test_interrupt_ends_a_wait(make, interpreter):
 
 
 def test_an_interrupt_does_not_lose_a_hand_over(interpreter):
-    """The lock goes to the first waiter in the moment in which that one is interrupted: the second must get it."""
+    """The lock goes to the first waiter just when that waiter is interrupted: the second waiter must get it."""
     lock = owngil.Lock()
 
     def first():
@@ -654,7 +654,7 @@ def test_an_interrupt_does_not_lose_a_hand_over(interpreter):
 
 
 def test_interrupts_hit_waits_or_nothing(interpreter):
-    """An interrupt that comes late in a wait is raised in that task or not at all."""
+    """An interrupt that arrives late in a wait is raised in that task or not at all."""
     semaphore = owngil.Semaphore(0)
 
     def wait():
@@ -761,8 +761,8 @@ def test_ctrl_c_does_not_lose_a_hand_over(run_program):
     assert (done.stdout, done.stderr, done.returncode) == ("<owngil.Lock unlocked, 0 waiting>\n", "", 0)
 
 
-def test_a_member_of_a_meeting_stays_one_while_it_handles_signals(run_program):
-    """The barrier is passed while the main thread is away, in the middle of its wait, to run a handler."""
+def test_a_barrier_passes_a_thread_that_is_handling_a_signal(run_program):
+    """The barrier opens while the main thread, in the middle of its wait, runs a signal handler."""
     done = run_program("""
         import signal, threading, time
         import owngil
@@ -804,7 +804,7 @@ def test_a_member_of_a_meeting_stays_one_while_it_handles_signals(run_program):
     assert (done.stdout, done.stderr, done.returncode) == ("1\n0\n<owngil.Barrier 0 of 2 waiting>\n", "", 0)
 
 
-def test_a_lot_of_them_are_freed():
+def test_thousands_of_objects_are_freed():
     channel = owngil.Channel()
     for make in MAKERS:
         for _ in range(2000):

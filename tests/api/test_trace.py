@@ -1,4 +1,4 @@
-"""owngil.trace: what is recorded, and that the file is what Chrome's trace event format says."""
+"""owngil.trace: the recorded events, and the file, which must follow Chrome's trace event format."""
 
 import json
 import os
@@ -17,7 +17,7 @@ def _square(x):
 
 
 def check_format(trace):
-    """Assert what the trace event format asks of each phase's events, for the phases that are used."""
+    """Assert the trace event format's rules for events of each phase, for the phases that owngil uses."""
     assert set(trace) == {"displayTimeUnit", "otherData", "traceEvents"}
     assert trace["displayTimeUnit"] in ("ms", "ns")
     fields = {
@@ -42,7 +42,7 @@ def check_format(trace):
             assert all(isinstance(value, int) and value >= 0 for value in event["args"].values())
         elif event["ph"] == "i":
             assert event["s"] in "gpt"
-    # A flow ends once, after it began; both ends lie within a slice of their row.
+    # Each flow ends once, after its beginning; both ends lie within a slice of their row.
     begins = {event["id"]: event for event in trace["traceEvents"] if event["ph"] == "s"}
     ends = [event for event in trace["traceEvents"] if event["ph"] == "f"]
     assert len({event["id"] for event in ends}) == len(ends)
@@ -104,7 +104,7 @@ def test_a_pool(tmp_path):
     assert counts[-1] == 0
 
 
-def test_what_a_worker_does_is_in_its_row_in_order_and_without_gaps(tmp_path):
+def test_a_workers_row_is_in_order_and_without_gaps(tmp_path):
     def work():
         with owngil.Pool(1, thread_name_prefix="w") as pool:
             assert len(list(pool.map(lambda k: "x" * k, range(100), chunksize=1))) == 100
@@ -138,7 +138,7 @@ def test_an_interrupt_while_a_task_is_named_is_not_lost(tmp_path):
         assert pool.submit(abs, -1).result(300) == 1
 
 
-def test_times_are_those_of_the_work(tmp_path):
+def test_recorded_times_are_the_durations_of_the_work(tmp_path):
     def work():
         with owngil.Pool(1) as pool:
             blocker = pool.submit(time.sleep, 0.1)
@@ -153,7 +153,7 @@ def test_times_are_those_of_the_work(tmp_path):
     assert call["ts"] >= sleep["ts"] + sleep["dur"]
 
 
-def test_transfer_has_its_time(tmp_path):
+def test_transfers_have_durations(tmp_path):
     text = [str(k) for k in range(300_000)]
 
     def work():
@@ -194,7 +194,7 @@ def test_cancelled_and_unfinished_tasks(tmp_path):
     assert [event["args"]["tasks"] for event in events if event["ph"] == "C"][-1] == 1
 
 
-def test_workers_that_were_there_before(tmp_path):
+def test_workers_that_started_before_the_recording(tmp_path):
     with owngil.Pool(1, thread_name_prefix="old") as pool, owngil.Interpreter("single") as it:
         pool.submit(abs, 1).result()
         events, _ = _record(
@@ -256,7 +256,7 @@ def test_start_and_stop(tmp_path):
     assert (tmp_path / "trace.json").read_text() == written
     with pytest.raises(FileNotFoundError):
         owngil.trace(tmp_path / "nowhere" / "trace.json").start()
-    owngil.trace(tmp_path / "trace.json").start().stop()  # that one left nothing on
+    owngil.trace(tmp_path / "trace.json").start().stop()  # the first recording left nothing switched on
 
 
 def test_an_error_in_the_block_does_not_lose_the_recording(tmp_path):
@@ -281,7 +281,7 @@ def test_many_workers_and_threads_at_once(tmp_path):
     assert min(counts) == counts[-1] == 0
 
 
-def test_what_is_on_at_the_end_of_the_process_is_written(ends_cleanly, tmp_path):
+def test_a_recording_that_runs_at_the_end_of_the_process_is_written(ends_cleanly, tmp_path):
     ends_cleanly(
         """
         import owngil
@@ -317,7 +317,7 @@ def test_a_fork_leaves_the_recording_to_its_parent(ends_cleanly, tmp_path):
     assert out == "True\n"
 
 
-def test_what_finds_no_room_is_told(tmp_path, monkeypatch):
+def test_events_that_find_no_room_are_reported(tmp_path, monkeypatch):
     from owngil import _core
 
     stop = _core.trace_stop

@@ -8,14 +8,14 @@ import owngil
 
 
 class Model:
-    """Something that is made once; `marks` counts how often."""
+    """An object that each worker makes once; `marks` counts how often."""
 
     def __init__(self, marks, offset=0):
         marks.add()
         self.offset = offset
 
 
-def test_each_worker_makes_one(pool):
+def test_each_worker_makes_one_object(pool):
     made = owngil.Counter()
     model = owngil.worker_local(Model, made, offset=5)
 
@@ -39,7 +39,7 @@ def test_as_an_argument_in_a_closure_and_again_and_again(interpreter):
     assert made.value == 1
 
 
-def test_two_are_two(interpreter):
+def test_two_worker_locals_are_independent(interpreter):
     a = owngil.worker_local(list)
     b = owngil.worker_local(list)
     interpreter.call(lambda: (a().append(1), b().append(2)))
@@ -67,7 +67,7 @@ def test_in_initializer_map_and_broadcast():
         assert made.value == 2
 
 
-def test_in_nested_pools(interpreter):
+def test_each_worker_of_nested_pools_makes_its_own(interpreter):
     made = owngil.Counter()
     model = owngil.worker_local(Model, made)
 
@@ -139,7 +139,7 @@ def test_threads_of_a_worker_share_one(interpreter):
         import time
 
         made.add()
-        time.sleep(0.01)  # the others come meanwhile, or not: both must do
+        time.sleep(0.01)  # other threads may come meanwhile or not: both cases must work
         return object()
 
     local = owngil.worker_local(make)
@@ -194,16 +194,16 @@ def test_recycled_workers_make_their_own():
     assert made.value == 3
 
 
-def test_what_cannot_be_sent_says_so(interpreter):
+def test_an_argument_that_cannot_be_sent_is_named(interpreter):
     local = owngil.worker_local(lambda lock: lock, threading.Lock())
-    assert local()  # here it can be used
+    assert local()  # the worker_local works in this interpreter
     with pytest.raises(TypeError, match="lock"):
         interpreter.call(lambda: local())
     with pytest.raises(TypeError, match="make must be callable, not int"):
         owngil.worker_local(5)
 
 
-def test_one_that_needs_itself_cannot_be_sent(interpreter):
+def test_a_worker_local_that_needs_itself_cannot_be_sent(interpreter):
     local = owngil.worker_local(lambda: local())
     with pytest.raises(TypeError, match="refers to that worker_local itself"):
         interpreter.call(lambda: local())
@@ -214,7 +214,7 @@ def test_one_that_needs_itself_cannot_be_sent(interpreter):
     assert interpreter.call(abs, -1) == 1
 
 
-def test_it_says_what_it_is(interpreter):
+def test_the_repr(interpreter):
     local = owngil.worker_local(int)
     assert repr(local) == "<owngil.worker_local: not made here>"
     local()

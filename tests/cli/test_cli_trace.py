@@ -1,4 +1,4 @@
-"""``owngil trace``: pictures and pages of recordings, and what is said about other files."""
+"""``owngil trace``: pictures and pages of recordings, and the errors for other files."""
 
 import json
 import re
@@ -36,11 +36,11 @@ def test_a_picture(recording, tmp_path, capsys):
     with Image.open(tmp_path / "run.png") as image:
         assert image.format == "PNG"
         colours = {colour for _, colour in image.convert("RGB").getcolors(maxcolors=1 << 24)}
-        # The function that took most time, start-up, and the mark of what failed.
+        # The function that took most time, start-up, and the mark of failures.
         assert {(0x25, 0x63, 0xEB), (0xE7, 0xE5, 0xE4), (0xDC, 0x26, 0x26)} <= colours
 
 
-def test_its_place_is_beside_the_recording(recording):
+def test_the_default_output_is_beside_the_recording(recording):
     assert main(["trace", str(recording)]) == 0
     assert recording.with_suffix(".png").exists()
 
@@ -58,7 +58,7 @@ def _data_of(page):
 
 
 def test_a_page(recording, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)  # it does without
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # a page needs no matplotlib
     assert main(["trace", str(recording), "-o", str(tmp_path / "run.html")]) == 0
     page = (tmp_path / "run.html").read_text()
     assert not re.search(r"https?:|src=|@import|url\(", page)  # nothing from elsewhere
@@ -87,7 +87,7 @@ def test_many_workers_and_tasks(tmp_path, capsys):
         assert "19,200 tasks in 64 rows" in capsys.readouterr().out
 
 
-def test_one_task_is_no_tasks(tmp_path, capsys):
+def test_one_task_is_reported_in_the_singular(tmp_path, capsys):
     path = _made_up(tmp_path / "run.json", [_task(1, 0, 500_000)])
     assert main(["trace", str(path), "-o", str(tmp_path / "run.html")]) == 0
     assert ": 1 task in 1 row, 0.500 s" in capsys.readouterr().out
@@ -130,7 +130,7 @@ def test_events_of_other_phases_are_passed_over(tmp_path):
         ('{"traceEvents": []}', "nothing happened"),
     ],
 )
-def test_other_files_are_refused(tmp_path, capsys, content, said):
+def test_files_that_are_no_recordings_are_refused(tmp_path, capsys, content, said):
     path = tmp_path / "run.json"
     path.write_text(content)
     assert main(["trace", str(path)]) == 2
@@ -152,7 +152,7 @@ def test_other_files_are_refused(tmp_path, capsys, content, said):
         (["{recording}", "--from", "nan"], "nothing happened in that time"),
     ],
 )
-def test_what_cannot_be_is_said(recording, tmp_path, capsys, monkeypatch, arguments, said):
+def test_impossible_requests_are_explained(recording, tmp_path, capsys, monkeypatch, arguments, said):
     monkeypatch.chdir(tmp_path)
     assert main(["trace", *[word.format(recording=recording) for word in arguments]]) == 2
     assert said in capsys.readouterr().err

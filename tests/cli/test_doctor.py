@@ -16,7 +16,7 @@ from owngil.cli import main
 
 COMMAND = [sys.executable, "-m", "owngil", "doctor"]
 
-# A module that misbehaves in workers, and works in the main interpreter; under several names, one way each.
+# A module that works in the main interpreter and misbehaves in workers; each of its names misbehaves in another way.
 SICK = r"""
     #include <Python.h>
     #include <pthread.h>
@@ -71,7 +71,7 @@ SICK = r"""
         return PyModuleDef_Init(&def);
     }
 
-    /* As pybind11 does: the cause of an ImportError is what really happened. */
+    /* As pybind11 does: the ImportError's cause is the real error. */
     PyMODINIT_FUNC PyInit_wants_terminal(void)
     {
         PyObject *readline = in_worker() ? PyImport_ImportModule("readline") : PyList_New(0);
@@ -102,7 +102,7 @@ def sick(tmp_path_factory):
 
 @pytest.fixture
 def make(tmp_path, monkeypatch, sick):
-    """Make a package, from the text of its files and the names of its extension modules, that can be imported."""
+    """Make an importable package from the text of its files and the names of its extension modules."""
     site = tmp_path / "site"
     site.mkdir()
     monkeypatch.syspath_prepend(str(site))
@@ -146,7 +146,7 @@ def doctor(capsys):
 
 @pytest.fixture
 def examine(doctor):
-    """Examine one package; return the exit code and what the JSON says about it."""
+    """Examine one package; return the exit code and the JSON's record of it."""
 
     def examine(*arguments):
         code, out = doctor("--json", *arguments)
@@ -156,7 +156,7 @@ def examine(doctor):
     return examine
 
 
-# What works
+# Packages that work
 
 
 def test_numpy_works(examine):
@@ -167,7 +167,7 @@ def test_numpy_works(examine):
     core = modules["numpy._core._multiarray_umath"]
     assert (core["phase"], core["loaded"], core["own"]) == ("multi-phase", "private", True)
     assert "numpy.random.mtrand" in modules
-    assert not any(name == "math" or name.startswith("_") for name in modules)  # the standard library's
+    assert not any(name == "math" or name.startswith("_") for name in modules)  # modules of the standard library
     assert all(set(library) == {"path", "private", "reason"} for library in result["libraries"])
     assert 0 < result["memory_import"] <= result["memory_all"] < 2**30
     assert 0 < result["seconds"] < 100
@@ -220,14 +220,14 @@ def test_extension_modules_are_found_on_disk(examine, make):
     ]
 
 
-def test_what_a_package_prints_does_not_garble_the_table(make, doctor):
+def test_a_packages_output_does_not_garble_the_table(make, doctor):
     make("loud", __init__="import os, sys, warnings\nprint('LOUD')\nos.write(1, b'LOUD')\nwarnings.warn('LOUD')\n")
     code, out = doctor("loud")
     assert code == 0
     assert "LOUD" not in out
 
 
-def test_a_terminal_shows_what_is_under_way(make, monkeypatch, capsys):
+def test_a_terminal_shows_progress(make, monkeypatch, capsys):
     make("plain")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert exit_code("plain") == 0
@@ -254,7 +254,7 @@ def test_a_distribution_or_a_module(make, examine, name):
     assert result["imports"] == (["one"] if name == "one" else ["one", "two"])
 
 
-def test_of_a_namespace_only_its_own(make, examine):
+def test_a_distribution_imports_only_its_own_part_of_a_namespace(make, examine):
     files = ["shared_space/mine/__init__.py", "shared_space/mine/more.py", "shared_space/single.py"]
     for file in [*files, "shared_space/others/__init__.py"]:
         path = make.site / file
@@ -272,7 +272,7 @@ def test_finding_imports_nothing(make, examine):
     assert str(os.getpid()) not in (make.site / "log").read_text().split()
 
 
-# What does not
+# Packages that do not work
 
 
 @pytest.mark.parametrize(("name", "expected"), [("aborts", "SIGABRT"), ("faults", "SIGSEGV")])
@@ -336,7 +336,7 @@ def test_an_optional_extension_that_misses_something_is_a_note(make, examine):
     assert "nonesuch" in note
 
 
-def test_what_fails_in_the_main_interpreter_too_is_not_our_fault(make, examine):
+def test_a_failure_in_the_main_interpreter_too_is_not_owngils_fault(make, examine):
     make("broken", __init__="raise ValueError(f'at {object()}')", extensions=["aborts"])
     code, result = examine("broken")
     assert (code, result["verdict"]) == (0, "broken")
@@ -344,7 +344,7 @@ def test_what_fails_in_the_main_interpreter_too_is_not_our_fault(make, examine):
     assert "also fails in the main interpreter" in result["notes"][0]
 
 
-def test_what_crashes_in_the_main_interpreter_too_is_not_our_fault(make, examine):
+def test_a_crash_in_the_main_interpreter_too_is_not_owngils_fault(make, examine):
     make("broken", __init__="import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     code, result = examine("broken")
     assert (code, result["verdict"], result["signal"]) == (0, "broken", "SIGKILL")
@@ -362,8 +362,8 @@ def test_a_crash_at_the_end_counts(make, examine):
     assert "while the workers closed" in result["reason"]
 
 
-def test_a_thread_that_goes_on_is_named(make, examine):
-    """Its library is why the memory of closed workers is kept."""
+def test_a_thread_that_outlives_its_worker_is_named(make, examine):
+    """The doctor names the thread's library, because it keeps the memory of closed workers."""
     built = libraries.compile_c(
         make.site / f"lasting{EXTENSION_SUFFIXES[0]}", Path(__file__).parents[1] / "extensions" / "lasting.c"
     )
@@ -390,7 +390,7 @@ def is_alive(pid):
         return False
 
 
-def test_nothing_is_left_of_what_a_package_starts(make, examine):
+def test_processes_that_a_package_starts_are_ended(make, examine):
     pid = make.site / "pid"
     make("starter", __init__=f"""
         import subprocess, sys
@@ -399,7 +399,7 @@ def test_nothing_is_left_of_what_a_package_starts(make, examine):
     """)  # fmt: skip
     code, _ = examine("starter")
     assert code == 0
-    wait_until(lambda: not is_alive(pid.read_text()))  # a moment longer than it takes to send the signal
+    wait_until(lambda: not is_alive(pid.read_text()))  # the process may outlive the signal for a moment
 
 
 # Bad input
@@ -419,7 +419,7 @@ def test_bad_input_is_refused(capsys, arguments):
     assert err.count("\n") == 1
 
 
-def test_what_is_not_installed_is_named(capsys):
+def test_a_package_that_is_not_installed_is_named(capsys):
     assert exit_code("numpy", "nosuchpackage") == 2
     assert "'nosuchpackage'" in capsys.readouterr().err
 
@@ -436,9 +436,7 @@ def test_ctrl_c_ends_the_children(make):
             print(os.getpid(), file=file)
         time.sleep(1000)
     """)  # fmt: skip
-    before = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # sh lets what it runs in the background ignore it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # sh makes background programs ignore SIGINT
     try:
         command = subprocess.Popen(
             [*COMMAND, "endless"],

@@ -25,13 +25,13 @@ COMMAND = [sys.executable, "-W", "error", "-W", "ignore::ResourceWarning", "-m",
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
-    """Be in an empty folder: what a command writes by default ends there and is all that is there."""
+    """Change to an empty folder, so that it holds only the files that a command writes by default."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def exit_code(*arguments):
-    """Run the command in this process; argparse exits where the rest returns."""
+    """Run the command in this process and return its exit code; argparse exits, the rest returns."""
     try:
         return main([str(argument) for argument in arguments])
     except SystemExit as stop:
@@ -50,7 +50,7 @@ def values_of(*arguments):
 
 
 def numbers(low, high):
-    """Return limits as arguments without exponent; test_limits_may_have_an_exponent is about those."""
+    """Return limits as arguments without exponent; test_limits_may_have_an_exponent tests those."""
     return [f"{low:.0f}", f"{high:.0f}"]
 
 
@@ -69,7 +69,7 @@ def frames_of(path):
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_backends_give_the_same_bits(here, kernel):
-    # 131 rows are 43 bands of three and one of two.
+    # 131 rows make 43 bands of three rows and one band of two.
     view = ["--width", "70", "--height", "131", "--xlim", "-0.8", "-0.7", "--ylim", "0", "0.15", "--workers", "2"]
     running = [
         subprocess.Popen(
@@ -359,14 +359,14 @@ def fail_half_way(*arguments):
 def test_a_failure_leaves_no_partial_file(here, monkeypatch, name):
     more = {"draw_picture": [], "draw_chart": ["--compare"], "join_frames": ["--frames", 2]}[name]
     monkeypatch.setattr(drawing, name, fail_half_way)
-    if more == ["--compare"]:  # the drawing is what fails here, not the other backends
+    if more == ["--compare"]:  # the drawing fails here, not the other backends
         monkeypatch.setattr("owngil.cli.mandelbrot.command._BACKENDS", ("threads", "serial"))
     with contextlib.suppress(OSError):
         assert exit_code("mandelbrot", "--backend", "serial", "--width", 9, "--height", 9, *more) == 1
     assert list(here.iterdir()) == []
 
 
-def test_a_failure_leaves_the_former_output_as_it_was(here, monkeypatch):
+def test_a_failure_leaves_the_former_output_unchanged(here, monkeypatch):
     Path("a.png").write_bytes(b"former")
     monkeypatch.setattr(drawing, "draw_picture", fail_half_way)
     with contextlib.suppress(OSError):
@@ -389,8 +389,8 @@ class OnTerminal:
 
     def __init__(self, folder, *arguments):
         self._terminal, other_end = pty.openpty()
-        termios.tcsetwinsize(other_end, (24, 80))  # a new one has no columns, where tqdm shows nothing
-        # Where pytest is run in the background by sh, SIGINT is ignored, which the command would inherit.
+        termios.tcsetwinsize(other_end, (24, 80))  # a new terminal has no columns, and tqdm shows nothing there
+        # If sh runs pytest in the background, pytest ignores SIGINT, and the command would inherit that.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             self.process = subprocess.Popen(
@@ -423,7 +423,7 @@ class OnTerminal:
             try:
                 more = os.read(self._terminal, 4096)
             except OSError as error:
-                if error.errno != errno.EIO:  # Linux's way to say that nobody has the other end any more
+                if error.errno != errno.EIO:  # Linux's error when the other end is closed
                     raise
                 more = b""
             if not more:
@@ -433,13 +433,13 @@ class OnTerminal:
         return self.shown
 
     def members(self):
-        """Return for each process of the session, but for zombies, the ticks of processor time it has used."""
+        """Return the ticks of processor time that each process of the session has used; zombies are left out."""
         found = {}
         for path in Path("/proc").glob("[0-9]*/stat"):
             try:
                 state, _, _, session, *rest = path.read_text().rpartition(")")[2].split()
             except (FileNotFoundError, ProcessLookupError):
-                continue  # it ended in between
+                continue  # the process ended meanwhile
             if int(session) == self.process.pid and state != "Z":
                 found[int(path.parent.name)] = int(rest[7]) + int(rest[8])
         return found
@@ -468,7 +468,7 @@ def test_no_progress_where_stderr_is_no_terminal(capsys):
 
 # Ctrl-C
 
-# It would take hours. The first bands, outside the set, take a moment.
+# A picture that would take hours. Its first bands, outside the set, take a moment.
 ENDLESS = ["--width", "3000", "--height", "3000", "--max-iter", "100000", "--workers", "2", "--save-array", "a.npy"]
 ENDLESS_FRAMES = ["--width", "3000", "--height", "3000", "--max-iter", "100000", "--workers", "2", "--frames", "3"]
 

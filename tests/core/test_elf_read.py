@@ -1,4 +1,4 @@
-"""Damaged libraries: reading one may fail, with a sentence that says why, but never crash. None of them is loaded."""
+"""Damaged libraries: reading one may fail with a sentence that says why, but must not crash. None is loaded."""
 
 import mmap
 import struct
@@ -20,13 +20,13 @@ SETTINGS = hypothesis.settings(
 )
 HEADER, PROGRAM_HEADER, DYNAMIC_ENTRY = 64, 56, 16
 PT_DYNAMIC = 2
-# What makes offsets and sizes wrap around, or point just inside or outside.
+# Values that make offsets and sizes wrap around, or point just inside or outside of the file.
 NASTY = [0, 1, 7, 8, 0xFF, 0x1000, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**63 - 1, 2**63, 2**64 - 8, 2**64 - 1]
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """Give the bytes of a small library that has all that the reader looks at."""
+    """Give the bytes of a small library that has every part that the reader reads."""
     folder = tmp_path_factory.mktemp("damaged")
     script = folder / "versions"
     script.write_text("ONE { global: *; };\n")
@@ -49,7 +49,7 @@ def read(folder: Path, data: bytes) -> None:
 
 
 def places_of_interest(data: bytes) -> list[int]:
-    """Return offsets of the headers, the dynamic section, and what that points at."""
+    """Return offsets of the headers, of the dynamic section, and of the tables that it points to."""
     places = list(range(HEADER))
     start, count = struct.unpack_from("<Q", data, 32)[0], struct.unpack_from("<H", data, 56)[0]
     places += range(start, start + count * PROGRAM_HEADER)
@@ -66,7 +66,7 @@ def places_of_interest(data: bytes) -> list[int]:
 
 @SETTINGS
 @hypothesis.given(data=st.data())
-def test_bytes_that_flipped(whole, tmp_path, data):
+def test_flipped_bytes(whole, tmp_path, data):
     places = places_of_interest(whole)
     damaged = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 12))):
@@ -76,7 +76,7 @@ def test_bytes_that_flipped(whole, tmp_path, data):
 
 @SETTINGS
 @hypothesis.given(data=st.data())
-def test_numbers_that_are_out_of_range(whole, tmp_path, data):
+def test_numbers_out_of_range(whole, tmp_path, data):
     words = sorted({place // 8 * 8 for place in places_of_interest(whole) if place >= 16})
     damaged = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 6))):
@@ -87,7 +87,7 @@ def test_numbers_that_are_out_of_range(whole, tmp_path, data):
 
 @SETTINGS
 @hypothesis.given(data=st.data())
-def test_files_that_are_cut_off(whole, tmp_path, data):
+def test_truncated_files(whole, tmp_path, data):
     damaged = bytearray(whole[: data.draw(st.integers(0, len(whole)))])
     for _ in range(data.draw(st.integers(0, 3)) if damaged else 0):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= data.draw(st.integers(1, 255))
@@ -99,7 +99,7 @@ def test_sizes_around_a_page(whole, tmp_path, size):
     read(tmp_path, whole[:size])
 
 
-def test_what_is_no_library(tmp_path):
+def test_files_that_are_no_libraries(tmp_path):
     assert _core.read_library(b"/nowhere/at/all.so") == "it cannot be read: No such file or directory"
     for path in (tmp_path, Path("/dev/null")):
         assert isinstance(_core.read_library(str(path).encode()), str)

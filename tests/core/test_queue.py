@@ -1,4 +1,4 @@
-"""The core's queue, without what is built on it."""
+"""The core's queue by itself."""
 
 import threading
 
@@ -19,7 +19,7 @@ def test_messages_keep_kind_id_and_parts():
     assert message.taken
 
 
-def test_blocks_are_writable_only_for_whom_it_was_asked():
+def test_blocks_are_writable_only_on_request():
     queue = _core.Queue()
     for writable in (False, True):
         queue.put(0, 0, (b"what a message begins with is small: bytes", _core.Block(b"abc")))
@@ -105,7 +105,7 @@ def test_waiting_receivers_get_one_message_each():
     assert sorted(number for _, number in order) == [0, 1, 2]
 
 
-def test_transfers_stand_in_line_and_can_be_undone():
+def test_transfers_wait_in_line_and_can_be_undone():
     queue, wakeup = _core.Queue(2), _core.Wakeup()
     receivers = [queue.begin_receive(wakeup, k) for k in range(3)]
     assert wakeup.take() == []
@@ -115,11 +115,11 @@ def test_transfers_stand_in_line_and_can_be_undone():
         queue.put(0, k, (_core.Block(b"%d" % k),))
     assert wakeup.take() == [0, 2]
     assert [bytes(receivers[k].parts[0]) for k in (0, 2)] == [b"0", b"1"]
-    assert not receivers[0].withdraw()  # it is done
+    assert not receivers[0].withdraw()  # it has taken its message
     assert receivers[2].undo()
     assert not receivers[2].undo()
     assert len(queue) == 1
-    assert receivers[0].undo()  # before the other, as it was
+    assert receivers[0].undo()  # its message returns to the head of the line
     assert [queue.get(0)[1] for _ in range(2)] == [0, 1]
 
 
@@ -129,7 +129,7 @@ def test_a_transfer_is_undone_at_its_end_unless_it_was_confirmed():
         queue.begin_send(wakeup, k, (_core.Block(b"%d" % k),)).confirmed = True
         with pytest.raises(TimeoutError):
             queue.put(0, 0, (), 0)
-        queue.receive()  # goes back at once
+        queue.receive()  # the message went back at once
         received = queue.receive()
         assert bytes(received.parts[0]) == b"%d" % k
         received.confirmed = True
@@ -141,7 +141,7 @@ def test_a_transfer_is_undone_at_its_end_unless_it_was_confirmed():
     assert len(queue) == 0
 
 
-def test_only_what_is_done_can_be_confirmed():
+def test_only_a_finished_transfer_can_be_confirmed():
     queue, wakeup = _core.Queue(), _core.Wakeup()
     transfer = queue.begin_receive(wakeup, 0)
     for value in (True, False, 1):
@@ -158,13 +158,13 @@ def test_only_what_is_done_can_be_confirmed():
         transfer.check()
 
 
-def test_wakeups_that_are_gone_are_told_nothing():
+def test_wakeups_that_are_freed_are_not_notified():
     queue = _core.Queue()
     transfer = queue.begin_receive(_core.Wakeup(), 0)
     queue.put(0, 1, ())
     assert transfer.check()
     other = queue.begin_receive(_core.Wakeup(), 0)
-    del transfer  # what it had is the other's now
+    del transfer  # its message goes to the other one
     assert other.check()
     del other
     assert queue.get(0)[1] == 1
@@ -204,7 +204,7 @@ def test_begun_transfers_race_with_threads():
 
 
 @pytest.mark.parametrize("last_first", [False, True])
-def test_who_is_served_first(last_first):
+def test_receivers_are_served_in_the_queues_order(last_first):
     queue, wakeup = _core.Queue(0, last_first), _core.Wakeup()
     receivers = [queue.begin_receive(wakeup, k) for k in range(3)]
     for _ in receivers:

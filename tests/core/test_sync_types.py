@@ -1,4 +1,4 @@
-"""The core of locks and their kin, without what is built on it."""
+"""The core of locks, semaphores, events, counters and barriers by itself."""
 
 import threading
 
@@ -17,7 +17,7 @@ MAKERS = [
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_messages_carry_them_as_what_they_are(make):
+def test_messages_carry_objects_with_type_and_identity(make):
     queue, thing = _core.Queue(), make()
     queue.put(0, 0, (thing, _core.Block(b"x"), thing))
     _, _, (first, _, second) = queue.get()
@@ -27,7 +27,7 @@ def test_messages_carry_them_as_what_they_are(make):
     assert first != make()
 
 
-def test_a_message_keeps_them_alive():
+def test_a_message_keeps_its_objects_alive():
     queue = _core.Queue()
     queue.put(0, 0, (_core.Counter(7), _core.Semaphore(3)))
     _, _, (counter, semaphore) = queue.get()
@@ -35,7 +35,7 @@ def test_a_message_keeps_them_alive():
     assert [semaphore.acquire(False) for _ in range(4)] == [True, True, True, False]
 
 
-def test_barriers_call_the_action_of_the_last():
+def test_barriers_call_the_action_of_the_last_to_arrive():
     barrier = _core.Barrier(2)
     calls = []
     threads = [

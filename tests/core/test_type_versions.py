@@ -1,4 +1,4 @@
-"""The versions by which CPython's caches know types: no two types of an interpreter have the same."""
+"""Type versions, by which CPython's caches know types: no two types of an interpreter share one."""
 
 import textwrap
 
@@ -31,7 +31,7 @@ def types():
     return list(seen.values())
 
 def check():
-    '''No version twice; the process's own, below 131072, for what is shared and nothing made later.'''
+    '''Check that no two types share a version, and that types of all interpreters have one below 131072.'''
     from collections import Counter
 
     versions = Counter(version(kind) for kind in types() if version(kind))
@@ -73,7 +73,7 @@ def checks(ends_cleanly):
 
 
 def test_the_types_of_workers_have_versions_of_their_own_counter(checks):
-    """Of the process's, two got the same if the system suspended a worker just while it counted; and it has an end."""
+    """From the process's counter, two types got one version if a worker was suspended while counting; and it ends."""
     checks("""
         def look(is_first):
             import array, collections, io, re
@@ -82,7 +82,7 @@ def test_the_types_of_workers_have_versions_of_their_own_counter(checks):
             check()
             assert numpy.ndarray.sum and numpy.ndarray.base
             kinds = [io.BufferedReader, io.FileIO, collections.deque, array.array, numpy.ndarray, numpy.ufunc]
-            # One that is in no module, and those that NumPy changes when they are there, have to wait.
+            # A type in no module, and types that NumPy changes after making them, get their versions later.
             kinds += [] if is_first else [re.Pattern, numpy.float64, numpy.int8, type(numpy.dtype("f8"))]
             for kind in kinds:
                 assert version(kind) >= 131072, (kind, version(kind))
@@ -101,7 +101,7 @@ def test_the_types_of_workers_have_versions_of_their_own_counter(checks):
     """)
 
 
-def test_main_gets_versions_for_what_it_imports_later(checks):
+def test_main_gets_versions_for_types_that_it_imports_later(checks):
     checks("""
         assert owngil.run(abs, -1) == 1
         import numpy
@@ -120,8 +120,8 @@ def test_main_gets_versions_for_what_it_imports_later(checks):
     """)
 
 
-def test_what_workers_share_takes_no_versions_later(checks):
-    """Types that are static in one of Python's own modules take one without asking whether there is any left."""
+def test_types_that_workers_share_take_no_versions_later(checks):
+    """A static type of Python's own modules takes a version without checking whether one is left."""
     checks("""
         import importlib, os
 
@@ -140,8 +140,8 @@ def test_what_workers_share_takes_no_versions_later(checks):
     """)
 
 
-def test_workers_have_these_caches_when_the_numbers_have_ended(checks):
-    """Each took 27 versions of the process's 131,072, and after 4,800 there was none for its io, re and so on."""
+def test_workers_have_type_caches_when_the_versions_are_used_up(checks):
+    """Each worker took 27 of the 131,072 versions, and after 4,800 workers none was left for io, re and so on."""
     checks("""
         def look():
             import io

@@ -6,7 +6,7 @@ Each is a module `by_<kind>` with some of the functions of this interface:
     apply(f, x)  call the Python callable f with x from there, and return what it returns
     fail()       raise ValueError("refused") from there
     total(a)     the sum of a one-dimensional float64 NumPy array
-    ended()      how many values that a thread had of its own were destroyed at the end of their thread
+    ended()      how many thread-local values were destroyed at the end of their thread
     draw()       the next number of the random generator in the extension's own code (Pythran has no other variables)
 """
 
@@ -29,21 +29,21 @@ SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 
 
 class Missing(Exception):
-    """A kind cannot be built here; says what is missing."""
+    """A kind cannot be built here; the message names the missing part."""
 
 
 class BuildError(Exception):
-    """A command of a build failed; says which, and all that it printed."""
+    """A command of a build failed; the message has the command and its output."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    build: Callable[[Path], None]  # from the sources here into the folder
+    build: Callable[[Path], None]  # builds the sources here into the folder
     offers: frozenset[str]
 
 
 def build(kind: str) -> Path:
-    """Return the folder with the module `by_<kind>`, which the first caller of a test run builds.
+    """Return the folder with the module `by_<kind>`; the first caller in a test run builds it.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def build(kind: str) -> Path:
 
 
 def once(key: str, make: Callable[[Path], None]) -> Path:
-    """Return the folder that `make` fills, once in a test run: processes that run tests share what they build.
+    """Return the folder that `make` fills once in a test run: the processes that run tests share it.
 
     The folder is in OWNGIL_TEST_BUILDS, which conftest.py sets. A process that asks while another one builds waits for
     it. If `make` raises, the next caller tries again.
@@ -143,7 +143,7 @@ def _rust(folder: Path) -> None:
 
 
 def _pyo3(folder: Path) -> None:
-    """PyO3 and what it needs come as sources: from OWNGIL_CRATES, or from where Debian has them."""
+    """Build with PyO3's crates from their sources, in OWNGIL_CRATES or where Debian installs them."""
     cargo = _require_program("CARGO", "cargo", "Rust's cargo")
     crates = Path(os.environ.get("OWNGIL_CRATES", "/usr/share/cargo/registry")).resolve()
     if not any(crates.glob("pyo3-macros-backend-*")):
@@ -153,7 +153,7 @@ def _pyo3(folder: Path) -> None:
         "PYO3_PYTHON": sys.executable,
         "PYO3_BUILD_EXTENSION_MODULE": "1",
     }
-    if sys.version_info >= (3, 15):  # newer than this PyO3: by the stable ABI
+    if sys.version_info >= (3, 15):  # newer than this PyO3, so use the stable ABI
         environment["PYO3_USE_ABI3_FORWARD_COMPATIBILITY"] = "1"
     shutil.copytree(HERE / "by_pyo3", folder / "by_pyo3")  # Cargo writes its lock file beside Cargo.toml
     _run(
@@ -190,7 +190,7 @@ def _compile_cxx(folder: Path, name: str, sources: list[Path], options: list[str
 
 
 def compile_shared(output: Path, source: Path, options: list[str], *, cxx: bool) -> None:
-    """Put the shared library that one source file makes, with Python's headers, at `output`.
+    """Compile one source file with Python's headers into the shared library `output`.
 
     The compiler runs once in a test run for the same source, options and contents of the files that options name.
     """

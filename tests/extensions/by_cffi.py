@@ -1,4 +1,4 @@
-"""What a package with a cffi module in API mode looks like: `lib` and `ffi` with some Python around them."""
+"""A package with a cffi module in API mode: `lib` and `ffi` with some Python around them."""
 
 from _by_cffi import ffi, lib
 
@@ -12,7 +12,7 @@ def call_back(handle):
     call = ffi.from_handle(handle)
     try:
         call["result"] = call["f"](call["x"])
-    except BaseException as error:  # C between here and there cannot pass it on
+    except BaseException as error:  # C code in between cannot pass an exception on
         call["error"] = error
 
 

@@ -1,4 +1,4 @@
-/* What by_f2py.pyf wraps. */
+/* The C functions that by_f2py.pyf wraps. */
 
 static int count = 0;
 

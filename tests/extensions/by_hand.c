@@ -1,4 +1,4 @@
-/* Test module: what each kind of extension here offers, in plain C. -DSINGLE_PHASE: the old way of init. */
+/* Test module: the common interface (build.py) in plain C. -DSINGLE_PHASE: single-phase init. */
 #include <Python.h>
 
 #ifdef SINGLE_PHASE

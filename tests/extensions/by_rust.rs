@@ -1,5 +1,5 @@
-//! Test module: what each kind of extension here offers, in Rust without any crate. As in PyO3's modules, the definition
-//! is a static object of refcount 1, init is multi-phase, and a thread's value has a destructor that runs at its end.
+//! Test module: the common interface (build.py) in Rust without any crate. As in PyO3's modules, the definition is a
+//! static object of refcount 1, init is multi-phase, and a thread-local value's destructor runs at the thread's end.
 #![allow(non_snake_case)]
 
 use std::cell::Cell;

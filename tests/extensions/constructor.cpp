@@ -1,6 +1,6 @@
 /* Test module: a thread of the C++ library that the module's constructor starts and joins.
  *
- *     rounds()            how often that thread has counted
+ *     rounds()            how far that thread has counted
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

@@ -1,5 +1,5 @@
-/* Test module: everything that C code registers to be called later. tell(fd) says where each notes that it was called:
- * one byte each. */
+/* Test module: every kind of function that C code registers to be called later. When called, each writes one byte to
+ * the descriptor that tell(fd) has set. */
 #include <Python.h>
 
 #include <dlfcn.h>
@@ -106,7 +106,7 @@ look_up(PyObject *self, PyObject *unused)
     int same = dlsym(handle, "getpid") == dlsym(RTLD_DEFAULT, "getpid") && dlsym(RTLD_DEFAULT, "getpid") != NULL
                && dlsym(RTLD_NEXT, "getpid") != NULL && dlsym(RTLD_DEFAULT, "endings_none") == NULL;
     dlclose(handle);
-    /* A library that looks for itself, as some do for their data files or to stay loaded. */
+    /* The module opens itself by its path, as some libraries do to find their data files or to pin themselves. */
     void *itself = dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
     int found = itself != NULL && dlsym(itself, "PyInit_endings") != NULL;
     if (itself != NULL) {

@@ -1,4 +1,4 @@
-/* A module that does what few do, and what a worker must survive. */
+/* Test module: unusual behaviour that a worker must survive. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <poll.h>
@@ -19,7 +19,7 @@ drop(void *value)
     PyGILState_Release(state);
 }
 
-/* Gives the calling thread a value whose destructor needs the interpreter. */
+/* Give the calling thread a value whose destructor needs the interpreter. */
 static PyObject *
 drop_at_end(PyObject *module, PyObject *value)
 {
@@ -39,7 +39,7 @@ static void *
 read_buffer(void *unused)
 {
     struct pollfd go = {.fd = reading.go, .events = POLLIN};
-    (void)poll(&go, 1, -1); /* not a futex: this is no idle thread */
+    (void)poll(&go, 1, -1); /* not a futex, so that the thread does not look idle */
     const char *bytes = reading.view.buf;
     char changed = 'n';
     for (Py_ssize_t k = 0; k < reading.view.len; k++) {
@@ -49,8 +49,8 @@ read_buffer(void *unused)
     return NULL;
 }
 
-/* read_later(buffer, go, answer): a thread reads the buffer, which it holds, when there is something to read in `go`, and
- * writes "y" or "n" to `answer`: whether it has changed. */
+/* read_later(buffer, go, answer): start a thread that holds the buffer. When `go` is readable, the thread reads the
+ * buffer and writes "y" to `answer` if it has changed, else "n". */
 static PyObject *
 read_later(PyObject *module, PyObject *args)
 {
@@ -73,7 +73,7 @@ tick(union sigval fd)
     (void)!write(fd.sival_int, "t", 1);
 }
 
-/* tick_into(fd): a thread that the C library starts every millisecond writes to it. */
+/* tick_into(fd): make the C library start a thread every millisecond, which writes to `fd`. */
 static PyObject *
 tick_into(PyObject *module, PyObject *fd)
 {
@@ -101,7 +101,7 @@ at_end(void)
     dropped++;
 }
 
-/* Tells that it has begun, and goes on when somebody who wants the GIL has asked for it, which takes 5 ms. */
+/* Report the beginning, and return after a thread that wants the GIL has asked for it, which takes 5 ms. */
 __attribute__((constructor)) static void
 begin(void)
 {

@@ -1,4 +1,4 @@
-/* A module whose first call interns thousands of new strings as names of keywords, which CPython keeps for the process. */
+/* A module whose first call interns thousands of new strings as keyword names, which CPython keeps for the process. */
 #define PY_SSIZE_T_CLEAN
 #define Py_BUILD_CORE_MODULE 1
 #include <Python.h>

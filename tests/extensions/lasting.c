@@ -1,8 +1,9 @@
 /* Test module: a thread that counts in memory that the module got from Python, until it is told to end.
  *
- *     start(how)          start it, by "pthread", "thrd" or "pythread"; return (address of its number, of its flag to end)
+ *     start(how)          start it, by "pthread", "thrd" or "pythread"; return the addresses of its count and of its
+ *                         flag to end
  *
- * Between two counts the thread waits for a condition, with a limit of time: in the system it looks as if it were blocked.
+ * Between two counts, the thread waits for a condition with a timeout: the system shows it as blocked.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -12,7 +13,7 @@
 #include <threads.h>
 #include <time.h>
 
-enum { SMALL = 64, LARGE = 4096 }; /* from an arena of Python's, and from elsewhere */
+enum { SMALL = 64, LARGE = 4096 }; /* one from a Python arena, one from malloc */
 
 typedef struct {
     long *small, *large;

@@ -4,8 +4,8 @@ A library `libNAME.so` has the function NAME_bump(): it adds one to a static var
 variables calls the same function of the first library that it needs, or returns 7. A module that needs it has
 
     bump()       NAME_bump()
-    address()    where NAME_bump is
-    path()       which file dladdr() says that NAME_bump is in
+    address()    the address of NAME_bump
+    path()       the file that dladdr() names for NAME_bump
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def compile_c(output: Path, source: Path, *options: str) -> Path:
 
 
 def compile_cxx(output: Path, source: Path, *options: str) -> Path:
-    """Do the same with C++."""
+    """Compile one source file of C++ in the same way."""
     build.compile_shared(output, source, list(options), cxx=True)
     return output
 
@@ -51,7 +51,7 @@ def library(
     *options : str
         More options of the compiler.
     state : int or None
-        Bytes of its variables besides the counter; None: no variables.
+        Size of its variables besides the counter, in bytes; None: no variables.
     needs : sequence of str
         Names of the libraries whose functions it calls.
     linked : sequence of Path

@@ -1,5 +1,5 @@
 /* A library without a module. -DNAME=x: its function is x_bump(). -DSTATE=n: it counts, and has n bytes of variables
- * besides. -DNEEDS=y: it calls y_bump(). -DUSES_PYTHON: it takes a symbol from Python's C API. */
+ * besides. -DNEEDS=y: it calls y_bump(). -DUSES_PYTHON: it uses a symbol of Python's C API. */
 #define CAT_(a, b) a##b
 #define CAT(a, b) CAT_(a, b)
 
@@ -25,7 +25,7 @@ CAT(NAME, _bump)(void)
     }
 #endif
 #ifdef STATE
-    return __atomic_add_fetch(&count, 1, __ATOMIC_RELAXED); /* a shared one counts for all workers */
+    return __atomic_add_fetch(&count, 1, __ATOMIC_RELAXED); /* a shared library counts for all workers */
 #elif defined(NEEDS)
     return CAT(NEEDS, _bump)();
 #else

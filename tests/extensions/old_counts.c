@@ -1,5 +1,5 @@
-/* Test module: changes reference counts as code does that was compiled for the stable ABI before Python 3.12: as plain
- * numbers, without a look at whether the object is immortal. */
+/* Test module: changes reference counts as code for the stable ABI before Python 3.12 does: as plain numbers, without
+ * checking whether the object is immortal. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 

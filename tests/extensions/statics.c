@@ -1,5 +1,5 @@
 /* Test module: a C static that counts, in an extension that says nothing about sub-interpreters.
- * -DSINGLE_PHASE: the old way of init. -DNAME=x: the module's name. -DNO_INIT: no init function at all. -DSTART=n: it
+ * -DSINGLE_PHASE: single-phase init. -DNAME=x: the module's name. -DNO_INIT: no init function at all. -DSTART=n: it
  * counts from there. */
 #include <Python.h>
 
@@ -13,7 +13,7 @@
 #endif
 
 static long count = START;
-static PyObject *kept = NULL; /* an object in a C static: fatal when two interpreters share it */
+static PyObject *kept = NULL; /* a Python object in a C static: fatal if two interpreters share it */
 
 static PyObject *
 bump(PyObject *self, PyObject *unused)
@@ -33,7 +33,7 @@ last(PyObject *self, PyObject *unused)
 #ifdef SINGLE_PHASE
 static PyModuleDef definition;
 
-/* The module as its own C code finds it, without being handed it. */
+/* Return the module as its own C code finds it, without an argument. */
 static PyObject *
 find(PyObject *self, PyObject *unused)
 {

@@ -1,4 +1,4 @@
-"""What the workers of test_libraries.py do: in a module of its own, so that they need not import pytest."""
+"""Functions for the workers of test_libraries.py, in a module of their own so that workers need not import pytest."""
 
 import ctypes
 import importlib

@@ -1,4 +1,4 @@
-"""Extensions of every kind, built here, in four workers at once: each has a copy with variables of its own."""
+"""Extensions of every kind, built here and used in four workers at once: each worker has a private copy."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ def kinds_with(*functions: str) -> list[object]:
 
 @pytest.fixture(scope="session")
 def built() -> Callable[[str], str]:
-    """Give the folder with the module of a kind; skip if something is missing that its build needs."""
+    """Give the folder with the module of a kind; skip if a tool that its build needs is missing."""
 
     def built(kind: str) -> str:
         try:
@@ -45,7 +45,7 @@ def workers() -> Iterator[list[owngil.Interpreter]]:
 
 
 def load(folder, kind):
-    """Import a kind's module as a worker does that has its folder on sys.path."""
+    """Import a kind's module from its folder on sys.path."""
     import importlib
 
     if folder not in sys.path:
@@ -105,7 +105,7 @@ def fail(folder, kind):
 
 
 @pytest.mark.parametrize("kind", kinds_with("fail"))
-def test_what_the_extension_raises_goes_on(built, workers, kind):
+def test_an_exception_of_the_extension_propagates(built, workers, kind):
     folder = built(kind)
     futures = [worker.submit(fail, folder, kind) for worker in workers]
     for future in futures:
@@ -123,7 +123,7 @@ def end_threads(folder, kind, threads):
         thread = Thread(target=module.bump)
         thread.start()
         thread.join()
-    # Python 3.12's join() returns a little before the thread is at its end.
+    # On Python 3.12, join() returns a little before the thread ends.
     deadline = time.monotonic() + 300
     while module.ended() - before < threads and time.monotonic() < deadline:
         time.sleep(0.001)
@@ -155,7 +155,7 @@ def test_arrays_go_in(built, workers, kind):
 
 @pytest.mark.parametrize("kind", kinds_with())
 def test_closing_and_exit_are_clean(built, ends_cleanly, kind):
-    """One worker is closed and its copy unloaded; the others, and the main interpreter's own, live until exit."""
+    """Closing one worker unloads its copy; the other copies and the main interpreter's module live until exit."""
     folder = built(kind)
     printed = ends_cleanly(
         """

@@ -60,7 +60,7 @@ def test_each_worker_has_statics_of_its_own(extensions, name):
             worker.close()
 
 
-def test_types_of_single_phase_modules_know_where_they_belong(extensions, interpreter):
+def test_types_of_single_phase_modules_know_their_module(extensions, interpreter):
     def where():
         from kinds import single
 
@@ -78,7 +78,7 @@ def test_single_phase_modules_find_themselves(extensions, interpreter):
     assert interpreter.call(same)
 
 
-def test_what_the_module_raises_goes_on(extensions, interpreter):
+def test_an_exception_of_the_module_propagates(extensions, interpreter):
     with pytest.raises(LookupError, match="this module refuses"):
         interpreter.exec("import kinds.failing")
 
@@ -92,7 +92,7 @@ def test_what_the_module_raises_goes_on(extensions, interpreter):
         ("empty", "it is empty"),
     ],
 )
-def test_what_cannot_be_loaded_says_why(extensions, interpreter, name, reason):
+def test_a_library_that_cannot_be_loaded_says_why(extensions, interpreter, name, reason):
     with pytest.raises(owngil.IsolationError, match=reason) as caught:
         interpreter.exec(f"import kinds.{name}")
     assert caught.value.name == f"kinds.{name}"
@@ -101,7 +101,7 @@ def test_what_cannot_be_loaded_says_why(extensions, interpreter, name, reason):
 
 
 def test_every_cut_of_a_library_is_refused_or_loads(extensions, tmp_path, ends_cleanly):
-    """No damage may crash: each prefix of a small library, and each with a byte of its headers changed."""
+    """Damage must not crash the loader: load each prefix of a small library, and each with a changed header byte."""
     shutil.copy(extensions / f"multi{SUFFIX}", tmp_path / "whole.so")
     ends_cleanly("""
         import owngil
@@ -148,7 +148,7 @@ def test_packages_that_cannot_work_are_refused(tmp_path, monkeypatch):
         it.call(refuse)
         with pytest.raises(owngil.IsolationError, match="cannot_work cannot be imported in a worker: it is a test"):
             it.exec("import cannot_work")
-        with pytest.raises(ModuleNotFoundError):  # what is not there is missing, not refused
+        with pytest.raises(ModuleNotFoundError):  # a missing module is missing, not refused
             it.exec("import not_there")
 
 
@@ -161,7 +161,7 @@ def test_the_policy():
     assert set(policy.IMPORT_FIRST) <= set(sys.modules)
 
 
-def test_importing_numpy_warns_nobody():
+def test_importing_numpy_gives_no_warning():
     with owngil.Interpreter() as it:
 
         def warned():

@@ -1,4 +1,4 @@
-"""Libraries that extension modules need, or that ctypes opens: which are private, and how they are found."""
+"""Libraries that extension modules need or that ctypes opens: which become private, and how they are found."""
 
 import itertools
 import os
@@ -20,7 +20,7 @@ class Layout:
     """A wheel's folders: a package, and the libraries beside it."""
 
     def __init__(self, folder: Path) -> None:
-        self.name = f"wheel{next(_numbers)}"  # a name that no other test's package has
+        self.name = f"wheel{next(_numbers)}"  # unique among the tests
         self.package = folder / self.name
         self.libs = folder / f"{self.name}.libs"
 
@@ -47,7 +47,7 @@ def workers(layout) -> Iterator[list[owngil.Interpreter]]:
 
 
 def in_all(workers, package, name="use"):
-    """Use the module in all workers at once, in worker k 100 k + 1 times."""
+    """Use the module in all workers at once: 100 k + 1 times in worker k."""
     futures = [worker.submit(use, package, 100 * k + 1, name) for k, worker in enumerate(workers)]
     counts, addresses, paths = zip(*(future.result() for future in futures), strict=True)
     return list(counts), set(addresses), {os.path.realpath(path) for path in paths}
@@ -65,7 +65,7 @@ def assert_shared(workers, layout, path, name="use"):
     assert len(addresses) == 1
     assert paths == {str(path)}
     with open("/proc/self/maps") as maps:
-        # Device and inode; a copy would have a name of its own.
+        # Compare device and inode: a private copy is another file.
         mapped = {tuple(line.split()[3:5]) for line in maps if path.name in line}
     assert len(mapped) == 1
     return counts
@@ -102,7 +102,7 @@ def test_a_library_that_uses_python_is_private(layout, workers):
     assert_private(workers, layout, path)
 
 
-def test_a_library_that_asks_to_stay_is_shared(layout, workers):
+def test_a_nodelete_library_is_shared(layout, workers):
     path = layout.library("stays", "-Wl,-z,nodelete")
     layout.module("stays", path)
     counts = assert_shared(workers, layout, path)
@@ -113,7 +113,7 @@ def test_a_library_without_variables_that_needs_a_private_one_is_private(layout,
     inner = layout.library("inner")
     middle = layout.library("middle", state=None, needs=["inner"], linked=[inner])
     outer = layout.library("outer", "-Wl,-rpath,$ORIGIN", state=None, needs=["middle"], linked=[middle])
-    # Only the outermost says where to look: a RUNPATH is not inherited, so each has one.
+    # A RUNPATH is not inherited, so each library has one.
     layout.library("middle", "-Wl,-rpath,$ORIGIN", state=None, needs=["inner"], linked=[inner])
     layout.module("outer", outer)
     assert_private(workers, layout, outer)
@@ -137,7 +137,7 @@ def test_symbol_versions(layout, workers, tmp_path, hash_style):
 
 
 def test_two_libraries_that_need_each_other(layout, workers):
-    first = layout.library("first")  # for the second to be linked with
+    first = layout.library("first")  # a first version, to link the second with
     search = "-Wl,-rpath,$ORIGIN"
     second = layout.library("second", search, needs=["first"], linked=[first])
     layout.library("first", search, needs=["second"], linked=[second])
@@ -161,7 +161,7 @@ def test_a_circle_that_is_entered_from_both_sides_at_once(layout, workers):
         import importlib
 
         modules = [importlib.import_module(f"{package}.{name}") for name in ("second", "third", "use")]
-        # The second has no variables and calls the third's function.
+        # The second library has no variables and calls the third library's function.
         return [module.bump() for module in modules for _ in range(10)]
 
     futures = [worker.submit(together, layout.name) for worker in workers]
@@ -178,7 +178,7 @@ def test_two_shared_libraries_that_need_each_other(layout, workers):
     assert_shared(workers, layout, first)
 
 
-def test_several_threads_load_what_needs_one_library(layout, workers):
+def test_several_threads_load_modules_that_need_one_library(layout, workers):
     path = layout.library("crowd")
     second = layout.library("crowd2", "-Wl,-rpath,$ORIGIN", needs=["crowd"], linked=[path])
     names = [f"module{k}" for k in range(6)]
@@ -220,7 +220,7 @@ def test_several_threads_load_what_needs_one_library(layout, workers):
 @pytest.mark.parametrize("way", ["by name", "by path"])
 def test_a_library_without_soname(layout, workers, monkeypatch, way):
     path = layout.library("nameless", soname=False)
-    if way == "by name":  # else the linker notes the path that it was given
+    if way == "by name":  # else the linker records the path that it was given
         layout.module("nameless", options=(f"-L{layout.libs}", "-lnameless"))
     else:
         layout.module("nameless", path)
@@ -244,7 +244,7 @@ def test_two_modules_of_a_worker_have_one_library_in_common(layout, workers):
 
 
 def test_two_packages_with_libraries_of_the_same_name(layout, workers, tmp_path):
-    """Wheels that were not renamed by auditwheel: in a process, the dynamic loader takes the first for both."""
+    """Libraries of wheels that auditwheel did not rename: the dynamic loader of a process takes the first for both."""
     other = Layout(tmp_path)
     mine, theirs = layout.library("same"), other.library("same")
     layout.module("same", mine)
@@ -260,7 +260,7 @@ def test_two_packages_with_libraries_of_the_same_name(layout, workers, tmp_path)
         assert future.result() in ([1, 1], [1, 2])
 
 
-def test_a_library_that_is_never_shared_wherever_it_is(layout, workers):
+def test_a_library_that_is_never_shared_in_any_place(layout, workers):
     path = layout.library("hdf5test", "-Wl,-z,nodelete", file="libhdf5-test.so", state=None)
     layout.module("hdf5test", path)
     _, addresses, _ = in_all(workers, layout.name)
@@ -318,7 +318,7 @@ def test_a_needed_library_that_is_missing(layout, workers):
             worker.call(use, layout.name, 1)
         assert caught.value.name == f"{layout.name}.use"
     layout.library("gone")
-    assert_private(workers, layout, path)  # nothing is left of the first attempt
+    assert_private(workers, layout, path)  # the first attempt left nothing behind
 
 
 def test_a_needed_library_that_another_needed_one_misses(layout, workers):
@@ -366,13 +366,13 @@ def test_ctypes_and_a_module_have_one_copy_in_common(layout, workers):
 
         module = importlib.import_module(f"{package}.use")
         counts = [module.bump(), ctypes.CDLL(path).met_bump(), module.bump()]
-        return counts, ctypes.CDLL("libmet.so").met_bump()  # as the dynamic loader finds what is loaded
+        return counts, ctypes.CDLL("libmet.so").met_bump()  # the dynamic loader finds a loaded library by its name
 
     for worker in workers:
         assert worker.call(both, layout.name, str(path)) == ([1, 2, 3], 4)
 
 
-def test_ctypes_opens_what_a_private_library_needs(layout, workers):
+def test_ctypes_opens_a_library_that_a_private_one_needs(layout, workers):
     inner = layout.library("within")
     outer = layout.library("around", "-Wl,-rpath,$ORIGIN", state=None, needs=["within"], linked=[inner])
 
@@ -464,7 +464,7 @@ def test_ctypes_opens_a_module_of_the_worker(layout, workers):
         assert worker.call(reopen, layout.name, str(module)) == (True, True)
 
 
-def test_copies_go_when_their_worker_closes(layout, ends_cleanly, tmp_path):
+def test_copies_are_unloaded_when_their_worker_closes(layout, ends_cleanly, tmp_path):
     path = layout.library("goes")
     layout.module("goes", path)
     printed = ends_cleanly(

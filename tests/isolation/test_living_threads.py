@@ -1,4 +1,4 @@
-"""A thread that a private copy started keeps the memory of its worker as long as it lives, and no longer."""
+"""A thread that a private copy started keeps its worker's memory for as long as it runs."""
 
 from pathlib import Path
 
@@ -36,8 +36,8 @@ START = """
 
 
 @pytest.mark.parametrize("how", ["pthread", "thrd", "pythread"])
-def test_a_thread_goes_on_in_the_memory_of_a_closed_worker(folder, ends_cleanly, how):
-    """Whatever the thread waits for, and whoever comes to where its worker was."""
+def test_a_thread_keeps_running_in_the_memory_of_a_closed_worker(folder, ends_cleanly, how):
+    """The thread runs on however it was started, and also when new workers start in place of the closed one."""
     said = ends_cleanly(
         START
         + """
@@ -56,7 +56,7 @@ def test_a_thread_goes_on_in_the_memory_of_a_closed_worker(folder, ends_cleanly,
     assert said.split() == [str(Path(folder) / f"lasting{build.SUFFIX}")]
 
 
-def test_the_memory_goes_when_the_thread_has_ended(folder, ends_cleanly):
+def test_the_memory_is_freed_when_the_thread_has_ended(folder, ends_cleanly):
     said = ends_cleanly(
         START
         + """
@@ -78,7 +78,7 @@ def test_the_memory_goes_when_the_thread_has_ended(folder, ends_cleanly):
 
 
 def test_the_first_constructor_may_start_a_thread_of_the_cxx_library(tmp_path, ends_cleanly):
-    """The shim knows libstdc++'s own function before the first constructor runs."""
+    """The shim finds libstdc++'s function that starts threads before the first constructor runs."""
     libraries.compile_cxx(tmp_path / f"constructor{build.SUFFIX}", HERE / "constructor.cpp", "-std=c++17")
     said = ends_cleanly(
         """

@@ -1,4 +1,4 @@
-"""Importing one extension module several times, and from unusual layouts: in a worker as in the main interpreter."""
+"""Repeated imports of one extension module, and unusual layouts: workers behave as the main interpreter does."""
 
 from pathlib import Path
 
@@ -13,13 +13,13 @@ KINDS = {"multi": [], "single": ["-DSINGLE_PHASE"]}
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    """Give a folder with the package again (modules multi and single), and other layouts of the same files."""
+    """Give a folder with the package `again` (modules multi and single) and other layouts of the same files."""
     folder = tmp_path_factory.mktemp("reimport")
     for package in ("again", "plain"):
         (folder / package).mkdir()
         for name, options in KINDS.items():
             libraries.compile_c(folder / package / f"{name}{build.SUFFIX}", SOURCE, f"-DNAME={name}", *options)
-    (folder / "again" / "__init__.py").touch()  # plain has none: a namespace package
+    (folder / "again" / "__init__.py").touch()  # plain has no __init__.py: a namespace package
     (folder / "links").mkdir()
     (folder / "links" / "symlinked").symlink_to(folder / "again")
     (folder / "build" / "lib").mkdir(parents=True)
@@ -40,8 +40,7 @@ def workers(folder, monkeypatch):
 
 @pytest.fixture
 def same_everywhere(workers, folder, ends_cleanly):
-    """Check that a function returns in each worker what it returns in an interpreter that owngil has nothing to do
-    with, and return that."""
+    """Check that a function returns the same in each worker as in an interpreter without owngil; return the result."""
 
     def check(function, *arguments):
         import inspect
@@ -124,7 +123,7 @@ def twice_from_file(name):
     folder = next(entry for entry in sys.path if "reimport" in entry and "links" not in entry)
     path = f"{folder}/again/{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
     bumps = []
-    for _ in range(3):  # as some plugins do: never put into sys.modules
+    for _ in range(3):  # as some plugins do, without an entry in sys.modules
         spec = importlib.util.spec_from_file_location(name, path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
@@ -138,7 +137,7 @@ def test_from_the_file_again_and_again(same_everywhere, name):
 
 
 def editable(name):
-    """As editable installs do: a finder that maps names to files."""
+    """Install a finder that maps names to files, as editable installs do."""
     import importlib.util
     import os
     import sys

@@ -1,4 +1,4 @@
-"""What becomes of a private copy when its worker ends: its C++ statics, its destructors, what it registered."""
+"""The end of a private copy with its worker: its C++ statics, its destructors, the functions that it registered."""
 
 import os
 from pathlib import Path
@@ -84,21 +84,21 @@ def test_copies_are_unmapped_when_their_workers_close(folder, ends_cleanly, modu
     )
 
 
-# What is registered; what has been called when the workers have closed, and in the end. D: destructors.
+# The registered functions; those called when the workers have closed; those called at the end. D: destructors.
 ENDINGS = [
     ("", "DDD", "DDD"),
     ("X", "DDDXXX", "DDDXXX"),
     ("P", "DDDPPP", "DDDPPP"),
     ("K", "DDDKKK", "DDDKKK"),
     ("XPK", "DDDKKKPPPXXX", "DDDKKKPPPXXX"),
-    # These may be called at any time: the copy stays, and its destructor is not run, or at the end of the process.
+    # A function that may be called at any time pins the copy: its destructor runs at the end of the process or never.
     ("A", "", ""),
 ]
 
 
 @pytest.mark.parametrize(("what", "closed", "ended"), ENDINGS)
 @pytest.mark.parametrize("close", [True, False], ids=["closed", "left"])
-def test_each_ending_comes_once(folder, tmp_path, ends_cleanly, what, closed, ended, close):
+def test_each_registered_function_is_called_once(folder, tmp_path, ends_cleanly, what, closed, ended, close):
     log = tmp_path / "log"
     ends_cleanly(
         USE.replace("read, write = os.pipe()", "write = os.open('log', os.O_CREAT | os.O_WRONLY | os.O_APPEND)")
@@ -113,7 +113,7 @@ def test_each_ending_comes_once(folder, tmp_path, ends_cleanly, what, closed, en
     assert "".join(sorted(first + rest)) == ended
 
 
-def test_a_signal_handler_stays(folder, ends_cleanly):
+def test_a_signal_handler_pins_its_copy(folder, ends_cleanly):
     printed = ends_cleanly(
         USE
         + """
@@ -129,10 +129,10 @@ def test_a_signal_handler_stays(folder, ends_cleanly):
         "endings",
         "S",
     )
-    assert printed == "DD S\n"  # the last to register has the signal
+    assert printed == "DD S\n"  # the handler that was registered last is called
 
 
-def test_a_function_of_a_copy_is_in_the_original(workers, folder):
+def test_dladdr_finds_a_copys_function_in_the_original(workers, folder):
     def look_up():
         import endings
 
@@ -146,7 +146,7 @@ def test_a_function_of_a_copy_is_in_the_original(workers, folder):
 
 
 def test_workers_of_main_and_of_workers_close_at_the_same_time(ends_cleanly, rounds):
-    """Since 3.13, a new parser of keywords takes main's GIL: without care, every other run of this hung."""
+    """Since 3.13, a new parser of keywords takes main's GIL; before owngil allowed for that, every other run hung."""
     ends_cleanly(
         """
         import sys, threading, owngil

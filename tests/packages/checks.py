@@ -1,9 +1,9 @@
-"""One check a distribution: `CHECKS` maps its name on PyPI to a function that takes no argument.
+"""One check for each distribution: `CHECKS` maps its name on PyPI to a function without arguments.
 
-A check uses the compiled code of its package and returns plain values, bytes or NumPy arrays, which are the same in
-every run and every interpreter; floats that a library may sum in another order are rounded. Several workers and threads
-of one process run the same check at the same time: so no fixed port or file name, no chdir, no use of global random
-state. The modules import only the standard library, as a worker looks a check up by its module and name.
+A check uses the compiled code of its package. It returns plain values, bytes or NumPy arrays that are the same in every
+run and every interpreter; it rounds floats that a library may sum in another order. Several workers and threads of one
+process run a check at the same time, so a check uses no fixed port or file name, no chdir and no global random state.
+These modules import only the standard library, because a worker finds a check by its module and name.
 """
 
 import checks_arrays  # noqa: F401 - importing a module of checks registers them

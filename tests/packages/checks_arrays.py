@@ -85,7 +85,7 @@ def check_numba():
 
     @numba.njit
     def last_places(values):
-        table = {}  # of integers: one of strings takes seconds to compile
+        table = {}  # of integers: a table of strings takes seconds to compile
         for i, value in enumerate(values):
             table[value] = i
         return [place for _, place in table.items()]
@@ -207,7 +207,7 @@ def check_cftime():
 
 
 class _NetcdfTime:
-    """As much of a netCDF variable as cftime.date2index asks for."""
+    """The part of a netCDF variable that cftime.date2index uses."""
 
     units = "days since 2024-01-01"
     calendar = "noleap"

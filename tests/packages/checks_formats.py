@@ -1,4 +1,4 @@
-"""Markup, serialisation and what describes them."""
+"""Markup, serialisation and schemas."""
 
 from checks_registry import check
 

@@ -251,7 +251,7 @@ def check_blis():
     blis.py.axpy(a[0].copy(), scale=2.0, out=y)
     return {
         "gemm": blis.py.gemm(a, b).round(8),
-        "transposed": blis.py.gemm(b4, a4, trans1=True, trans2=True).round(3),  # of doubles it reads beyond the end
+        "transposed": blis.py.gemm(b4, a4, trans1=True, trans2=True).round(3),  # for doubles, it reads beyond the end
         "gemv": blis.py.gemv(a, y).round(8),
         "axpy": y.round(8),
         "dot": round(float(blis.py.dotv(a[0].copy(), a[1].copy())), 8),

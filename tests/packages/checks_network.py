@@ -1,4 +1,4 @@
-"""Servers and clients, both in this process; the port is one that the system gives."""
+"""Servers and clients, both in this process; the system chooses the port."""
 
 from checks_registry import check
 
@@ -163,7 +163,7 @@ def check_hf_xet():
 
     import hf_xet
 
-    with tempfile.TemporaryDirectory() as folder:  # what uploads and downloads do needs a server
+    with tempfile.TemporaryDirectory() as folder:  # uploads and downloads need a server
         paths = [os.path.join(folder, str(i)) for i in range(3)]
         for i, path in enumerate(paths):
             with open(path, "wb") as file:

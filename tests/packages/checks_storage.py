@@ -4,8 +4,8 @@ import threading
 
 from checks_registry import check
 
-# netCDF4 and tables leave it to the caller to let one thread at a time in. Each interpreter has its own lock, as it has
-# its own copy of this module.
+# netCDF4 and tables require that the caller lets in one thread at a time. Each interpreter has its own copy of this
+# module, and so its own lock.
 _ONE_THREAD = threading.Lock()
 
 

@@ -110,7 +110,7 @@ def check_pyarrow():
         def __arrow_ext_deserialize__(cls, storage_type, serialized):
             return cls(int(serialized), name)
 
-    name = f"owngil.{uuid.uuid4()}"  # the registry of names is one a process
+    name = f"owngil.{uuid.uuid4()}"  # the process has one registry of names
     table = pa.table({"key": list("abcab"), "n": [1, 2, None, 4, 5], "parts": [[1], [2, 3], None, [], [4]]})
     file = io.BytesIO()
     pq.write_table(table, file, compression="zstd", row_group_size=2)
@@ -259,7 +259,7 @@ def check_psycopg():
     oid = psycopg.adapters.types["int4"].array_oid
     names = sql.SQL(", ").join(map(sql.Identifier, ["a", 'b"c']))
     with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))  # and does not listen
+        bound.bind(("127.0.0.1", 0))  # without listen()
         try:
             psycopg.connect(f"host=127.0.0.1 port={bound.getsockname()[1]} user=nobody connect_timeout=5")
         except psycopg.OperationalError as error:

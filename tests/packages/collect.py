@@ -1,10 +1,10 @@
-"""Runs the packages' checks and own test suites on this Python, and writes what came of them to a JSON file.
+"""Run the packages' checks and own test suites on this Python, and write the results to a JSON file.
 
     python collect.py RESULTS [--checks NAME...] [--suites NAME...] [--imports RUNS] [--work FOLDER]
 
-Each check and each run of a suite is a process of its own. RESULTS is written after each: Ctrl-C leaves what was done,
-and what is not run again stays as it was. The imports go on from where they were stopped, if packages and owngil are
-the same. The suites' own output goes to FOLDER (default: a temporary one).
+Each check and each run of a suite is a process of its own. RESULTS is written after each one, so Ctrl-C loses no
+finished result, and results that are not measured again are kept. Imports that were stopped continue if packages and
+owngil are the same. The suites' own output goes to FOLDER (default: a temporary one).
 """
 
 import argparse
@@ -27,12 +27,12 @@ HERE = Path(__file__).resolve().parent
 CHECK_TIMEOUT = 200.0  # seconds
 SUITE_TIMEOUT = 6 * 3600.0
 STACK = ("numpy", "scipy", "pandas", "matplotlib", "scikit-learn")
-REFUSED = ("matplotlib.backends._tkagg",)  # for a reason; each such run would import all in the main interpreter too
-PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # programs of the packages, as meson
+REFUSED = ("matplotlib.backends._tkagg",)  # a run with it would fail, and then import all in main too
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # programs of the packages, such as meson
 DETAIL = 600  # characters of an error that are kept
 MISSING = "not run"
 
-# Why a test's outcome is another one in a worker: the first pattern that is in its error tells.
+# Causes of a different outcome in a worker: the first pattern that the error contains decides.
 CAUSES = [
     (r"tracemalloc", "Python's `tracemalloc` is refused in workers"),
     (r"_testbuffer is not available", "Python's `_testbuffer` is refused in workers"),
@@ -85,7 +85,7 @@ def launch(command, timeout, folder):
 
 
 def describe(code, text):
-    """Say in a word and a detail what an exit code and output mean."""
+    """Return the meaning of an exit code and output: a word and a detail."""
     lines = [line for line in text.splitlines() if line.strip()]
     end = "\n".join(lines[-3:])[-DETAIL:]
     if code == 0:
@@ -112,12 +112,12 @@ def check(name):
 
 
 def parts_of(result):
-    """Return the logs that suites.py writes along with `result`."""
+    """Return the logs that suites.py writes beside `result`."""
     return [Path(f"{result}.part{k}") for k in ((0, 1) if result.stem.endswith("-workers") else ("",))]
 
 
 def read_part(part):
-    """Return the outcomes in the log of a run that did not come to its end, and the test that it began last."""
+    """Return the outcomes in the log of an incomplete run, and the test that began last."""
     outcomes, last = {}, "none"
     for line in part.read_text(errors="replace").splitlines() if part.exists() else ():
         word, _, test = line.partition(" ")
@@ -129,7 +129,7 @@ def read_part(part):
 
 
 def run_suite(name, where, work):
-    """Run a suite in the main interpreter or in workers; return what suites.py wrote, or how and where it ended."""
+    """Run a suite in the main interpreter or in workers; return the results of suites.py, or how and where it ended."""
     result = work / f"{name}-{where}.json"
     for old in [result, *parts_of(result)]:
         old.unlink(missing_ok=True)
@@ -140,7 +140,7 @@ def run_suite(name, where, work):
 
 
 def read_run(name, where, work, outcome, detail):
-    """Read what a run of a suite left in `work`."""
+    """Read the files that a run of a suite left in `work`."""
     result = work / f"{name}-{where}.json"
     if outcome == "works" and result.exists():
         return json.loads(result.read_text())
@@ -153,23 +153,23 @@ def read_run(name, where, work, outcome, detail):
 
 
 def summary(run):
-    """Return the numbers of one interpreter's run."""
+    """Return the counts of one interpreter's run."""
     counts = Counter(run["outcomes"].values())
     return {"tests": sum(counts.values()), **dict(sorted(counts.items()))}
 
 
 def plain(outcomes):
-    """Return a dict with addresses taken out of the tests' names."""
+    """Return the dict without addresses in the tests' names."""
     return {re.sub(r"0x[0-9a-f]{6,}", "0x", test): outcome for test, outcome in outcomes.items()}
 
 
 def cause_of(reason):
-    """Return the cause of a difference that an error tells, or an empty text."""
+    """Return the cause of a different outcome, found in the error, or an empty text."""
     return next((cause for pattern, cause in CAUSES if re.search(pattern, reason, re.DOTALL)), "")
 
 
 def last_line(reason):
-    """Return the error of a traceback in a line."""
+    """Return the error of a traceback in one line."""
     errors = [line[1:].strip() for line in reason.splitlines() if line.startswith("E  ")]
     lines = errors or [line.strip() for line in reason.splitlines() if line.strip()]
     # Pytest's first "E" line has the exception, unless it is an assertion with its values below.
@@ -178,7 +178,7 @@ def last_line(reason):
 
 
 def compare(main, workers):
-    """Return one record of both runs of a suite: the counts, and each test whose outcome differs."""
+    """Return one record of both runs of a suite: the counts, and each test with different outcomes."""
     record = {
         where: {**run, "runs": [summary(one) for one in run["runs"]]}
         for where, run in (("main", main), ("workers", workers))
@@ -186,7 +186,7 @@ def compare(main, workers):
     expected, *others = [plain(one["outcomes"]) for one in (*main["runs"], *workers["runs"])]
     reasons = [plain(one["reasons"]) for one in (*workers["runs"], *main["runs"])]
     tests = {*expected, *others[0], *others[1]}
-    if "ended" in main or "ended" in workers:  # what all came to
+    if "ended" in main or "ended" in workers:  # tests that all runs reached
         tests = {*expected} & {*others[0]} & {*others[1]}
     differences = []
     for test in sorted(tests):
@@ -215,7 +215,7 @@ def suite(name, work):
 
 
 def fingerprint():
-    """Return a short text that is another one when the installed owngil is."""
+    """Return a short text that changes with the installed owngil."""
     import owngil
 
     digest = hashlib.sha256()
@@ -228,8 +228,8 @@ def fingerprint():
 def import_stack(runs, before):
     """Import all modules of the scientific stack as ``owngil doctor`` does, again and again.
 
-    Yields what came of it so far: after every tenth run, after one that failed, and at the end. `before` is what was
-    yielded last when the same was stopped, or None.
+    Yields the results so far: after every tenth run, after a failed run, and at the end. `before` is the last value
+    that a stopped call for the same packages yielded, or None.
     """
     from owngil.cli.doctor.examine import examine
     from owngil.cli.doctor.packages import Package, find_package

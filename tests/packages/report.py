@@ -1,4 +1,4 @@
-"""Writes docs/compatibility.md from results/*.json, which collect.py made.
+"""Write docs/compatibility.md from results/*.json, which collect.py made.
 
 python report.py
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 SUITES = ("numpy", "scipy", "pandas", "scikit-learn")
 COUNTED = ("passed", "skipped", "xfailed", "xpassed", "failed")
-LISTED = 12  # tests that are named for each cause; of the rest the number is told
+LISTED = 12  # tests that are named for each cause; the rest are counted
 
 INTRODUCTION = """\
 # Compatibility
@@ -18,11 +18,12 @@ INTRODUCTION = """\
 {packages} packages with compiled code, each in 4 workers and the main interpreter of one process at once.
 
 For each package a check uses its compiled code: it computes, parses, compresses, trains, reads and writes. The main
-interpreter and 4 workers run it at the same time; then, with everything loaded, 2 of the workers once more while the
-other 2 close. **Works** means: every run gave the main interpreter's result, all workers closed, the process ended as
-it should. That a check works does not mean that all of the package does: its [own tests](#own-tests) tell more.
+interpreter and 4 workers run it at the same time; then, with everything loaded, 2 of the workers run it once more while
+the other 2 close. **Works** means: every run gave the main interpreter's result, all workers closed, and the process
+ended with exit code 0. A check covers only a part of its package; the [own tests](#own-tests) cover more.
 
-The packages are the newest that have a wheel for that Python. No wheel: nor has one that the package needs.
+Each package is the newest version with a wheel for that Python. "No wheel" means that the package, or a package that it
+needs, has no wheel.
 
 ```
 make ecosystem                                  # all, on Python 3.13 and 3.14: hours
@@ -30,24 +31,25 @@ make ecosystem VERSIONS=3.13 IMPORTS= SUITES=   # the checks only: minutes
 make ecosystem VERSIONS=3.13 CHECKS= IMPORTS= SUITES=numpy
 ```
 
-`owngil doctor` tells about the packages of your own environment ([doctor.md](doctor.md)).
+`owngil doctor` examines the packages of your own environment ([doctor.md](doctor.md)).
 """
 
 IMPORTS = """\
-What `owngil doctor` does, with the packages together in one process: two workers import them and all their extension
-modules at the same time, a third one after them, then workers and process end. Each run is a process of its own.
-Matplotlib's `_tkagg` is left out, or counted among the 247 of Python 3.13: it is refused in workers, with a reason.
-Tk's windows belong to the main interpreter.
+Each run is a process of its own and does the same as `owngil doctor`, with all packages together: two workers import
+them and all their extension modules at the same time, then a third worker imports them, then the workers and the
+process end. Workers refuse Matplotlib's `_tkagg`, because Tk's windows belong to the main interpreter: it is left out,
+except on Python 3.13, where it is one of the 247 modules.
 """
 
 OWN_TESTS = """\
-The packages' own test suites, without the tests that they mark as slow: in the main interpreter of a process without
-owngil, and in two workers of another process at the same time. NumPy: without f2py and the limited API, whose tests
-build a hundred extension modules. scikit-learn: `ensemble`, `linear_model` and `cluster`. pandas: all, but for those
-that need a network, a database or a single core; its wheel lacks the data files of some, which fail wherever they run.
+The packages' own test suites, without the tests that the packages mark as slow. They run in the main interpreter of a
+process without owngil, and in two workers of another process at the same time. NumPy: without the tests of f2py and the
+limited API, which build a hundred extension modules. scikit-learn: `ensemble`, `linear_model` and `cluster`. pandas:
+all except tests that need a network, a database or a single core; some tests need data files that its wheel lacks, and
+fail everywhere.
 
-The tests were not written for this: those that change the process (its current folder, environment or signal handlers)
-meet the other worker doing the same.
+The suites were not written to run twice in one process: tests that change the process (its current folder, environment
+or signal handlers) interfere with the same tests in the other worker.
 """
 
 
@@ -58,7 +60,7 @@ def read():
 
 
 def cell(text):
-    """Return a text as it can stand in a table or in a line."""
+    """Return a text in a form that fits into a table or a line."""
     return " ".join(str(text).split()).replace("|", "\\|")
 
 
@@ -77,7 +79,7 @@ def table(head, rows):
 
 
 def packages_table(results):
-    """Return the table of packages and the lines on those that do not work."""
+    """Return the table of packages, and a line for each problem."""
     names = sorted({name for result in results.values() for name in result["packages"]}, key=str.lower)
     rows, problems = [], []
     for name in names:
@@ -96,7 +98,7 @@ def packages_table(results):
 
 
 def totals(results):
-    """Return a line on each Python: how many packages work."""
+    """Return a line for each Python with the number of packages that work."""
     lines = []
     for result in results.values():
         outcomes = Counter(one["outcome"] for one in result["packages"].values())
@@ -107,7 +109,7 @@ def totals(results):
 
 
 def imports_text(results):
-    """Return the section on the imports again and again."""
+    """Return the section on repeated imports."""
     rows = []
     for result in results.values():
         one = result.get("imports", {}).get("scientific stack")
@@ -133,13 +135,13 @@ def outcome_rows(suite):
 
 
 def ended(where, run):
-    """Return the text on a run of a suite that did not come to its end."""
+    """Return the text on an incomplete run of a suite."""
     last = ", ".join(code(test) for test in run["last tests"])
     return f"**Not complete**: the run in {where} ended ({code(run['ended'])}) in {last}."
 
 
 def differences(suite):
-    """Return the text on the tests whose outcome differs, grouped by cause."""
+    """Return the text on the tests with different outcomes, grouped by cause."""
     causes = {}
     for one in suite["differences"]:
         causes.setdefault(one["cause"] or "Not known", []).append(one)
@@ -173,7 +175,7 @@ def suites_text(results):
                 if total:
                     parts.append(f"{count(total, 'test')} with another outcome in a worker:\n\n{differences(suite)}")
                 elif "ended" in suite["main"] or "ended" in suite["workers"]:
-                    parts.append("Every test that all three came to has the same outcome.")
+                    parts.append("Every test that all three runs reached has the same outcome.")
                 else:
                     parts.append("Every test has the same outcome in the main interpreter and in both workers.")
     return "\n\n".join(parts)
@@ -191,7 +193,7 @@ def document(results):
             totals(checked),
             packages,
             "## What does not work",
-            "\n".join(problems) or "Nothing that was tried.",
+            "\n".join(problems) or "Every package that was tried works.",
             "## Imports, again and again",
             IMPORTS.rstrip(),
             imports_text(results),

@@ -1,8 +1,8 @@
-"""Runs one package's check in 4 workers and the main interpreter, all at once, and compares: exit code 0 if all agree.
+"""Run one package's check in 4 workers and the main interpreter, all at once. The exit code is 0 if the results agree.
 
     python run_check.py NAME
 
-A process of its own for each package: a crash is then a failed test, and no package sees what another loaded.
+Each package has a process of its own, so that a crash is a failed test, and no package finds another's modules loaded.
 """
 
 import sys
@@ -26,7 +26,7 @@ def main(name: str) -> None:
     expected = check()
     for future in futures:
         np.testing.assert_equal(future.result(), expected)
-    # Once more, with everything loaded and workers out of step.
+    # Run the check again with everything loaded and the workers out of step.
     futures = [worker.submit(check) for worker in workers[::2]]
     for worker in workers[1::2]:
         worker.close()

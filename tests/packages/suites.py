@@ -1,11 +1,11 @@
-"""Runs a package's own test suite in the main interpreter, or in two workers at the same time, and writes each outcome.
+"""Run a package's own test suite in the main interpreter, or in two workers at the same time; write each outcome.
 
     python suites.py main PACKAGE OUTPUT
     python suites.py workers PACKAGE OUTPUT
 
-OUTPUT becomes a JSON file: for each run a dict of test and outcome, and the last lines of what failed. Two processes,
-so that the main interpreter's run knows nothing of owngil. Outcomes go to OUTPUT.part as they come: after a crash, its
-last lines say where.
+OUTPUT becomes a JSON file: for each run, a dict of tests and outcomes, and the last lines of each failure. The two
+kinds of runs are separate processes, so that the main interpreter's run has no owngil in it. Each outcome goes to
+OUTPUT.part at once; after a crash, the last lines there say where.
 """
 
 import json
@@ -14,8 +14,8 @@ import sys
 import tempfile
 import time
 
-# What is run: arguments of pytest. Left out are tests for which the packages' own quick runs have no time either, those
-# that need a network, and f2py's and the limited API's in NumPy, which build a hundred extension modules.
+# Pytest's arguments for each suite. They leave out tests that the packages' own quick runs leave out, tests that need a
+# network, and NumPy's tests of f2py and the limited API, which build a hundred extension modules.
 SUITES = {
     "numpy": ["--pyargs", "numpy", "-m", "not slow", "--ignore-glob=/*/f2py/*", "--ignore-glob=/*/test_limited_api.py"],
     "scipy": ["--pyargs", "scipy", "-m", "not slow and not xslow"],
@@ -30,7 +30,7 @@ PLAIN = [
 
 
 def stand_in_for_tracemalloc():
-    """Let modules of tests import tracemalloc where Python refuses it: only the tests that use it shall fail."""
+    """Let test modules import tracemalloc where Python refuses it, so that only tests that use it fail."""
     import sys
     import types
 
@@ -45,7 +45,7 @@ def stand_in_for_tracemalloc():
         raise RuntimeError(message)
 
     module = types.ModuleType("tracemalloc")
-    module.is_tracing = lambda: False  # pytest and warnings ask
+    module.is_tracing = lambda: False  # pytest and warnings call it
     module.get_object_traceback = lambda source: None
     module.start = module.stop = module.take_snapshot = module.get_traced_memory = refuse
     module.clear_traces = module.reset_peak = refuse
@@ -63,7 +63,7 @@ def run(package, folder, log):
     stand_in_for_tracemalloc()
 
     class Collector:
-        """A pytest plugin that keeps what becomes of each test."""
+        """A pytest plugin that keeps the outcome of each test."""
 
         def __init__(self):
             self.outcomes = {}
@@ -125,5 +125,5 @@ def main(where, package, output):
 
 
 if __name__ == "__main__":
-    del sys.path[0]  # this folder: NumPy's tests build a module called checks
+    del sys.path[0]  # remove this folder: NumPy's tests build a module called checks
     main(sys.argv[1], sys.argv[2], os.path.abspath(sys.argv[3]))

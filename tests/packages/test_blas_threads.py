@@ -1,4 +1,4 @@
-"""How many threads BLAS has while workers live."""
+"""The number of BLAS threads while workers live."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def runs(ends_cleanly, monkeypatch):
     return run
 
 
-def test_workers_share_the_cores_and_main_has_them_back(runs):
+def test_workers_share_the_cores_and_main_gets_them_back(runs):
     runs("""
         assert blas_threads() == [cores]
         for size in (cores, 1, cores):
@@ -44,7 +44,7 @@ def test_workers_share_the_cores_and_main_has_them_back(runs):
     """)
 
 
-def test_what_the_environment_says_wins(runs, monkeypatch):
+def test_the_environment_wins(runs, monkeypatch):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
     runs("""
         with owngil.Pool(2) as pool:
@@ -53,7 +53,7 @@ def test_what_the_environment_says_wins(runs, monkeypatch):
     """)
 
 
-def test_what_is_set_later_wins(runs):
+def test_a_later_setting_wins(runs):
     runs("""
         import threadpoolctl
 
@@ -78,8 +78,8 @@ def test_what_is_set_later_wins(runs):
     """)
 
 
-def test_the_main_thread_may_set_it_when_workers_have_ended(runs):
-    """threadpoolctl lets one thread at a time do so, and that was the one that collects answers."""
+def test_the_main_thread_may_set_the_number_when_workers_have_ended(runs):
+    """threadpoolctl lets only one thread at a time set it, and the thread that collects answers kept that right."""
     runs("""
         import threadpoolctl, time
 

@@ -1,4 +1,4 @@
-"""The checks of those packages that are installed: real results, equal in 4 workers and the main interpreter at once.
+"""The checks of the installed packages: results are equal in 4 workers and the main interpreter at once.
 
 `make ecosystem` installs all packages and writes docs/compatibility.md.
 """

@@ -1,4 +1,4 @@
-"""A real notebook: what workers print, log and raise is seen in the cell that waits, and kernels stop in time."""
+"""A real notebook: workers' output, records and errors appear in the cell that waits, and kernels stop in time."""
 
 import functools
 import re
@@ -13,13 +13,13 @@ nbformat = pytest.importorskip("nbformat", reason="notebooks need nbformat")
 nbclient = pytest.importorskip("nbclient", reason="notebooks are run by nbclient")
 jupyter_client = pytest.importorskip("jupyter_client", reason="kernels are started by jupyter_client")
 
-# What Jupyter's own packages warn about is not ours to mend.
+# Warnings of Jupyter's own packages are not owngil's to fix.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(autouse=True)
 def _own_directories(tmp_path, monkeypatch):
-    """Keep what Jupyter and IPython write to themselves."""
+    """Give Jupyter and IPython folders of their own to write to."""
     for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
@@ -30,7 +30,7 @@ def plain(text):
 
 
 def outputs(cell):
-    """Return what a cell shows: {stream or kind: text}."""
+    """Return a cell's output: {stream or kind: text}."""
     shown = {}
     for output in cell.outputs:
         if output.output_type == "stream":
@@ -43,7 +43,7 @@ def outputs(cell):
 
 
 def run(*sources):
-    """Run a notebook and return what each of its cells shows."""
+    """Run a notebook and return the output of each cell."""
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
     notebook = nbformat.v4.new_notebook(cells=cells)
     nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", allow_errors=True).execute()
@@ -122,13 +122,13 @@ def test_a_notebook():
 
 
 class Kernel:
-    """A kernel, and a client that does with it what a notebook in a browser does."""
+    """A kernel, and a client that uses it as a notebook in a browser does."""
 
     def __init__(self):
         self.manager, self.client = jupyter_client.manager.start_new_kernel(startup_timeout=HANGS_AFTER)
 
     def messages(self, execution):
-        """Yield what is shown of an execution, until it has ended."""
+        """Yield the output of an execution, until it has ended."""
         deadline = time.monotonic() + 300
         while True:
             message = self.client.get_iopub_msg(timeout=max(0.1, deadline - time.monotonic()))
@@ -138,7 +138,7 @@ class Kernel:
                 yield message["msg_type"], message["content"]
 
     def run(self, source, on_text=None):
-        """Run a cell and return what it shows; call `on_text` with each text that is printed."""
+        """Run a cell and return its output; call `on_text` with each text that is printed."""
         shown = {}
         for kind, content in self.messages(self.client.execute(source)):
             if kind == "stream":
@@ -217,7 +217,7 @@ def test_a_restart_with_running_work_is_prompt(kernel, monkeypatch, waits):
         if message["msg_type"] == "stream":
             texts.append(message["content"]["text"])
     assert running
-    # It has to end by itself: the manager sends no signal before half of this time has passed, and then the test fails.
+    # The kernel must end by itself: the manager sends a signal after half of this time, and then the test fails.
     kernel.manager.shutdown_wait_time = 2.0 * HANGS_AFTER
     signals = []
     provisioner = kernel.manager.provisioner

@@ -23,7 +23,7 @@ def workers():
 
 
 def everywhere(workers, fn, *args):
-    """Call in all workers at once; return the result, which must be the same in all and here."""
+    """Call the function in all workers at once and here; check that all results are equal, and return the result."""
     futures = [worker.submit(fn, *args) for worker in workers]
     expected = fn(*args)
     for future in futures:
@@ -50,7 +50,7 @@ def test_all_of_scipy_imports(workers, name):
         import importlib
         import warnings
 
-        warnings.simplefilter("ignore", DeprecationWarning)  # of scipy.misc and scipy.odr
+        warnings.simplefilter("ignore", DeprecationWarning)  # from scipy.misc and scipy.odr
         return sorted(n for n in dir(importlib.import_module(f"scipy.{name}")) if not n.startswith("_"))
 
     assert everywhere(workers, work, name)

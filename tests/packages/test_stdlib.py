@@ -1,4 +1,4 @@
-"""What programs do with the standard library, done in two workers at once."""
+"""Common uses of the standard library, in two workers at once."""
 
 import os
 import subprocess
@@ -199,7 +199,7 @@ class TestProcesses:
 
         assert all_are(pair(task), ("in\nout\n/\n", "oops\n", 3, True, 200_000, 0))
 
-    def test_other_ways(self, pair):
+    def test_other_ways_to_start_processes(self, pair):
         def task():
             import os
 
@@ -228,7 +228,7 @@ class TestProcesses:
 
         assert all_are(pair(task, times=1), (1024, 1))
 
-    def test_what_multiprocessing_keeps_goes_with_the_worker(self, ends_cleanly):
+    def test_helper_processes_of_multiprocessing_end_with_the_worker(self, ends_cleanly):
         ends_cleanly("""
             import os
             import owngil
@@ -246,7 +246,7 @@ class TestProcesses:
                         with open(f"/proc/{pid}/stat") as stat, open(f"/proc/{pid}/cmdline") as line:
                             if stat.read().rpartition(")")[2].split()[1] == str(os.getpid()):
                                 found.append(line.read())
-                    except OSError:  # it has ended
+                    except OSError:  # the process has ended
                         pass
                 return [line for line in found if "multiprocessing" in line]
 
@@ -273,12 +273,12 @@ class TestProcesses:
             ("import subprocess; subprocess.run('true', preexec_fn=print)", "preexec_fn not supported"),
         ],
     )
-    def test_what_would_fork_or_replace_the_process(self, interpreter, what, advice):
+    def test_calls_that_would_fork_or_replace_the_process_are_refused(self, interpreter, what, advice):
         with pytest.raises(RuntimeError, match=advice):
             interpreter.exec(what)
         assert interpreter.call(abs, -1) == 1
 
-    def test_main_may_fork_and_exec_as_ever(self):
+    def test_main_may_still_fork_and_exec(self):
         done = subprocess.run(
             [sys.executable, "-c", "import owngil, os; os.execv('/bin/echo', ['echo', 'replaced'])"],
             capture_output=True,
@@ -408,7 +408,7 @@ class TestNetwork:
         assert all_are(pair(task), b"/path")
 
     def test_ssl(self, pair):
-        """A real handshake and transfer, without certificates, which a test would have to make or to renew."""
+        """A real handshake and transfer. It uses no certificates, because a test would have to make or renew them."""
 
         def task():
             import socket
@@ -464,8 +464,8 @@ def test_run_in_executor_in_main():
         assert asyncio.run(main(pool)) == [k * k for k in range(100)]
 
 
-def test_threads_of_main_and_descriptors_are_as_before():
-    """All of the above in one worker that is closed leaves nothing at the process."""
+def test_a_closed_worker_leaves_no_threads_and_descriptors():
+    """A worker that ran all of the above and is closed leaves no thread and no descriptor in the process."""
 
     def task():
         import asyncio

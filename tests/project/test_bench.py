@@ -34,7 +34,7 @@ def bench(capsys):
     return bench
 
 
-# The real thing
+# Real measurements
 
 
 @pytest.mark.slow
@@ -58,7 +58,7 @@ def test_the_standard_library_executors(executor):
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="Python 3.14 is the first with InterpreterPoolExecutor")
-def test_what_an_executor_cannot_do_is_told():
+def test_measures_that_an_executor_lacks_are_reported():
     run = measure("InterpreterPoolExecutor", 2, ["fresh", "latency"], SETTINGS, 300)
     assert "numpy ready" not in run.figures
     assert "ImportError" in run.failed["fresh"]
@@ -87,7 +87,7 @@ def test_table_json_and_plot(bench, tmp_path):
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
-def test_what_is_not_installed_is_left_out(bench, tmp_path, monkeypatch):
+def test_executors_that_are_not_installed_are_left_out(bench, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "loky" else object())
     file = tmp_path / "bench.json"
     code, out, _ = bench("--executors", "loky,serial", "--measures", "latency", "--repeat", 1, "--json", file)
@@ -96,12 +96,12 @@ def test_what_is_not_installed_is_left_out(bench, tmp_path, monkeypatch):
     assert json.loads(file.read_text())["executors"]["loky"] == {"missing": "loky is not installed"}
 
 
-# What goes wrong
+# Failures
 
 
 @pytest.fixture
 def broken(tmp_path, monkeypatch):
-    """Let the tasks of all executors do something else."""
+    """Replace the tasks of all executors."""
 
     def broken(text):
         with open(os.path.join(runs.ALONE, "owngil_bench_tasks.py")) as file:
@@ -112,7 +112,7 @@ def broken(tmp_path, monkeypatch):
     return broken
 
 
-def test_a_crash_is_told_and_the_rest_is_measured(broken):
+def test_a_crash_is_reported_and_the_rest_is_measured(broken):
     broken("\ndef touch(array): os.abort()\n")
     run = measure("threads", 2, ["latency", "transfer", "channel"], SETTINGS, 300)
     assert run.failed == {"transfer": "the process crashed: SIGABRT"}
@@ -126,7 +126,7 @@ def test_a_hang_is_ended_and_the_rest_is_measured(broken):
     assert "channel p50" in run.figures
 
 
-def test_an_error_is_told_and_the_rest_is_measured(broken):
+def test_an_error_is_reported_and_the_rest_is_measured(broken):
     broken("\ndef touch(array): raise ValueError('not\\nthis')\n")
     run = measure("owngil", 2, ["transfer", "latency"], SETTINGS, 300)
     assert run.failed == {"transfer": "ValueError: not"}
@@ -161,7 +161,7 @@ def running_in_group(group):
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, _, number = path.read_text().rpartition(")")[2].split()[:3]
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             continue
         if int(number) == group and state not in "ZX":
             found.append(path.parent.name)
@@ -169,7 +169,7 @@ def running_in_group(group):
 
 
 def test_ctrl_c_ends_the_children():
-    # sh lets what it runs in the background ignore it.
+    # sh makes background programs ignore SIGINT.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         command = subprocess.Popen(
@@ -186,7 +186,7 @@ def test_ctrl_c_ends_the_children():
     _, err = command.communicate(timeout=HANGS_AFTER)
     assert (command.returncode, err) == (130, "bench.py: interrupted\n")
     assert not Path(f"/proc/{child}").exists()
-    wait_until(lambda: not running_in_group(child))  # nobody tells when those are gone that it started
+    wait_until(lambda: not running_in_group(child))  # no event announces the end of its own children
 
 
 # The report
@@ -214,7 +214,7 @@ def test_summary():
         ([0.1, 0.5, 0.9, 0.9, 1.0], None),
     ],
 )
-def test_where_it_pays_off(speed_ups, expected):
+def test_the_shortest_task_that_pays_off(speed_ups, expected):
     figures = {f"tasks of {length:g} s": one for length, one in zip(LENGTHS, speed_ups, strict=True)}
     assert report.pays_off(record(**figures)) == expected
 

@@ -1,4 +1,4 @@
-"""The programs in examples/ run as they are and print what they promise."""
+"""The programs in examples/ run unchanged and print the output that they promise."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ def run(name, *arguments, cwd):
         ("3_results_back.py", "input:2\ninput:3\n4\n9\n16\n"),
     ],
 )
-def test_prints(name, output, tmp_path):
+def test_an_example_prints_its_output(name, output, tmp_path):
     assert run(name, cwd=tmp_path) == output
 
 
@@ -50,7 +50,7 @@ def test_every_example_is_tested():
 
 
 def test_docstring_examples(tmp_path):
-    """The examples in the public docstrings, in a process of their own: they leave workers behind."""
+    """The examples in public docstrings run in a process of their own, because they leave workers behind."""
     code = """
 import doctest, importlib, sys, owngil
 results = [

@@ -1,4 +1,4 @@
-"""The checks that imports and includes point down, which `make lint` runs: they hold, and see what is planted."""
+"""The checks that imports and includes point down, which `make lint` runs: they pass, and find planted errors."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ ROOT = next(folder for folder in Path(__file__).parents if (folder / "pyproject.
 
 
 def check(package, tool="lint-layers"):
-    """Return the check's exit code and what it says."""
+    """Return the check's exit code and output."""
     command = [sys.executable, ROOT / "tools" / tool, package]
     done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS_AFTER, check=False)
     return done.returncode, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""The programs in the README print what stands below them."""
+"""The programs in the README print the output below them."""
 
 import importlib.util
 import re

@@ -12,7 +12,7 @@ TOOLS = Path(__file__).parents[2] / "tools"
 
 
 class Machine:
-    """A PATH and a HOME with nothing in them but what a test puts there."""
+    """A PATH and a HOME that hold only the files that a test puts there."""
 
     def __init__(self, folder):
         self.bin = folder / "bin"
@@ -30,7 +30,7 @@ class Machine:
         return path
 
     def python(self, path, version):
-        """Put a Python there: the one of the tests, that says it is of some version."""
+        """Put a Python there: the Python of the tests, which reports some version."""
         pretender = self.home / "pretender.py"
         pretender.write_text(PRETENDER)
         return self.script(path, f'exec "{sys.executable}" "{pretender}" "$0" {version} "$@"')
@@ -44,7 +44,7 @@ class Machine:
         )
 
 
-# The modules are imported first: they look for their files by the version.
+# Import the modules first: they find their files by the version.
 PRETENDER = """
 import collections, ensurepip, sys, sysconfig, venv
 sysconfig.get_config_vars()

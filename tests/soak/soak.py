@@ -2,17 +2,17 @@
 
     python tests/soak/soak.py [--tasks N] [--seconds S] [--seed K] [--json FILE]
 
-It goes on until so many tasks were submitted and so many seconds have passed, in rounds. Each round has a pool of its
-own, and an array with a cell for each task, which the task counts up when it runs: what ran is known without asking the
-pool. After the pool's end,
+The soak runs in rounds until N tasks were submitted and S seconds have passed. Each round has a pool of its own, and an
+array with a cell for each task, which the task increments when it runs: the array shows which tasks ran without asking
+the pool. After the pool's end,
 
-- a task that gave a result or raised has run once, one that was cancelled has not, one that was interrupted at most
+- a task that returned or raised has run once, a cancelled task has not run, and an interrupted task has run at most
   once;
 - each future is done, has the right outcome, and has called its callback once;
 - there are as many threads and descriptors as before the first round.
 
-The summary, with the memory after each round, is printed as JSON. The exit code is 0 if there was no anomaly. Random
-decisions follow from the seed; when threads and signals come in between does not.
+The summary, with the memory after each round, is printed as JSON. The exit code is 0 if there was no anomaly. The
+seed determines the random decisions, but not the moments at which threads run and signals arrive.
 """
 
 import argparse
@@ -37,8 +37,8 @@ import numpy as np
 import owngil
 
 HANGS_AFTER = 300  # seconds that a round takes at most
-WORKER_LEAVES = 1.5  # MB that a closed worker may leave behind: what extension modules' statics keep, docs/design.md
-TASK_LEAVES = 40  # bytes, likewise
+WORKER_LEAVES = 1.5  # MB that a closed worker may leave behind: memory of extension modules' statics, docs/design.md
+TASK_LEAVES = 40  # bytes that a task may leave behind
 
 # In workers
 
@@ -81,7 +81,7 @@ def fail(k):
 
 
 def spin(k):
-    """Run until somebody interrupts."""
+    """Run until interrupted."""
     _runs[k] += 1
     end = time.monotonic() + 60
     while time.monotonic() < end:
@@ -90,7 +90,7 @@ def spin(k):
 
 
 def block(k, channel):
-    """Wait until somebody interrupts."""
+    """Wait until interrupted."""
     _runs[k] += 1
     channel.recv(60)
 
@@ -104,7 +104,7 @@ def nested(k, ids, started):
 
 
 def handed(k, ids, pool):
-    """Let the pool that runs this run tasks, and wait for them."""
+    """Run tasks in the pool that runs this task, and wait for them."""
     _runs[k] += 1
     futures = [pool.submit(plain, j) for j in ids]
     return sum(future.result() for future in futures)
@@ -117,7 +117,7 @@ ALLOWED = {DONE: {1}, FAILED: {1}, CANCELLED: {0}, INTERRUPTED: {0, 1}, UNKNOWN:
 
 
 class Alarm(Exception):
-    """Comes out of a signal handler, while this thread waits."""
+    """Raised by a signal handler while this thread waits."""
 
 
 class Soak:
@@ -146,7 +146,7 @@ class Round:
         self.next_id = 0
         self.lock = threading.Lock()
         self.outcomes = {}
-        self.called = Counter()  # callbacks
+        self.called = Counter()  # callbacks by task
         self.expected_calls = set()
         self.interrupts = self.random.random() < 0.4
         self.recycles = self.random.choice([None, None, size // 5, size // 14])
@@ -233,7 +233,7 @@ class Round:
     def fork(self, rng, ids):
         new = self.submit(rng, ids)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # there are threads
+            warnings.simplefilter("ignore", DeprecationWarning)  # forks with threads
             child = os.fork()
         if child == 0:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)  # faulthandler's watchdog would wait for its lost thread
@@ -276,10 +276,10 @@ class Round:
             for value in self.pool.map(plain, ids, **options):
                 results.append(value)
                 if len(results) == wanted:
-                    break  # and, if these are not all, let it be collected
+                    break  # if results are left, the map is garbage-collected
         except KeyboardInterrupt:
             if not self.interrupts:
-                self.soak.report("a map was interrupted, and nobody did it")
+                self.soak.report("a map was interrupted without an interrupt")
             wanted = len(results)
         had = [value // 2 for value in results]
         right = had == list(ids[:wanted]) if ordered else len(had) == wanted and set(had) <= set(ids)
@@ -310,7 +310,7 @@ class Round:
     # Outcomes
 
     def wait_for(self, rng, future):
-        """Wait until the future is done, or not so long: by a timeout, or by a signal if this is the main thread."""
+        """Wait until the future is done, or until a timeout, or until a signal if this is the main thread."""
         dice = rng.random()
         if dice < 0.02:
             try:
@@ -327,14 +327,14 @@ class Round:
             except Alarm:
                 self.soak.alarms += 1
             except RuntimeError as error:
-                # So threading.Condition.wait() ends if the handler raises while it takes its lock again.
+                # threading.Condition.wait() raises this if the handler raises while wait() takes its lock again.
                 if str(error) != "cannot release un-acquired lock" or error.__cause__ is not None:
                     raise
                 self.soak.alarms += 1
         return future.result()
 
     def collect(self, rng, future, k, fn, inner):
-        """Take note of what became of a task, and of those inside it."""
+        """Record the outcome of a task and of the tasks inside it."""
         outcome = self.outcome_of(rng, future, k, fn, inner)
         self.note([k], outcome)
         self.note(inner, outcome if outcome in (DONE, CANCELLED) else UNKNOWN)
@@ -347,11 +347,11 @@ class Round:
         except KeyboardInterrupt:
             if self.interrupts:
                 return INTERRUPTED
-            self.soak.report(f"task {k} was interrupted, and nobody did it")
+            self.soak.report(f"task {k} was interrupted without an interrupt")
             return UNKNOWN
         except BaseException as error:
             if fn is handed and isinstance(error, RuntimeError) and "shutdown" in str(error):
-                return UNKNOWN  # it came after the pool's end
+                return UNKNOWN  # the task ran after the pool's end
             wanted = ERRORS[k % len(ERRORS)]
             name = error.type_name if isinstance(error, owngil.RemoteError) else type(error).__name__
             if fn is not fail or not name.endswith(wanted.__name__):
@@ -365,7 +365,7 @@ class Round:
             self.soak.report(f"{fn.__name__}({k}) returned {value!r}")
         return DONE
 
-    # The whole
+    # The whole soak
 
     def run(self):
         ended = threading.Event()
@@ -389,7 +389,7 @@ class Round:
             self.pool.interrupt()
 
     def end(self, ended, interrupter):
-        """Close the pool, some way; sometimes with tasks in the queue."""
+        """Close the pool in a random way, sometimes with tasks in the queue."""
         way = self.random.choice(["shutdown", "with", "not waiting", "cancelling", "ctrl-c", "forgotten"])
         try:
             if way == "shutdown":
@@ -451,8 +451,8 @@ def _megabytes():
 def growth(rounds):
     """Return how much memory each worker added, in MB, and each task, in bytes, and two standard errors of each.
 
-    None after too few rounds. What each round added is fitted by least squares to what it had: workers and tasks come
-    side by side, so that the sums would tell little of the one and the other.
+    None after too few rounds. The growth of each round is fitted by least squares to its numbers of workers and tasks:
+    sums over all rounds would not tell the two apart.
     """
     if len(rounds) < 20:
         return None
@@ -472,10 +472,10 @@ def _ring(number, frame):
 
 
 def run(tasks, seconds, seed, size=20_000):
-    """Do it all, and return the summary."""
+    """Run the soak and return the summary."""
     signal.signal(signal.SIGALRM, _ring)
     soak = Soak(seed)
-    with owngil.Pool(1) as pool:  # the first limit of time starts a thread that stays
+    with owngil.Pool(1) as pool:  # the first limit of time starts a thread that lives on
         pool.with_timeout(60).submit(abs, 1).result()
     begin = time.monotonic()
     before = None

@@ -1,4 +1,4 @@
-"""The soak, short; and that it sees what it looks for."""
+"""A short soak, and its ability to find errors."""
 
 import json
 import subprocess
@@ -53,7 +53,7 @@ def test_the_results_that_the_docs_name(path):
      (soak.INTERRUPTED, 2, True), (None, 0, True),
      (None, 1, True)],
 )  # fmt: skip
-def test_it_sees_what_does_not_add_up(outcome, runs, seen):
+def test_the_soak_reports_an_outcome_that_contradicts_the_runs(outcome, runs, seen):
     whole = soak.Soak(1)
     one = soak.Round(whole, 100)
     one.pool.shutdown()
@@ -65,7 +65,7 @@ def test_it_sees_what_does_not_add_up(outcome, runs, seen):
     assert bool(whole.anomalies) == seen
 
 
-def test_it_sees_results_and_callbacks_that_are_wrong():
+def test_the_soak_reports_wrong_results_and_callbacks():
     whole = soak.Soak(1)
     one = soak.Round(whole, 100)
     one.runs[:3] = 1
@@ -75,10 +75,10 @@ def test_it_sees_results_and_callbacks_that_are_wrong():
     one.called = Counter({2: 2})
     one.pool.shutdown()
     one.account()
-    assert len(whole.anomalies) == 3  # task 2 has the right result, but a callback too many
+    assert len(whole.anomalies) == 3  # task 2 has the right result and one callback too many
 
 
-def test_it_sees_memory_that_grows():
+def test_the_soak_reports_growing_memory():
     rounds = [(3 * k + k % 2, 1000 * k) for k in range(40)]
     rounds = [{"workers": w, "tasks": tasks, "megabytes": 50 + 2 * w} for w, tasks in rounds]
     assert soak.growth(rounds) == {"megabytes_by_worker": [2, 0], "bytes_by_task": [0, 0]}

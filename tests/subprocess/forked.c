@@ -1,11 +1,12 @@
-/* A library with moments that a fork must not fall into.
+/* A library with phases in which a fork must not happen.
  *
  * Its constructor and its destructor make the files "constructor-begun", "constructor-done" and so on, in the folder
- * NOTES of the environment. Between the two they wait for the file "constructor-go", and a while longer: who makes it is
- * about to fork. Besides, it does as OpenBLAS: when it is loaded it starts
- * threads, or says so, and registers a handler that ends them before a fork, which then takes a while; whoever sets their
- * number starts them again; and at the exit of a forked child that has them, it exits with 13, where OpenBLAS would wait
- * for them.
+ * NOTES of the environment. Between the two they wait for the file "constructor-go", and a while longer: the test makes
+ * that file and then forks.
+ *
+ * The library also imitates OpenBLAS. Loading it starts (pretended) threads and registers a handler that ends them
+ * before a fork, and takes a while. Setting their number starts them again. A forked child that still has them exits
+ * with 13, where OpenBLAS would wait for them.
  */
 #define _GNU_SOURCE
 #include <pthread.h>

@@ -1,5 +1,5 @@
-/* A library whose loading goes on until somebody makes the file AWAITED of the environment, and a function that waits
- * for a file: with the GIL, when ctypes.PyDLL calls it. */
+/* A library whose constructor waits for the file that AWAITED names in the environment. Its function make_and_await()
+ * waits for a file, and keeps the GIL meanwhile if ctypes.PyDLL calls it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>

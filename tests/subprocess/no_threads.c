@@ -1,4 +1,4 @@
-/* A library to preload: lets a process have no more threads for a while, as where their number is limited; and counts them. */
+/* A library to preload: refuses new threads for a while, as a limit on their number does, and counts threads. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

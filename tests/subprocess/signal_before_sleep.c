@@ -1,4 +1,4 @@
-/* A library to preload: Ctrl-C for the main thread at the last moment before it sleeps, where it does not end the sleep. */
+/* A library to preload: sends SIGINT to the main thread just before it sleeps, too early to end the sleep. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <math.h>
@@ -11,7 +11,7 @@
 static atomic_int to_skip, to_send, to_send_after;
 static _Atomic double first_sleep;
 
-/* Before the main thread's next sleeps but for the first `skipped`, `count` times. */
+/* Skip `skipped` sleeps of the main thread, then send a signal before each of the next `count` sleeps. */
 void
 signal_before_sleep(int skipped, int count)
 {
@@ -20,14 +20,14 @@ signal_before_sleep(int skipped, int count)
     atomic_store(&to_send, count);
 }
 
-/* After the main thread's next `count` sleeps that somebody ends. */
+/* Send a signal after each of the main thread's next `count` sleeps that another thread ends. */
 void
 signal_after_sleep(int count)
 {
     atomic_store(&to_send_after, count);
 }
 
-/* How long, in seconds, the main thread's first sleep after that was to be; infinite if it has no end. */
+/* Return the timeout, in seconds, of the main thread's first sleep since signal_before_sleep(); infinity if none. */
 double
 first_sleep_length(void)
 {

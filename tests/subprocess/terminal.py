@@ -1,4 +1,4 @@
-"""A program under test with a terminal of its own, in which Ctrl-C is a key."""
+"""A program under test with a terminal of its own, in which Ctrl-C can be pressed."""
 
 import contextlib
 import os
@@ -19,12 +19,12 @@ LONG = HANGS_AFTER
 
 
 class Terminal:
-    """Runs `arguments` in a session of its own, whose terminal it is.
+    """A terminal that runs `arguments` in a session of its own.
 
     Parameters
     ----------
     *arguments : str
-        Of the program, the first is its path.
+        The program's path and arguments.
     env : dict, optional
         More environment variables.
     """
@@ -41,7 +41,7 @@ class Terminal:
 
         def take_terminal():
             os.setsid()
-            os.close(os.open(os.ttyname(0), os.O_RDWR))  # a session without a terminal takes the first that it opens
+            os.close(os.open(os.ttyname(0), os.O_RDWR))  # a session without a terminal adopts the first that it opens
 
         self._process = subprocess.Popen(
             arguments,
@@ -77,7 +77,7 @@ class Terminal:
         return bool(data)
 
     def wait_for(self, text):
-        """Wait until the program has written `text`, after what was waited for last."""
+        """Wait until the program has written `text` after the text of the previous wait."""
         deadline = time.monotonic() + LONG
         while (at := self.output.find(text, self._read_up_to)) < 0:
             if not self._read(deadline):

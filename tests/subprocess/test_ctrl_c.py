@@ -39,7 +39,7 @@ started = owngil.Channel()
 ended = owngil.Channel()
 
 def ready_at_exit():
-    # As above, but the wait is that for the workers at the end of the program.
+    # As above, but the program waits for the workers at its end.
     started.recv()
     join = owngil._tasks.dispatcher.Dispatcher.join
     def joins(dispatcher):
@@ -48,7 +48,7 @@ def ready_at_exit():
     owngil._tasks.dispatcher.Dispatcher.join = joins
 
 def ready():
-    # Ctrl-C is for the wait: the main thread must be in it, or about to be.
+    # Ctrl-C is meant for the wait: the main thread must be waiting, or about to wait.
     def tell():
         started.recv()
         print("ready", flush=True)
@@ -58,7 +58,7 @@ def ready():
 
 @pytest.fixture
 def start(tmp_path):
-    """Start source text as a program in a terminal; it has the names of HEAD."""
+    """Start source text as a program in a terminal; HEAD is prepended."""
     running = []
 
     def begin(source, *arguments):
@@ -75,7 +75,7 @@ def start(tmp_path):
 
 def _press(terminal):
     terminal.wait_for("ready")
-    time.sleep(0.1)  # until the main thread waits; a little earlier it would be interrupted just the same
+    time.sleep(0.1)  # until the main thread waits; an earlier Ctrl-C would interrupt it too
     terminal.press_ctrl_c()
 
 
@@ -103,7 +103,7 @@ WAITS = {
 
 
 @pytest.mark.parametrize("wait", WAITS)
-def test_a_block_is_left_at_once_and_nothing_goes_on(start, wait):
+def test_a_block_is_left_at_once_and_no_task_goes_on(start, wait):
     terminal = start(f"""
         ready()
         try:
@@ -122,13 +122,13 @@ LOOPS = {
     "in a block": "with owngil.Pool(1) as pool: pool.submit(run_loop).result()",
     "at its end": "with owngil.Pool(1) as pool: pool.submit(run_loop)",
     "without a block": "pool = owngil.Pool(1); pool.submit(run_loop).result()",
-    "by nobody": "pool = owngil.Pool(1); pool.submit(run_loop); time.sleep(1000)",
+    "not awaited": "pool = owngil.Pool(1); pool.submit(run_loop); time.sleep(1000)",
 }
 
 
 @pytest.mark.parametrize("use", LOOPS)
 def test_an_event_loop_is_ended_once(start, use):
-    """One Ctrl-C is one interrupt, whoever hears of it: a second one would end the coroutine's cleaning up."""
+    """One Ctrl-C is one interrupt, by whichever way: a second one would end the coroutine's cleanup."""
     terminal = start(f"""
         def run_loop():
             import asyncio
@@ -182,7 +182,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_what_is_waited_for_is_interrupted(start, call):
+def test_the_task_that_the_program_waits_for_is_interrupted(start, call):
     terminal = start(f"""
         ready()
         try:
@@ -198,8 +198,8 @@ def test_what_is_waited_for_is_interrupted(start, call):
     assert "left interrupted\n5\n" in terminal.output, terminal.output
 
 
-@pytest.mark.parametrize("call", [*CALLS, "two that nobody waits for"])
-def test_a_program_that_does_not_catch_it_ends_at_once(start, call):
+@pytest.mark.parametrize("call", [*CALLS, "two that are not awaited"])
+def test_a_program_that_does_not_catch_ctrl_c_ends_at_once(start, call):
     source = CALLS.get(call) or "pool = owngil.Pool(1); [pool.submit(spin, started) for _ in 'ab']; time.sleep(1000)"
     terminal = start(f"""
         atexit.register(print, "at exit")
@@ -232,7 +232,7 @@ def test_the_exit_code_is_that_of_ctrl_c_whatever_workers_evaluate_meanwhile(sta
     assert terminal.output.endswith("KeyboardInterrupt\n2\n"), terminal.output
 
 
-def test_at_exit(start):
+def test_ctrl_c_at_exit(start):
     terminal = start("""
         atexit.register(print, "at exit")
         pool = owngil.Pool(1)
@@ -254,7 +254,7 @@ STUCK = {
 
 
 @pytest.mark.parametrize("where", STUCK)
-def test_what_does_not_notice_is_said_and_left_with_the_second_ctrl_c(start, where):
+def test_a_stuck_task_is_reported_and_the_second_ctrl_c_leaves_it(start, where):
     terminal = start(
         f"""
         atexit.register(print, "registered after owngil")
@@ -276,7 +276,7 @@ def test_what_does_not_notice_is_said_and_left_with_the_second_ctrl_c(start, whe
     assert ("Traceback" in terminal.output) == (where != "at exit")
 
 
-# What a worker does before its first task.
+# Programs in which a worker is busy before its first task.
 PRELOAD = """
 with open("starts_slowly.py", "w") as file:
     file.write('import os' + chr(10) + 'os.write(1, b"ready" + bytes([10]))' + chr(10) + 'while True: pass')
@@ -322,7 +322,7 @@ def test_a_worker_that_starts_is_stopped(start, begin, use):
 
 
 @pytest.mark.parametrize("begin", STARTS)
-def test_who_catches_the_interrupt_of_a_start_goes_on(start, begin):
+def test_a_program_that_catches_the_interrupt_of_a_start_goes_on(start, begin):
     source = """
 try:
     with Pool() as pool:
@@ -336,7 +336,7 @@ except KeyboardInterrupt:
     assert terminal.output.endswith("left 5\n"), terminal.output
 
 
-def test_a_start_that_does_not_notice_is_said_and_left_with_the_second_ctrl_c(start):
+def test_a_stuck_start_is_reported_and_the_second_ctrl_c_leaves_it(start):
     terminal = start("""
         atexit.register(print, "at exit")
         ready()
@@ -352,7 +352,7 @@ def test_a_start_that_does_not_notice_is_said_and_left_with_the_second_ctrl_c(st
     assert terminal.output.endswith("at exit\n"), terminal.output
 
 
-def test_twice_in_a_row(start):
+def test_ctrl_c_twice_in_a_row(start):
     terminal = start("""
         atexit.register(print, "at exit")
         ready()
@@ -366,7 +366,7 @@ def test_twice_in_a_row(start):
     assert "Fatal" not in terminal.output
 
 
-# A process 1 cannot be ended by a signal from within; in containers, Python often is one.
+# Process 1 cannot be ended by its own signals; in containers, Python often is process 1.
 UNSHARES = [
     ("unshare", "--pid", "--fork"),
     ("unshare", "--user", "--map-root-user", "--pid", "--fork"),
@@ -375,7 +375,7 @@ UNSHARES = [
 
 
 def _as_process_1(*arguments):
-    """Run a program as the first of a namespace, and return its exit code; None if that cannot be had."""
+    """Run a program as process 1 of a namespace and return its exit code; None if namespaces are not available."""
     for unshare in UNSHARES:
         with contextlib.suppress(FileNotFoundError):
             if subprocess.run([*unshare, "true"], stderr=subprocess.DEVNULL).returncode == 0:
@@ -384,7 +384,7 @@ def _as_process_1(*arguments):
 
 
 def test_process_1_of_a_container_ends_too():
-    # unshare(1) waits for the end whatever happens: the timer is the program's own.
+    # unshare(1) waits for the program's end in any case, so the program has a timer of its own.
     source = f"""
         import faulthandler; faulthandler.dump_traceback_later({LONG}, exit=True)
         from owngil import _core
@@ -401,7 +401,7 @@ SHELLS = {"basic": {"PYTHON_BASIC_REPL": "1"}, "new": {"PYTHON_BASIC_REPL": "", 
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("options", [(), ("-i",)], ids=["python", "python -i"])
-def test_in_the_interactive_interpreter(tmp_path, shell, options):
+def test_ctrl_c_in_the_interactive_interpreter(tmp_path, shell, options):
     if shell == "new" and sys.version_info < (3, 13):
         pytest.skip("there is one since Python 3.13")
     path = tmp_path / "names.py"
@@ -410,7 +410,7 @@ def test_in_the_interactive_interpreter(tmp_path, shell, options):
     with Terminal(sys.executable, "-q", *arguments, cwd=tmp_path, env=SHELLS[shell]) as terminal:
         terminal.wait_for(">>> ")
         if not options:
-            terminal.type("exec(open('names.py').read())\r")  # importable functions would have channels of their own
+            terminal.type("exec(open('names.py').read())\r")  # an imported module would have other channels
             terminal.wait_for(">>> ")
         for wait in ("owngil.run(spin, started)", "list(owngil.map(spin_item, [started]))"):
             terminal.type("ready()\r")
@@ -423,6 +423,6 @@ def test_in_the_interactive_interpreter(tmp_path, shell, options):
             terminal.wait_for("interrupted 5")
             terminal.wait_for(">>> ")
         terminal.type("exit()\r")
-        # 3.14's basic shell ends by SIGINT if that was ever pressed in it, with or without owngil.
+        # 3.14's basic shell ends by SIGINT if Ctrl-C was ever pressed in it, with or without owngil.
         by_sigint = shell == "basic" and sys.version_info >= (3, 14)
         assert terminal.wait() == (-signal.SIGINT if by_sigint else 0), terminal.output

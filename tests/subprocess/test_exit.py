@@ -1,4 +1,4 @@
-"""How a process ends that has workers: the right exit code, nothing on stderr, nothing lost."""
+"""The end of a process with workers: the right exit code, nothing on stderr, nothing lost."""
 
 import signal
 import subprocess
@@ -77,7 +77,7 @@ def test_exit_codes(run_program, ending, code, stderr):
     assert done.stderr == "" or stderr
 
 
-def test_ctrl_c_at_exit_interrupts_what_runs(run_program):
+def test_ctrl_c_at_exit_interrupts_running_tasks(run_program):
     done = run_program("""
         import concurrent.futures, signal, threading
         import owngil
@@ -134,7 +134,7 @@ def test_daemon_threads_in_workers(ends_cleanly):
     assert out == "True True\n1\n"
 
 
-def test_daemon_threads_that_do_not_want_to_end(ends_cleanly):
+def test_daemon_threads_that_do_not_end(ends_cleanly):
     ends_cleanly("""
         import owngil
 
@@ -168,7 +168,7 @@ def test_tqdm_in_workers(run_program):
     assert "Traceback" not in done.stderr
 
 
-def test_threads_and_executors_in_workers_that_nobody_ends(ends_cleanly):
+def test_threads_and_executors_that_workers_leave_open(ends_cleanly):
     out = ends_cleanly("""
         import owngil
         def work():
@@ -222,7 +222,7 @@ def test_no_main_guard_is_needed(ends_cleanly):
 
 
 def test_keyword_functions_first_used_in_a_worker(ends_cleanly):
-    """gh-119213: on Python 3.12.0 to 3.12.3 the names of such keywords were freed twice."""
+    """Python 3.12.0 to 3.12.3 freed the names of such keywords twice (gh-119213)."""
     out = ends_cleanly("""
         import owngil
         def work():
@@ -295,7 +295,7 @@ def test_endings_with_running_queued_and_uncollected_work(run_program, ending):
         futures = [pool.submit(work) for _ in range(4)]
         started.recv()
         started.recv()
-        def open_gate():  # when the main thread waits at exit, or is about to
+        def open_gate():  # when the main thread waits at exit, or is about to wait
             threading.main_thread().join()
             for _ in futures:
                 gate.send(None)
@@ -329,7 +329,7 @@ def test_a_map_that_takes_too_long_is_given_up_while_c_code_runs(ends_cleanly):
             list(owngil.map(lambda fd: os.read(fd, 1), [receiver], timeout=0.2))
         except TimeoutError:
             print("given up")
-        os.write(sender, b"1")  # else the end of the process would wait for it
+        os.write(sender, b"1")  # otherwise the end of the process would wait for the read
     """)
     assert out == "given up\n"
 

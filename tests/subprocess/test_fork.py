@@ -1,11 +1,11 @@
-"""Forks of the main interpreter while workers live: the parent goes on, the child starts anew."""
+"""Forks of the main interpreter while workers live: the parent goes on, the child starts without workers."""
 
 from pathlib import Path
 
 import pytest
 from extensions import libraries
 
-# The warning is right: it says that other threads are not there in the child.
+# The warning is right: other threads do not exist in the child.
 PRELUDE = """
 import faulthandler, os, sys, warnings
 import owngil
@@ -13,7 +13,7 @@ faulthandler.cancel_dump_traceback_later()  # a child that exits would wait for 
 warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 
 def in_child(fn, code=0):
-    '''Fork, call fn() in the child, and wait for its end, which must be as fn() or exit says.'''
+    '''Fork, call fn() in the child, and check the child's exit code.'''
     child = os.fork()
     if child == 0:
         try:
@@ -22,7 +22,7 @@ def in_child(fn, code=0):
             import traceback
             traceback.print_exc()
             os._exit(99)
-        sys.exit(code)  # a whole ending, by the way of atexit
+        sys.exit(code)  # a complete exit, with atexit functions
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == code
 
 def refused(fn, kind=owngil.BrokenPoolError, text="belong to the process that forked this one; make new ones here"):
@@ -70,7 +70,7 @@ def test_the_child_can_make_workers_of_its_own(forks_cleanly):
     assert out == "328350 [1, 1]\nhello\n25\n" * 3
 
 
-def test_what_was_made_before_is_refused_in_the_child(forks_cleanly):
+def test_objects_made_before_the_fork_are_refused_in_the_child(forks_cleanly):
     forks_cleanly("""
         import asyncio, concurrent.futures
 
@@ -132,9 +132,9 @@ def test_what_was_made_before_is_refused_in_the_child(forks_cleanly):
 
 
 def test_forks_while_workers_load_and_unload_libraries(forks_cleanly, rounds):
-    """glibc leaves the lock of its list of libraries in the child as it was: without care, one child in 100 waits.
+    """glibc leaves its loader lock held in the child: when owngil ignored that, one child in 100 hung.
 
-    Without care for it in the loading of Python's own modules, one in some thousands.
+    When owngil ignored it only while loading Python's own modules, one child in some thousands hung.
     """
     forks_cleanly(
         """
@@ -167,7 +167,7 @@ def test_forks_while_workers_load_and_unload_libraries(forks_cleanly, rounds):
 
 
 def test_forks_while_workers_are_busy_start_and_end(forks_cleanly, rounds):
-    """Whatever other threads hold at the moment of the fork: the child gets on without them."""
+    """The child must not need a lock that another thread holds at the moment of the fork."""
     forks_cleanly(
         """
         import threading
@@ -282,7 +282,7 @@ def test_multiprocessing_in_main(forks_cleanly, method):
     assert out == "[0, 1, 4, 9]\n" * 2
 
 
-def test_arrays_of_before_are_the_childs_own_copies(forks_cleanly):
+def test_arrays_made_before_the_fork_are_copies_in_the_child(forks_cleanly):
     forks_cleanly("""
         import numpy as np
         pool = owngil.Pool(1)
@@ -305,7 +305,7 @@ def test_arrays_of_before_are_the_childs_own_copies(forks_cleanly):
     """)
 
 
-def test_locks_of_before_are_as_they_were(forks_cleanly):
+def test_locks_made_before_the_fork_keep_their_state(forks_cleanly):
     forks_cleanly("""
         pool = owngil.Pool(1)
         pool.submit(abs, 1).result()
@@ -345,7 +345,7 @@ def test_a_lock_that_a_worker_holds_is_refused_in_the_child(forks_cleanly):
             refused(lock.acquire, RuntimeError, lost)
             refused(lock.__enter__, RuntimeError, lost)
             in_child(lambda: refused(lock.acquire, RuntimeError, lost))  # and in its own
-            lock.release()  # whoever wants may do so; from then on it is the child's
+            lock.release()  # any thread may release it; from then on the lock belongs to the child
             with lock:
                 assert not lock.acquire(timeout=0.01)
             with owngil.Pool(2) as own:
@@ -377,11 +377,11 @@ def test_a_lock_is_the_childs_own(forks_cleanly):
                 thread.start()
             while "4 waiting" not in repr(held):
                 os.sched_yield()
-            held.release()  # this thread had it
+            held.release()  # this thread held it
             for thread in threads:
                 thread.join()
             assert len(taken) == 8
-            with held, free:  # another thread of the child's may wait for what this one has
+            with held, free:  # another thread of the child may wait for this thread's lock
                 waiting = threading.Thread(target=take, args=(held,))
                 waiting.start()
                 while "1 waiting" not in repr(held):
@@ -395,7 +395,7 @@ def test_a_lock_is_the_childs_own(forks_cleanly):
 
 
 @pytest.mark.parametrize("kind", ["Lock", "Semaphore", "BoundedSemaphore"])
-def test_those_who_wait_do_not_come_along(forks_cleanly, kind):
+def test_the_child_has_no_waiters(forks_cleanly, kind):
     forks_cleanly(f"""
         import threading
         lock = owngil.{kind}()
@@ -538,7 +538,7 @@ def test_the_child_of_a_signal_handler_does_not_go_on_waiting(forks_cleanly, wai
         with owngil.Pool(1) as pool:
             pool.submit(abs, -1).result()
             thread = threading.Timer(0.2, signal.pthread_kill, (threading.main_thread().ident, signal.SIGUSR1))
-            thread.start()  # the main thread waits by then, or is about to
+            thread.start()  # by then the main thread waits, or is about to wait
             try:
                 result = {wait}
             except owngil.BrokenPoolError as error:
@@ -552,7 +552,7 @@ def test_the_child_of_a_signal_handler_does_not_go_on_waiting(forks_cleanly, wai
 
 
 def test_forks_wait_for_constructors_and_destructors(forks_cleanly, tmp_path, monkeypatch):
-    """They use glibc's lock of what runs at exit: the child's own exit waited for ever, once in some thousands."""
+    """They take glibc's lock of exit functions: without the wait, one child in some thousands hung at its exit."""
     library = libraries.compile_c(tmp_path / "libforked.so", Path(__file__).with_name("forked.c"))
     monkeypatch.setenv("NOTES", str(tmp_path))
     forks_cleanly(
@@ -570,7 +570,7 @@ def test_forks_wait_for_constructors_and_destructors(forks_cleanly, tmp_path, mo
             while not is_noted(what + "-begun"):
                 time.sleep(0.001)
             pathlib.Path(os.environ["NOTES"], what + "-go").touch()
-            child = os.fork()  # while it goes on for 0.2 s
+            child = os.fork()  # while the constructor runs for 0.2 s more
             if child == 0:
                 os._exit(0 if is_noted(what + "-done") else 1)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, what
@@ -588,8 +588,8 @@ def test_forks_wait_for_constructors_and_destructors(forks_cleanly, tmp_path, mo
     )
 
 
-def test_forks_wait_for_a_library_that_is_loaded_for_the_first_time(forks_cleanly, tmp_path, monkeypatch):
-    """Which handlers a fork calls is settled when it begins: one that OpenBLAS registered meanwhile was left out."""
+def test_forks_wait_for_the_first_load_of_a_library(forks_cleanly, tmp_path, monkeypatch):
+    """A fork decides at its beginning which handlers it calls: it skipped one that OpenBLAS registered meanwhile."""
     library = libraries.compile_c(tmp_path / "libopenblas-forked.so", Path(__file__).with_name("forked.c"))
     monkeypatch.setenv("NOTES", str(tmp_path))
     forks_cleanly(
@@ -614,7 +614,7 @@ def test_forks_wait_for_a_library_that_is_loaded_for_the_first_time(forks_cleanl
 
 
 def test_a_fork_that_workers_have_waited_for_long_enough_is_announced_again(forks_cleanly, tmp_path, monkeypatch):
-    """A thread that forks may wait for the GIL for longer than workers wait for it. Others load until the very fork."""
+    """A forking thread may wait for the GIL longer than workers wait for the fork; they may load until it forks."""
     held, other = (
         libraries.compile_c(tmp_path / name, Path(__file__).with_name("held.c"))
         for name in ("libheld.so", "libother.so")
@@ -640,12 +640,12 @@ def test_a_fork_that_workers_have_waited_for_long_enough_is_announced_again(fork
             time.sleep(0.2)
             wait_with_the_gil(os.fsencode(awaited), os.fsencode(os.path.join(folder, "constructor-begun")))
 
-        def before():  # owngil's own comes after this one
+        def before():  # owngil's handler runs after this one
             loading.append(quick.submit(load, blas, 0.2))
             holder.start()
 
         with owngil.Interpreter() as slow, owngil.Interpreter() as quick:
-            quick.call(load, other, 0.001)  # what it calls for the first time needs the GIL of main (3.13)
+            quick.call(load, other, 0.001)  # a first call may need main's GIL (3.13)
             os.environ.update(AWAITED=awaited, BEGUN=begun)
             loading = [slow.submit(load, held)]
             while not os.path.exists(begun):
@@ -665,7 +665,7 @@ def test_a_fork_that_workers_have_waited_for_long_enough_is_announced_again(fork
 
 
 def test_a_worker_does_not_wait_for_ever_for_a_fork_that_waits_for_it(ends_cleanly):
-    """What is registered before owngil is called after the fork has been announced."""
+    """A handler that was registered before owngil's runs after owngil has announced the fork."""
     out = ends_cleanly("""if True:
         import faulthandler, os, warnings
         faulthandler.cancel_dump_traceback_later()  # as above
@@ -684,7 +684,7 @@ def test_a_worker_does_not_wait_for_ever_for_a_fork_that_waits_for_it(ends_clean
     assert out == "sqlite3\nssl\n"
 
 
-def test_a_fork_that_fails_is_waited_for_no_longer(forks_cleanly):
+def test_workers_stop_waiting_for_a_fork_that_failed(forks_cleanly):
     forks_cleanly("""
         import resource
         with owngil.Pool(1) as pool:
@@ -701,7 +701,7 @@ def test_a_fork_that_fails_is_waited_for_no_longer(forks_cleanly):
 
 
 def test_forks_wait_for_the_number_of_blas_threads(forks_cleanly, tmp_path):
-    """Setting it starts OpenBLAS's threads, which its handler has just ended: the child waited for them at its exit."""
+    """Setting it restarts OpenBLAS's threads after its handler ended them: the child waited for them at its exit."""
     library = libraries.compile_c(tmp_path / "libopenblas-forked.so", Path(__file__).with_name("forked.c"))
     forks_cleanly(
         """

@@ -1,4 +1,4 @@
-"""Extension modules that do what few do, and interrupts and threads at the worst moment: no crash, no hang."""
+"""Unusual extension modules, and interrupts and threads at the worst moment: no crash, no hang."""
 
 import platform
 import sys
@@ -181,7 +181,7 @@ def test_an_interrupt_after_the_init_function_does_not_run_it_twice(ends_cleanly
 
 
 def test_nothing_is_imported_under_the_loaders_lock(ends_cleanly):
-    # Whoever imports that module may hold its import lock and wait for the loader's.
+    # A thread that imports that module may hold its import lock and wait for the loader's lock.
     out = ends_cleanly("""
         import owngil
 
@@ -303,7 +303,7 @@ TRACE = """
 """
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 15), reason="3.15 mended it")
+@pytest.mark.skipif(sys.version_info >= (3, 15), reason="fixed in 3.15")
 def test_tracemalloc_that_would_hang_is_refused(ends_cleanly):
     refused, works = ends_cleanly(TRACE).splitlines()
     assert "cannot be started while tracemalloc is tracing" in refused

@@ -1,4 +1,4 @@
-"""Objects that all interpreters share survive modules with the stable ABI of before Python 3.12."""
+"""Objects that all interpreters share survive modules for the stable ABI before Python 3.12."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ SOURCE = Path(__file__).parents[1] / "extensions" / "old_counts.c"
 
 
 def test_plain_changes_of_shared_counts_free_nothing(tmp_path, ends_cleanly):
-    """Without protection, 3.12 and 3.13 end with "free(): invalid pointer" in about one of two runs."""
+    """Without owngil's protection, about half of the runs on 3.12 and 3.13 end with "free(): invalid pointer"."""
     libraries.compile_c(tmp_path / f"old_counts{build.SUFFIX}", SOURCE)
     out = ends_cleanly("""
         import sys

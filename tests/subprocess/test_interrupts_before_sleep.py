@@ -1,6 +1,6 @@
-"""Signals that arrive just before the main thread falls asleep, when they do not end the sleep, or just after it.
+"""Signals that arrive just after the main thread's sleep, or just before it, when they do not end the sleep.
 
-Neither the signal is lost nor what was waited for.
+Neither the signal nor the awaited result is lost.
 """
 
 from pathlib import Path
@@ -31,7 +31,7 @@ barrier = owngil.Barrier(2)
 event = owngil.Event()
 
 def send_when_main_sleeps(channel, *objects):
-    # In the next sleep of the main thread, at whose end a signal comes.
+    # Send during the main thread's next sleep; a signal comes at the sleep's end.
     armed = []
 
     def send():
@@ -98,7 +98,7 @@ for skipped in range(3):
         "it.__exit__(None, None, None)",
     ],
 )
-def test_ctrl_c_ends_the_wait_for_the_end(run, end):
+def test_ctrl_c_ends_the_wait_in_shutdown_and_close(run, end):
     done = run(f"""
 future = {end.partition(".")[0]}.submit(wait_for_ever, started)
 started.recv()
@@ -130,7 +130,7 @@ print(channel.recv({timeout}), calls)
 
 
 @pytest.mark.parametrize("wait", ["result", "exception"])
-def test_what_a_handler_raises_when_the_answer_has_come_is_raised(run, wait):
+def test_a_handlers_exception_is_raised_though_the_answer_has_come(run, wait):
     done = run(f"""
 class Late(Exception):
     pass
@@ -152,7 +152,7 @@ print(len(pool._dispatcher._pending), pool.submit(abs, -1).result())
 
 
 @pytest.mark.parametrize("timeout", [None, 3600])
-def test_what_a_handler_raises_when_an_object_has_come_leaves_it_in_the_channel(run, timeout):
+def test_a_handlers_exception_leaves_an_arrived_object_in_the_channel(run, timeout):
     done = run(f"""
 class Late(Exception):
     pass
@@ -171,7 +171,7 @@ except Late:
     assert (done.stdout, done.stderr, done.returncode) == ("late first second\n", "", 0)
 
 
-def test_who_waits_when_an_event_is_set_goes_on_though_it_looks_for_signals_just_then(run):
+def test_a_waiter_that_checks_for_signals_does_not_miss_a_set_event(run):
     done = run("""
 def handle(*_):
     event.set()
@@ -181,7 +181,7 @@ signal.signal(signal.SIGINT, handle)
 for timeout in (None, 3600):
     process.signal_before_sleep(0, 1)
     print(event.wait(timeout), event.is_set())
-    print(event.wait(0.01))  # that was for the one before
+    print(event.wait(0.01))  # the event was set for the previous wait only
 """)
     assert (done.stdout, done.stderr, done.returncode) == ("True False\nFalse\n" * 2, "", 0)
 
@@ -197,7 +197,7 @@ for timeout in (None, 3600):
         "barrier.wait(1.5)",
     ],
 )
-def test_each_wait_looks_for_signals_as_soon_as_the_first(run, wait):
+def test_each_wait_checks_for_signals_as_soon_as_the_first(run, wait):
     done = run(f"""
 def lengths():
     yield process.first_sleep_length()
@@ -225,7 +225,7 @@ pool.interrupt()
 
 
 @pytest.mark.parametrize("queue", ["lock", "channel", "full channel"])
-def test_nobody_loses_the_place_in_a_line_by_looking_for_signals(run, queue):
+def test_a_waiter_that_checks_for_signals_keeps_its_place_in_the_line(run, queue):
     done = run(f"""
 queue = {queue!r}
 channel = owngil.Channel(maxsize=1) if queue == "full channel" else owngil.Channel()

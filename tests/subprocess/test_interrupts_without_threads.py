@@ -1,4 +1,4 @@
-"""An interrupt is carried by a thread: what happens where none can be had, and that one is enough."""
+"""A helper thread delivers interrupts: one thread is enough, and without any the interrupt comes later."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ pool.__enter__()
 try:
     pool.with_timeout(0.01).submit(time.sleep, 0.05).result()
 except TimeoutError:
-    pass  # now the thread that waits for limits is there
+    pass  # now the thread that waits for limits exists
 """
 
 
@@ -55,7 +55,7 @@ print(pool.submit(abs, -1).result())
     assert (done.stdout, done.stderr, done.returncode) == ("TimeoutError 5\n1\n", "", 0)
 
 
-def test_so_are_ctrl_c_and_cancelled_waits(run):
+def test_ctrl_c_interrupts_a_task_as_soon_as_there_is_a_thread(run):
     done = run("""
 future = pool.submit(spin, started)
 started.recv()
@@ -80,7 +80,7 @@ for seconds in (0.05, 0.1):
     assert (done.stdout, done.stderr, done.returncode) == ("TimeoutError\nNone None\nNone None\n", "", 0)
 
 
-def test_what_does_not_notice_is_looked_at_as_soon_as_there_is_a_thread(run):
+def test_a_stuck_task_is_reported_as_soon_as_there_is_a_thread(run):
     done = run("""
 said = threading.Event()
 say, owngil._tasks.owner.say = owngil._tasks.owner.say, lambda text: (say(text), said.set())
@@ -91,7 +91,7 @@ before = process.count_started()
 future.stop()
 while process.count_started() == before:
     time.sleep(0.001)
-time.sleep(0.5)  # the thread has carried the interrupt; the look comes after GRACE
+time.sleep(0.5)  # the thread has delivered the interrupt; the check comes after GRACE
 process.refuse_threads(5)
 said.wait()
 os.write(sender, b"1")
@@ -113,14 +113,14 @@ for _ in range(1000):
 print(process.count_started() - before)
 os.write(sender, b"1")
 print(type(future.exception()).__name__)
-future = pool.submit(spin, started)  # which they were not for
+future = pool.submit(spin, started)  # the earlier interrupts were not meant for it
 started.recv()
 time.sleep(0.1)
 print(future.done())
 pool.interrupt()
 print(type(future.exception()).__name__)
 """)
-    # More if the first came before the function had begun.
+    # More than one thread if the first interrupt came before the function had begun.
     threads, *rest = done.stdout.splitlines()
     assert int(threads) <= 10
     assert (rest, done.stderr, done.returncode) == (["KeyboardInterrupt", "False", "KeyboardInterrupt"], "", 0)

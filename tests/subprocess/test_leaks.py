@@ -18,7 +18,7 @@ def test_many_pools_with_numpy(ends_cleanly, rounds):
                 assert list(pool.map(work, [1, 2, 4, 8], chunksize=1)) == [4, 2, 1, 0.5]
             if n == 2:
                 before = counts()
-        # Before 3.13 a thread that was joined has yet to leave the kernel's list, at the first count and at the last.
+        # Before 3.13, the kernel may still list a joined thread, at the first count and at the last.
         deadline = time.monotonic() + 300
         while any(now > then for now, then in zip(counts(), before)) and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -30,7 +30,7 @@ def test_many_pools_with_numpy(ends_cleanly, rounds):
     assert out
 
 
-def test_memory_of_messages_comes_back(ends_cleanly):
+def test_memory_of_messages_is_freed(ends_cleanly):
     ends_cleanly("""
         import owngil
 

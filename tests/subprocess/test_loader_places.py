@@ -1,4 +1,4 @@
-"""Where the files of private copies are made when the kernel gives none in memory, and where modules may lie."""
+"""Places for the files of private copies when the kernel has no files in memory, and places of modules."""
 
 import os
 import re
@@ -39,7 +39,7 @@ def without_memory(tmp_path_factory):
 
 @pytest.fixture
 def places(tmp_path):
-    """Make a folder for each variable that names a place, and one with a module; return the environment."""
+    """Make a folder for each variable that names a place, and a folder with a module; return the environment."""
     modules = tmp_path / "modules"
     modules.mkdir()
     libraries.compile_c(modules / f"numbered{build.SUFFIX}", EXTENSIONS / "statics.c", "-DNAME=numbered")
@@ -53,7 +53,7 @@ def places(tmp_path):
 
 @pytest.fixture
 def run_in(tmp_path, without_memory, places):
-    """Run a program without files in memory, in a mount namespace after a shell script that changes the mounts."""
+    """Run a program without files in memory, in a mount namespace whose mounts a shell script has changed."""
 
     def run(source, mounts=None):
         program = tmp_path / "program.py"
@@ -140,7 +140,7 @@ FAIL = """
                 except owngil.IsolationError as error:
                     print(error)
             print(it.call(abs, -1))
-    except owngil.BrokenPoolError as error:  # on Python 3.12 a worker needs private copies before all else
+    except owngil.BrokenPoolError as error:  # on Python 3.12, a worker needs private copies at its start
         print(*(str(error).replace("\\n", " ") for _ in range(2)), 1, sep="\\n")
 """
 
@@ -149,8 +149,8 @@ FAIL = """
     ("options", "reason"),
     [("noexec", "Operation not permitted"), ("size=4k", "No space left on device"), ("ro", "Read-only file system")],
 )
-def test_when_no_place_is_left_all_are_named(run_in, places, may_mount, tmp_path, options, reason):
-    # /tmp may hold Python and this test: a new /tmp gets them back by binding.
+def test_the_error_names_all_places_when_none_can_be_used(run_in, places, may_mount, tmp_path, options, reason):
+    # /tmp may hold Python and this test: bind mounts bring them into the new /tmp.
     kept = sorted({sys.prefix, str(tmp_path.parent), *(entry for entry in sys.path if os.path.isdir(entry))})
     kept = [folder for folder in kept if folder.startswith(("/tmp/", "/var/tmp/"))]
     keep = "\n".join(f"mkdir -p /mnt/kept{k}; mount --bind '{folder}' /mnt/kept{k}" for k, folder in enumerate(kept))
@@ -217,7 +217,7 @@ def test_places_with_unusual_names(run_in, places, name):
 
 
 def test_a_module_that_is_replaced_on_disk(ends_cleanly, tmp_path):
-    """Each worker has the version that it found, as pip leaves them: new files under the old names."""
+    """pip puts new files under the old names; each worker keeps the version that it loaded."""
     for version in (1, 2):
         folder = tmp_path / f"new{version}"
         folder.mkdir()

@@ -1,8 +1,8 @@
-"""Out of memory, and memory that comes back: what the process as a whole sees."""
+"""Out of memory, and memory that is freed, measured in the whole process."""
 
 import pytest
 
-# What the programs below begin with.
+# The beginning of the programs below.
 START = """
 import gc, resource, sys, time
 import numpy as np
@@ -24,7 +24,7 @@ def unlimited():
     resource.setrlimit(resource.RLIMIT_AS, 2 * (resource.RLIM_INFINITY,))
 
 def wait_until(condition):
-    # What is promised is milliseconds; the machine may be busy.
+    # owngil promises milliseconds, but the machine may be busy.
     deadline = time.monotonic() + 250
     while not condition():
         assert time.monotonic() < deadline
@@ -56,7 +56,7 @@ def program(ends_cleanly):
     ],
 )
 def test_out_of_memory_is_the_callers_error_and_the_pool_goes_on(program, task):
-    """Whether it is sending, working, sending back or receiving that finds no memory."""
+    """Memory may run out while sending, working, sending back or receiving."""
     out = program(f"""
         with owngil.Pool(2) as pool:
             def usable(k):
@@ -85,10 +85,10 @@ def test_out_of_memory_is_the_callers_error_and_the_pool_goes_on(program, task):
 
 
 def test_a_pool_at_the_very_limit(program):
-    """Nothing at all is left: any allocation may be the one that fails."""
+    """No memory at all is left, so any allocation may fail."""
     program("""
         with owngil.Pool(2) as pool:
-            pool.broadcast(abs, -1)  # both are there: one that cannot start breaks the pool
+            pool.broadcast(abs, -1)  # both workers run: a worker that cannot start breaks the pool
             for more in range(0, 2 * MB, MB // 4):
                 limit(more)
                 try:
@@ -121,7 +121,7 @@ def test_round_trips_leave_memory_flat(program, rounds):
     )
 
 
-def test_what_failed_tasks_had_is_given_back(program):
+def test_memory_of_failed_tasks_is_freed(program):
     program("""
         def fail(array, data):
             raise ValueError(array[0])
@@ -138,7 +138,7 @@ def test_what_failed_tasks_had_is_given_back(program):
     """)
 
 
-def test_results_go_when_main_drops_them_though_the_worker_is_busy(program):
+def test_results_are_freed_when_main_drops_them_though_the_worker_is_busy(program):
     program("""
         def hold(begun, go):
             begun.send(None)
@@ -160,7 +160,7 @@ def test_results_go_when_main_drops_them_though_the_worker_is_busy(program):
     """)
 
 
-def test_arguments_go_when_the_task_is_done_though_the_worker_is_busy_again(program):
+def test_arguments_are_freed_when_the_task_is_done_though_the_worker_is_busy_again(program):
     program("""
         import weakref
 
@@ -186,7 +186,7 @@ def test_arguments_go_when_the_task_is_done_though_the_worker_is_busy_again(prog
     """)
 
 
-def test_results_stay_when_workers_are_recycled_or_gone(program):
+def test_results_outlive_recycled_and_closed_workers(program):
     program("""
         def make(k):
             return [np.full(1000, k), owngil.full(1000, k), np.full((100, 10), k)[::2], bytes([k]) * 200_000]
@@ -220,7 +220,7 @@ def test_shared_arrays_at_exit(program, end):
 
 
 def test_workers_that_race_stay_memory_safe(program):
-    """They write the same elements without a lock, while main does too: some value of somebody's stays."""
+    """Workers and main write the same elements without a lock; each element keeps one of the written values."""
     program("""
         def write(array, value):
             for _ in range(200):
@@ -240,7 +240,7 @@ def test_workers_that_race_stay_memory_safe(program):
 
 
 @pytest.mark.parametrize("make", ["bytearray(MB)", "array.array('b', bytes(MB))", "mmap.mmap(-1, MB)"])
-def test_who_lends_cannot_resize_or_release_until_the_last_view_is_gone(program, make):
+def test_a_lent_array_cannot_be_resized_or_released_until_the_last_view_is_gone(program, make):
     program(f"""
         import array, mmap
 

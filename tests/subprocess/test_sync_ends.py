@@ -1,4 +1,4 @@
-"""How interpreters and processes end while somebody waits for a lock or its like, or holds one."""
+"""Ends of interpreters and processes while a thread waits for a lock, semaphore, event or barrier, or holds one."""
 
 import pytest
 
@@ -48,7 +48,7 @@ def test_the_process_ends_while_daemon_threads_of_workers_wait(ends_cleanly, kin
         closed.close()
         print(thing)
     """)
-    assert "4 " in out  # such threads are not to be had out of their wait: the interpreter is kept until exit
+    assert "4 " in out  # nothing ends the wait of such threads, so the interpreter lives until exit
 
 
 @pytest.mark.parametrize("close", [True, False], ids=["closed", "left"])
@@ -97,7 +97,7 @@ def test_ctrl_c_at_exit_ends_a_task_that_waits(run_program, kind):
 
 
 def test_waiters_of_interpreters_that_come_and_go(ends_cleanly):
-    """Interrupted waiters leave the line before their interpreter, and with it their stack, is gone."""
+    """Interrupted waiters leave the line before their interpreter and their stack are freed."""
     out = ends_cleanly(f"""{MAKE}
         things = [make(kind) for kind in {KINDS!r}]
         for k in range(12):
@@ -119,7 +119,7 @@ def test_waiters_of_interpreters_that_come_and_go(ends_cleanly):
     )
 
 
-def test_their_memory_comes_back(ends_cleanly):
+def test_memory_of_sync_objects_is_freed(ends_cleanly):
     ends_cleanly("""
         import owngil
 

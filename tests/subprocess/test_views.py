@@ -1,4 +1,4 @@
-"""Views of others' memory at the end of a worker, a pool or the process: no crash, nothing lost."""
+"""Views of another interpreter's memory at the end of a worker, a pool or the process: no crash, nothing lost."""
 
 import pytest
 
@@ -118,7 +118,7 @@ def test_many_threads_and_workers_hand_arrays_around(ends_cleanly, rounds):
                     back, part, more, number = pool.submit(turn, array, k).result()
                     assert (back == seed).all() and (part == seed).all() and (more == seed + number).all()
                     kept = [back, more] if k % 3 else [*kept, part]
-                    again = pool.submit(turn, more, 1).result()[2]  # what a worker made goes back to one
+                    again = pool.submit(turn, more, 1).result()[2]  # a worker's array goes back to a worker
                     assert (again == seed + k + 1).all()
             except BaseException as error:
                 failures.append(error)

@@ -1,4 +1,4 @@
-"""What the workers of test_handed_pool.py do: in a module of its own, so that they need not import pytest and NumPy."""
+"""Tasks of test_handed_pool.py, in a module of their own so that workers need not import pytest and NumPy."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Interrupts and limits of tasks that run an event loop, whatever it waits for."""
+"""Interrupts and limits of tasks that run an event loop, for every kind of wait."""
 
 import sys
 from pathlib import Path
@@ -7,12 +7,12 @@ import pytest
 
 import owngil
 
-#: Enough to begin to wait, when asyncio has been imported.
+#: Seconds that are enough to begin to wait, when asyncio has been imported.
 SHORT = 0.5
 
 
 def run_loop(kind, started, events):
-    """Run a loop that waits for ever, and tell of each part of its end."""
+    """Run a loop that waits for ever, and report each part of its end."""
     import asyncio
     import socket
 
@@ -61,7 +61,7 @@ def run_loop(kind, started, events):
 
 KINDS = ["timer", "socket", "stream", "tasks", "channel"]
 ENDS = ["CancelledError", "cleaned up", "KeyboardInterrupt"]
-# If the interrupt comes while the coroutine itself runs.
+# The interrupt may also come while the coroutine itself runs.
 ENDS_EARLY = ["KeyboardInterrupt", "cleaned up", "KeyboardInterrupt"]
 
 
@@ -82,7 +82,7 @@ def test_a_limit_ends_a_loop(pool, kind):
     started, events = owngil.Channel(), owngil.Channel()
     pool.broadcast(__import__, "asyncio")
     limit = SHORT
-    while not len(started):  # on a busy machine the limit may end before the wait begins: then it tells nothing
+    while not len(started):  # on a busy machine, the limit may end before the wait begins: then nothing is reported
         take_all(events)
         with pytest.raises(TimeoutError, match=r"run_loop\(\) was interrupted") as caught:
             pool.with_timeout(limit).submit(run_loop, kind, started, events).result()
@@ -110,7 +110,7 @@ def test_an_interrupt_ends_a_loop_once(interpreter, kind):
 
 
 def test_a_loop_that_is_run_again_and_again(interpreter):
-    """It watches one descriptor more for all its runs; and an interrupt between them is none for the next."""
+    """A loop watches one more descriptor for all its runs; an interrupt between two runs does not hit the second."""
 
     def run_often(started):
         import asyncio
@@ -160,10 +160,10 @@ def test_loops_of_other_threads_are_left_alone(interpreter):
     future = interpreter.submit(run_two, started, gate)
     started.recv()
     interpreter.interrupt()
-    assert future.result() == [1]  # the loop's own
+    assert future.result() == [1]  # the loop watches only its own descriptor
 
 
-def test_workers_without_asyncio_do_without():
+def test_workers_do_not_import_asyncio():
     def look():
         return [name for name in ("asyncio", "owngil._wire.asyncio_bridge", "selectors") if name in sys.modules]
 

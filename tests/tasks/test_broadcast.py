@@ -17,7 +17,7 @@ def own_id():
     return threading.get_ident()
 
 
-def test_once_in_every_worker_in_order():
+def test_a_broadcast_runs_once_in_every_worker():
     with owngil.Pool(3, thread_name_prefix="w") as pool:
         names = pool.broadcast(lambda: __import__("threading").current_thread().name)
         assert names == ["w-0", "w-1", "w-2"]
@@ -38,7 +38,7 @@ def test_state_holds_for_all_later_tasks():
         assert list(pool.map(lambda _: state, range(200), chunksize=1)) == [8] * 200  # noqa: F821
 
 
-def test_before_the_tasks_that_wait():
+def test_a_broadcast_runs_before_queued_tasks():
     order, gate = owngil.Channel(), owngil.Channel()
 
     def task(what, order):
@@ -59,7 +59,7 @@ def test_before_the_tasks_that_wait():
         assert [order.recv(300) for _ in range(4)] == ["broadcast"] + ["queued"] * 3
 
 
-def test_one_that_is_cancelled_while_its_worker_is_replaced_leaves_nothing():
+def test_a_broadcast_cancelled_while_its_worker_is_replaced_leaves_nothing():
     gate, cancelled = owngil.Channel(), threading.Event()
     with owngil.Pool(1, max_tasks_per_child=1) as pool:
         dispatcher = pool._dispatcher
@@ -78,12 +78,12 @@ def test_one_that_is_cancelled_while_its_worker_is_replaced_leaves_nothing():
         dispatcher.start_worker = start_and_cancel
         gate.send(None)
         assert cancelled.wait(300)
-    # With something left for it, each worker would have an heir, for ever.
+    # A call left for it would give each worker a successor, for ever.
     assert dispatcher._addressed == {}
     assert future.cancelled()
 
 
-def test_what_fails_on_the_way_leaves_those_that_run(monkeypatch):
+def test_a_failure_while_sending_leaves_running_calls_alone(monkeypatch):
     started, gate, errors = owngil.Channel(), owngil.Channel(), []
 
     def task(started, gate):
@@ -135,14 +135,14 @@ def test_an_exception_is_raised_when_all_have_ended():
         assert pool.broadcast(abs, -1) == [1, 1, 1]
 
 
-def test_arguments_that_cannot_be_sent():
+def test_arguments_that_cannot_be_sent_are_refused():
     with owngil.Pool(2) as pool:
         with pytest.raises(TypeError, match="lock"):
             pool.broadcast(abs, threading.Lock())
         assert pool.broadcast(abs, -1) == [1, 1]
 
 
-def test_while_others_submit():
+def test_a_broadcast_while_other_threads_submit():
     with owngil.Pool(3) as pool:
         stop = threading.Event()
         done = []
@@ -165,7 +165,7 @@ def test_while_others_submit():
         assert all(result == list(range(20)) for result in done)
 
 
-def test_several_at_once():
+def test_several_broadcasts_at_once():
     with owngil.Pool(2) as pool:
         results = []
 
@@ -182,7 +182,7 @@ def test_several_at_once():
 
 @pytest.mark.parametrize("max_tasks", [1, 2, 3])
 def test_workers_that_are_replaced_meanwhile(max_tasks):
-    """A worker that ends before it takes the call leaves it to the one that takes its place."""
+    """A worker that ends before it takes the call leaves the call to its successor."""
     with owngil.Pool(2, max_tasks_per_child=max_tasks) as pool:
         for k in range(5):
             futures = [pool.submit(abs, -j) for j in range(3)]
@@ -190,14 +190,14 @@ def test_workers_that_are_replaced_meanwhile(max_tasks):
             assert [future.result() for future in futures] == [0, 1, 2]
 
 
-def test_of_a_pool_that_is_shut_down():
+def test_a_broadcast_of_a_closed_pool_is_refused():
     pool = owngil.Pool(2)
     pool.shutdown()
     with pytest.raises(RuntimeError, match="closed"):
         pool.broadcast(abs, 1)
 
 
-def test_shutdown_while_one_is_under_way():
+def test_shutdown_while_a_broadcast_is_under_way():
     gate, started, results = owngil.Channel(), owngil.Channel(), []
 
     def wait(gate, started):
@@ -217,7 +217,7 @@ def test_shutdown_while_one_is_under_way():
     assert results == [["done", "done"]]
 
 
-def test_shutdown_may_cancel():
+def test_shutdown_may_cancel_futures():
     gate, errors = owngil.Channel(), []
     pool = owngil.Pool(1)
     running = pool.submit(gate.recv, 300)
@@ -242,14 +242,14 @@ def test_shutdown_may_cancel():
     assert not pool._dispatcher._addressed
 
 
-def test_in_a_callback():
+def test_a_broadcast_in_a_callback():
     seen = owngil.Channel()
     with owngil.Pool(2) as pool:
         pool.submit(abs, 1).add_done_callback(lambda future: seen.send(pool.broadcast(abs, -2)))
         assert seen.recv(300) == [2, 2]
 
 
-def test_of_a_broken_pool():
+def test_a_broadcast_of_a_broken_pool():
     def refuse():
         raise OSError("no licence")
 
@@ -259,7 +259,7 @@ def test_of_a_broken_pool():
                 pool.broadcast(abs, 1)
 
 
-def test_ctrl_c_interrupts_it_everywhere():
+def test_ctrl_c_interrupts_a_broadcast_in_all_workers():
     started, ended = owngil.Channel(), owngil.Channel()
 
     def spin(started, ended):
@@ -310,7 +310,7 @@ class TestPreload:
         with owngil.Pool(3, preload=["colorsys"]) as pool:
             assert len(pool._dispatcher.workers.alive) == 3
 
-    def test_what_cannot_be_imported_breaks_the_pool(self, tmp_path, monkeypatch):
+    def test_a_module_that_cannot_be_imported_breaks_the_pool(self, tmp_path, monkeypatch):
         with owngil.Pool(1, preload=["math", "no_such_module"], thread_name_prefix="crunch") as pool:
             with pytest.raises(
                 owngil.BrokenPoolError,
@@ -337,12 +337,12 @@ class TestPreload:
             assert pool.submit(lambda: "colorsys" in __import__("sys").modules).result()
 
     @pytest.mark.parametrize("preload", ["numpy", [5], None, 5])
-    def test_nonsense(self, preload):
+    def test_invalid_names_are_refused(self, preload):
         with pytest.raises(TypeError, match="sequence of module names"):
             owngil.Pool(1, preload=preload)
 
 
-def test_an_interrupt_of_the_wait_for_one_that_has_not_begun_stops_the_others(monkeypatch):
+def test_interrupting_the_wait_for_a_broadcast_stops_calls_that_have_not_begun(monkeypatch):
     def hold(first, second):
         (first if threading.current_thread().name.endswith("-0") else second).recv()
 

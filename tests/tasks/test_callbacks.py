@@ -1,4 +1,4 @@
-"""Callbacks of futures that wait for other tasks, which the thread that calls them would else see to."""
+"""Callbacks that wait for other tasks, although their own thread is the one that collects answers."""
 
 import sys
 import threading
@@ -77,7 +77,7 @@ def collectors():
 
 
 def when_called(pool, call):
-    """Call `call()` in the callback of a task; return a future of what it returns."""
+    """Call `call()` in the callback of a task; return a future of its result."""
     outcome = Future()
 
     def callback(_):
@@ -138,7 +138,7 @@ def test_each_of_many_callbacks_waits_for_the_next(ends_cleanly):
     assert out == "True 1\n"
 
 
-def test_a_callback_that_only_looks_starts_no_thread():
+def test_a_callback_that_does_not_wait_starts_no_thread():
     gate = owngil.Channel()
     with owngil.Pool(1) as pool:
 
@@ -166,7 +166,7 @@ def test_the_pool_ends_after_its_callbacks():
         gate = threading.Event()
         pool.submit(abs, -1).add_done_callback(callback)
         pool.submit(abs, -1).result()
-        while not pool._dispatcher._relieved and not called:  # until it has submitted: the pool is about to close
+        while not pool._dispatcher._relieved and not called:  # until the callback has submitted; then the pool closes
             pool.submit(abs, -1).result()
     assert called == [1]
 
@@ -199,7 +199,7 @@ def _refuse(self):
     raise RuntimeError("can't start new thread")
 
 
-def test_without_another_thread_it_waits_where_it_can(monkeypatch):
+def test_without_another_thread_a_callback_waits_where_it_can(monkeypatch):
     with owngil.Pool(1) as pool:
         pool.submit(abs, -1).result()
         monkeypatch.setattr(Collector, "start", _refuse)
@@ -215,7 +215,7 @@ def test_without_another_thread_it_waits_where_it_can(monkeypatch):
         assert pool.submit(abs, -4).result(300) == 4
 
 
-def test_without_another_thread_other_waits_say_so(monkeypatch):
+def test_without_another_thread_other_waits_raise(monkeypatch):
     with owngil.Pool(1) as pool:
         pool.submit(abs, -1).result()
         monkeypatch.setattr(Collector, "start", _refuse)
@@ -233,7 +233,7 @@ def test_without_another_thread_other_waits_say_so(monkeypatch):
 
 
 @pytest.mark.parametrize("way", WAYS[:7])
-def test_in_a_worker_that_a_pool_was_handed_to(way):
+def test_a_callback_may_wait_in_a_worker_that_received_the_pool(way):
     def task(pool):
         outcome = Future()
         pool.submit(abs, -1).add_done_callback(lambda _: outcome.set_result(way(pool, pool.submit(abs, -5))))
@@ -252,7 +252,7 @@ _AS_COMPLETED = pytest.param(
 
 @pytest.mark.parametrize("wait", ["[slow.result()]", _AS_COMPLETED])
 @pytest.mark.parametrize("ending", ["", "pool.shutdown()", "raise SystemExit", "with pool: pass", "del pool"])
-def test_at_the_end_of_the_program(ends_cleanly, ending, wait):
+def test_a_callback_may_wait_at_the_end_of_the_program(ends_cleanly, ending, wait):
     out = ends_cleanly(
         f"""
         import time
@@ -319,12 +319,12 @@ def _double_of(pool):
     return pool.submit(int.__mul__, 2, 21).result()
 
 
-def test_that_wait_for_another_interpreter_which_needs_this_pool():
+def test_a_callback_may_wait_for_an_interpreter_that_needs_its_pool():
     with owngil.Interpreter() as it, owngil.Pool(1) as pool:
         assert when_called(pool, lambda: it.call(_double_of, pool)).result(300) == 42
 
 
-def test_that_wait_for_a_client_of_a_pool_that_breaks():
+def test_a_callback_may_wait_for_a_client_of_a_pool_that_breaks():
     go, submitted = owngil.Event(), owngil.Event()
     with owngil.Interpreter() as it, owngil.Pool(1, initializer=_fail_after, initargs=(go,)) as pool:
         outcome = Future()
@@ -350,7 +350,7 @@ def _name_of_failure(pool, submitted):
         return type(error).__name__
 
 
-def test_of_two_pools_that_wait_for_each_other():
+def test_callbacks_of_two_pools_may_wait_for_each_other():
     both = threading.Barrier(2)
 
     def wait_for(pool):
@@ -362,7 +362,7 @@ def test_of_two_pools_that_wait_for_each_other():
         assert [outcome.result(300) for outcome in outcomes] == [1, 1]
 
 
-def test_of_a_cancelled_future_that_wait_for_it_among_others():
+def test_a_callback_of_a_cancelled_future_may_wait_for_that_future():
     gate = owngil.Channel()
     with owngil.Pool(1) as pool:
         futures = [pool.submit(gate.recv), pool.submit(abs, -1), pool.submit(abs, -2)]

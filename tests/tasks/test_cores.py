@@ -1,4 +1,4 @@
-"""The default number of workers: the user's word, else affinity and the control groups' quotas, from fake files."""
+"""The default number of workers: the user's setting, or affinity and the control groups' quotas, from fake files."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from owngil._isolation import cores as cores_module
 
 @pytest.fixture
 def groups(tmp_path, monkeypatch):
-    """Make the files of control groups, and let the process be in those of `membership`."""
+    """Make the files of control groups, and put the process into the groups of `membership`."""
     monkeypatch.setattr(cores_module, "_MEMBERSHIP", str(tmp_path / "membership"))
     monkeypatch.setattr(cores_module, "_MOUNTS", str(tmp_path / "mounts"))
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
@@ -90,7 +90,7 @@ def test_a_pool_has_a_worker_for_each(groups):
         ([], {}, "1"),
     ],
 )
-def test_what_the_user_said_wins(options, environment, cores):
+def test_the_users_number_wins(options, environment, cores):
     import subprocess
 
     code = (

@@ -1,4 +1,4 @@
-"""Futures of tasks: whoever waits for a result gets it, whichever way the answer takes."""
+"""Futures of tasks: every waiting thread gets the result, whichever way the answer takes."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from owngil._tasks.owner import OwnerDispatcher
 
 
 class Unruly:
-    """The main thread cannot have a copy of it at the first tries; other threads can."""
+    """An object that the main thread cannot rebuild at the first tries, but other threads can."""
 
     def __init__(self, error, tries=1):
         self.error = error
@@ -27,7 +27,7 @@ class Unruly:
 
 
 class Observed:
-    """Its copies are had when `_observers` have returned."""
+    """An object whose rebuilding first calls `_observers`."""
 
     def __reduce__(self):
         return _rebuild_observed, ()
@@ -65,7 +65,7 @@ def test_a_result_that_is_awaited_needs_no_condition(pool):
     for _ in range(100):
         future = pool.submit(sum, range(200_000))  # not done before this thread waits
         assert future.result() == 19_999_900_000
-        if future._made_condition is None:  # else the answer met the collector at work, with the start of a worker
+        if future._made_condition is None:  # otherwise the collector, starting a worker, took the answer
             break
     else:
         pytest.fail("all had one")
@@ -73,7 +73,7 @@ def test_a_result_that_is_awaited_needs_no_condition(pool):
     assert future.result(0) == 19_999_900_000
 
 
-def test_what_is_printed_comes_before_the_result(pool, capsys):
+def test_output_comes_before_the_result(pool, capsys):
     for k in range(200):
         pool.submit(print, k).result()
         assert capsys.readouterr().out == f"{k}\n"
@@ -124,7 +124,7 @@ def test_timeouts(pool):
     assert future.result(300) == 5
 
 
-def test_cancelling_wakes_who_waits():
+def test_cancelling_wakes_waiting_threads():
     with owngil.Pool(1) as pool:
         gate = _gate()
         running = pool.submit(lambda gate: gate.recv(), gate)
@@ -159,16 +159,16 @@ def test_a_callback_may_wait_for_another_task():
         assert results.result(300) == 7
 
 
-# In these, the answer may also meet the collector at work, with the start of a worker, and take its way through that.
+# In these tests, the collector may also take the answer, if it is busy with the start of a worker.
 
 
-def test_what_the_waiting_thread_cannot_rebuild_the_collector_tries(pool):
+def test_the_collector_tries_an_answer_that_the_waiting_thread_cannot_rebuild(pool):
     _tries.clear()
     for _ in range(100):
         assert pool.submit(Unruly, LookupError("first"), 2).result() == "rebuilt"
         if _tries:
             break
-    assert len(_tries) == 2  # the second time to see whether it was a signal's handler that had raised it
+    assert len(_tries) == 2  # the second try shows whether a signal handler raised the error
 
 
 @pytest.mark.parametrize("asked", [False, True])
@@ -178,7 +178,7 @@ def test_a_signal_while_rebuilding_loses_nothing(pool, error, asked):
     for _ in range(100):
         future = pool.submit(Unruly, error())
         if asked:
-            future.done()  # from then on others may be to be told
+            future.done()  # from then on other threads may need a notification
         try:
             assert future.result() == "rebuilt"
         except error:
@@ -191,7 +191,7 @@ def test_a_signal_while_rebuilding_loses_nothing(pool, error, asked):
 
 
 class Insistent:
-    """A task's message for whose answer threads wait asleep, and again if another one looked whether they do."""
+    """A task's message whose waiting threads block, and block again after another thread has checked for them."""
 
     def __init__(self, future):
         self._future = future
@@ -202,7 +202,7 @@ class Insistent:
         return getattr(self._message, name)
 
     def await_answer(self, replies, future, loads, timeout):
-        for _ in range(5):  # a thread looks a little before it sleeps, unless that was in vain some times
+        for _ in range(5):  # a thread spins before it blocks, until spinning has failed a few times
             with contextlib.suppress(TimeoutError):
                 self._message.await_answer(replies, future, loads, 0)
         self.is_awaited.set()
@@ -212,7 +212,7 @@ class Insistent:
         return False
 
 
-def _wait_until_somebody_waits(replies, future):
+def _wait_until_a_thread_waits(replies, future):
     while True:
         try:
             return future._message._message.await_answer(replies, future, None, 0)
@@ -220,24 +220,24 @@ def _wait_until_somebody_waits(replies, future):
             os.sched_yield()
 
 
-def _settle_down(pool):
-    """Return when the collector waits, and nothing more will come to it."""
+def _wait_for_idle_collector(pool):
+    """Return when the collector waits and no more answers will come to it."""
     while True:
         future = pool.submit(abs, -1)
         assert future.result() == 1
-        if future._made_condition is None:  # the answer was handed to this thread, which is so when the collector waits
+        if future._made_condition is None:  # this thread got the answer itself, so the collector waits
             return
 
 
-def test_an_interrupt_after_rebuilding_leaves_nobody_waiting(monkeypatch):
+def test_an_interrupt_after_rebuilding_leaves_no_thread_waiting(monkeypatch):
     def second_waits():
         if threading.current_thread() is threading.main_thread() and not second.ident:
             second.start()
-            _wait_until_somebody_waits(pool._dispatcher.replies, future)
+            _wait_until_a_thread_waits(pool._dispatcher.replies, future)
 
     def open_gate():
         future._message.is_awaited.wait()
-        _wait_until_somebody_waits(pool._dispatcher.replies, future)
+        _wait_until_a_thread_waits(pool._dispatcher.replies, future)
         gate.send(None)
 
     def interrupt(dispatcher, task):
@@ -245,7 +245,7 @@ def test_an_interrupt_after_rebuilding_leaves_nobody_waiting(monkeypatch):
 
     results, gate = [], _gate()
     with owngil.Pool(1) as pool:
-        _settle_down(pool)
+        _wait_for_idle_collector(pool)
         future = pool.submit(lambda gate: gate.recv() or Observed(), gate)
         future._message = Insistent(future)
         second = threading.Thread(target=lambda: results.append(future.result()), daemon=True)
@@ -310,7 +310,7 @@ def test_signals_while_waiting_lose_nothing(pool):
     assert rings > 0
 
 
-def test_results_are_there_when_the_pool_is_closed():
+def test_a_closed_pools_results_are_ready():
     for _ in range(10):
         pool = owngil.Pool(1)
         future = pool.submit(abs, -1)
@@ -356,7 +356,7 @@ def test_a_signal_handler_may_run_a_task_while_its_thread_submits(ends_cleanly):
 
 
 @pytest.mark.parametrize("step", ["forget", "cancel of the base class"])
-def test_an_interrupted_cancel_leaves_nobody_waiting(monkeypatch, step):
+def test_an_interrupted_cancel_leaves_no_thread_waiting(monkeypatch, step):
     def interrupt_once(*args):
         monkeypatch.undo()
         raise KeyboardInterrupt
@@ -386,7 +386,7 @@ def test_an_interrupt_just_after_the_answer_came_leaves_nothing_undone(pool, wai
             return getattr(message, name)
 
         def await_answer(self, *arguments):
-            threading.Timer(0.3, gate.send, ("sent",)).start()  # the answer comes here only if somebody waits
+            threading.Timer(0.3, gate.send, ("sent",)).start()  # the answer comes here only if a thread waits
             assert message.await_answer(*arguments)
             raise KeyboardInterrupt
 
@@ -413,7 +413,7 @@ def test_an_interrupt_on_the_way_into_the_condition_does_not_leave_it_locked(poo
             return entered
 
     class Awaited:
-        """Another thread waits for the answer already: the condition is for all others."""
+        """A message for whose answer another thread waits already; further threads wait at the condition."""
 
         def __getattr__(self, name):
             return getattr(message, name)
@@ -434,4 +434,4 @@ def test_an_interrupt_on_the_way_into_the_condition_does_not_leave_it_locked(poo
     other = threading.Thread(target=lambda: results.append(future.exception()), daemon=True)
     other.start()
     other.join(300)
-    assert isinstance(results[0], KeyboardInterrupt)  # Ctrl-C stops what is waited for
+    assert isinstance(results[0], KeyboardInterrupt)  # Ctrl-C stops the awaited task

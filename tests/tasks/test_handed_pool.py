@@ -1,4 +1,4 @@
-"""A pool that is handed to its own workers, to others' and to interpreters."""
+"""A pool that is handed to its own workers, to workers of other pools and to interpreters."""
 
 import time
 from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
@@ -113,7 +113,7 @@ def test_cancel_and_timeout():
         assert pool.submit(task, pool, gate, entered).result(300) == ((True, True), True, True)
 
 
-def test_interrupt_reaches_a_waiting_task_and_what_it_runs():
+def test_interrupt_reaches_a_waiting_task_and_the_task_that_it_runs():
     def endless(entered):
         entered.set()
         while True:
@@ -146,11 +146,11 @@ def test_interrupt_of_a_task_that_waits_for_another_worker():
 
     entered, ended = owngil.Event(), owngil.Event()
     with owngil.Pool(2) as pool:
-        pool.broadcast(abs, 1)  # so that both workers are there, and the other one takes it
+        pool.broadcast(abs, 1)  # both workers run, so the other one takes the task
         future = pool.submit(task, pool, entered, ended)
         assert entered.wait(300)
         deadline = time.monotonic() + 300
-        while not pool._dispatcher.workers.blocked and time.monotonic() < deadline:  # it is about to wait
+        while not pool._dispatcher.workers.blocked and time.monotonic() < deadline:  # the task is about to wait
             pool.submit(abs, 1).cancel()
         assert pool._dispatcher.workers.blocked
         future.stop()
@@ -194,7 +194,7 @@ def test_limit_of_the_outer_task():
         pool.with_timeout(0.2).submit(lambda p: p.submit(endless).result(), pool).result(300)
 
 
-def test_what_is_the_owners_is_refused():
+def test_methods_for_the_owner_are_refused_in_clients():
     def task(pool):
         refused = []
         calls = [lambda: pool.broadcast(print), lambda: pool.with_timeout(1)]
@@ -283,7 +283,7 @@ def test_two_pools_that_wait_for_each_other():
         assert a.submit(ping, a, b, 5).result(300) == 5
 
 
-def test_first_completed_and_a_future_that_nobody_reads():
+def test_first_completed_and_an_unread_future():
     def task(pool, gate):
         stuck = pool.submit(gate.wait)
         quick = pool.submit(abs, -4)
@@ -330,7 +330,7 @@ def test_recursion_in_a_program(ends_cleanly):
 
 
 def test_an_interrupt_while_the_collector_starts_keeps_no_worker(ends_cleanly):
-    """Its thread was known to nobody, so the worker could not end."""
+    """The dispatcher lost track of the collector's thread, so the worker could not end."""
     out = ends_cleanly("""
         import os, time
         import owngil

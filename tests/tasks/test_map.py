@@ -1,4 +1,4 @@
-"""Pool.map: sizes of chunks, how far it goes ahead, order, errors and the end."""
+"""Pool.map: sizes of chunks, submitting ahead, order, errors and the end."""
 
 import os
 import threading
@@ -13,7 +13,7 @@ from owngil._tasks import map as map_module
 
 
 def _tasks(pool):
-    """How many tasks the pool has had, by its numbers."""
+    """Return how many tasks the pool has had, by their numbers."""
     return next(pool._dispatcher._task_ids)
 
 
@@ -24,7 +24,7 @@ def test_tiny_calls_share_tasks(pool):
 
 
 def test_long_calls_are_tasks_of_their_own(pool, monkeypatch):
-    monkeypatch.setattr(map_module, "_CHUNK_SECONDS", 0)  # all are long then
+    monkeypatch.setattr(map_module, "_CHUNK_SECONDS", 0)  # with this limit, every call is long
     before = _tasks(pool)
     assert list(pool.map(abs, range(100))) == list(range(100))
     assert _tasks(pool) - before == 101
@@ -35,11 +35,11 @@ def test_long_calls_are_tasks_of_their_own(pool, monkeypatch):
     [
         (1, 0.1, 1, 1),  # long calls
         (1, 0.0005, 1, 10),
-        (1, 0.0, 1, 16),  # one call says little
-        (256, 0.00001, 1, 256),  # an old one
+        (1, 0.0, 1, 16),  # one call is too small a sample
+        (256, 0.00001, 1, 256),  # a result of an old chunk
         (16, 0.0001, 10, 160),
         (160, 0.0001, 100, 1600),
-        (500, 0.05, 500, 50),  # they take longer now
+        (500, 0.05, 500, 50),  # calls take longer now
     ],
 )
 def test_chunks_grow_and_shrink_with_the_time_that_calls_take(now, seconds, calls, then):
@@ -68,7 +68,7 @@ def test_an_endless_generator_is_not_read_ahead_for_ever(pool, ordered, monkeypa
     assert len(taken) == read
 
 
-def test_calls_are_made_though_nobody_reads():
+def test_calls_are_made_before_results_are_read():
     channel = owngil.Channel()
     with owngil.Pool(2) as pool:
         pool.map(channel.send, range(500))
@@ -92,7 +92,7 @@ def test_a_generator_that_was_not_read_in_time_says_so():
 
 
 @pytest.mark.parametrize("ordered", [True, False])
-def test_results_before_an_error_are_had(ordered):
+def test_results_before_an_error_are_returned(ordered):
     with owngil.Pool(1) as pool:
         results = pool.map(lambda x: 10 // x, [5, 2, 0, 1], chunksize=4, ordered=ordered)
         assert [next(results), next(results)] == [2, 5]
@@ -129,7 +129,7 @@ def test_errors_of_the_iterable_arrive(pool):
     assert not pool._dispatcher._sources
 
 
-def test_columns(pool):
+def test_map_over_several_columns(pool):
     assert list(pool.map(pow, [2, 3, 4], (1, 2, 3, 4), range(100, 90, -1))) == [2, 9, 64]
     assert list(pool.map(pow, iter([2, 3, 4]), [1, 2])) == [2, 9]
     assert list(pool.map(lambda a, b: a + b, "abc", {"d": 1, "e": 2})) == ["ad", "be"]
@@ -194,7 +194,7 @@ def test_an_item_that_cannot_be_pickled_does_not_keep_a_pool_open(ordered):
 def test_a_map_that_was_cancelled_before_all_was_submitted_does_not_seem_complete():
     in_callback, go_on = threading.Event(), threading.Event()
 
-    def hold_up(future):  # the thread that would submit more
+    def hold_up(future):  # the thread that submits the rest
         in_callback.set()
         go_on.wait()
 
@@ -309,7 +309,7 @@ def test_stop_iteration_of_a_call_is_an_error_and_not_the_end(pool, chunksize):
 
     results = pool.map(call, range(8), chunksize=chunksize)
     assert next(results) == 0
-    with pytest.raises(RuntimeError, match="StopIteration"):  # as from a generator
+    with pytest.raises(RuntimeError, match="StopIteration"):  # as a generator does
         next(results)
 
 

@@ -35,7 +35,7 @@ def test_a_task_counts_before_its_result_is_there():
             assert it.stats().workers[0].tasks == k + 1
 
 
-def test_where_the_time_goes():
+def test_times_add_up():
     start = time.monotonic()
     with owngil.Pool(1) as pool:
         pool.submit(_wait, 0.2).result()
@@ -50,7 +50,7 @@ def test_where_the_time_goes():
     assert worker.state == "idle"
 
 
-def test_what_is_under_way_counts():
+def test_running_and_queued_tasks_count():
     gate, inside = owngil.Event(), owngil.Event()
 
     def task(inside, gate):
@@ -71,7 +71,7 @@ def test_what_is_under_way_counts():
     assert pool.stats().total.waited > 0
 
 
-def test_transfer():
+def test_time_of_transfer_is_measured():
     array = np.zeros(1_000_000)
     text = [str(k) for k in range(300_000)]
     with owngil.Pool(1) as pool:
@@ -91,12 +91,12 @@ def test_receiving_by_the_collector_counts_too():
     text = [str(k) for k in range(300_000)]
     with owngil.Pool(1) as pool:
         future = pool.submit(lambda text: text, text)
-        future.add_done_callback(lambda _: None)  # so that the collector takes the answer
+        future.add_done_callback(lambda _: None)  # makes the collector take the answer
         assert future.result() == text
         assert pool.stats().receiving > 0.001
 
 
-def test_workers_that_have_ended_stay():
+def test_ended_workers_keep_their_rows():
     with owngil.Pool(1, max_tasks_per_child=2) as pool:
         for k in range(7):
             pool.submit(abs, k).result()
@@ -108,10 +108,10 @@ def test_workers_that_have_ended_stay():
 
 
 def test_old_workers_become_one_row():
-    tally = (5, (1_000_000_000, 2_000_000_000, 0, 500_000_000, 0, 0), 4_000_000_000, 10, 20, 3, 7, 8)
+    counters = (5, (1_000_000_000, 2_000_000_000, 0, 500_000_000, 0, 0), 4_000_000_000, 10, 20, 3, 7, 8)
     history = History()
     for k in range(100):
-        history.add(f"w-{k}", tally)
+        history.add(f"w-{k}", counters)
     first, *rest = history.rows()
     assert (first.name, first.tasks, first.calls, first.busy, first.bytes_out) == ("(36 earlier)", 360, 720, 18, 288)
     assert [row.name for row in rest] == [f"w-{k}" for k in range(36, 100)]
@@ -126,8 +126,8 @@ def test_a_broken_pool_and_one_that_never_started_have_stats():
 
 
 def test_the_text_is_a_table():
-    tally = (3, (100_000_000, 2_000_000_000, 0, 1_234_000_000, 0, 0), 3_000_000, 1500, 1500, 2, 1_234_567, 0)
-    stats = Stats((worker_stats("pool-1-0", tally), worker_stats("pool-1-1", tally, ended=True)), 7, 0.5, 0.25)
+    counters = (3, (100_000_000, 2_000_000_000, 0, 1_234_000_000, 0, 0), 3_000_000, 1500, 1500, 2, 1_234_567, 0)
+    stats = Stats((worker_stats("pool-1-0", counters), worker_stats("pool-1-1", counters, ended=True)), 7, 0.5, 0.25)
     assert str(stats) == repr(stats)
     assert (
         str(stats)

@@ -1,4 +1,4 @@
-"""Calls with a limit of time, and what is said of those that do not notice."""
+"""Calls with a limit of time, and the reports on calls that do not notice the interrupt."""
 
 import concurrent.futures
 import math
@@ -14,7 +14,7 @@ import owngil
 from owngil._tasks.stuck import describe_stuck
 from owngil._wire.protocol import GRACE
 
-#: A limit: enough to begin, on a busy machine too.
+#: A limit that lets a task begin on a busy machine too.
 SHORT = 0.2
 LONG = 300
 
@@ -37,7 +37,7 @@ def _sleep(seconds):
 
 
 class Listener:
-    """A stderr that tells when something was written."""
+    """A stderr that sets an event when text is written."""
 
     def __init__(self):
         self.text = ""
@@ -90,12 +90,12 @@ def test_limits_hit_no_other_task():
         assert outcomes["too late"] > 0
 
 
-def test_a_limit_of_a_million_calls_hits_none_of_the_others(pool):
+def test_the_limit_of_one_call_hits_none_of_a_million_others(pool):
     assert sum(pool.with_timeout(LONG).map(abs, range(100_000))) == sum(range(100_000))
     assert sum(pool.map(abs, range(100_000))) == sum(range(100_000))
 
 
-def test_who_catches_the_interrupt_is_late_all_the_same_and_not_interrupted_again(pool):
+def test_a_call_that_catches_the_interrupt_is_late_and_not_interrupted_again(pool):
     def catch_and_go_on(channel):
         try:
             _run_for_ever()
@@ -116,7 +116,7 @@ def test_a_c_function_that_ends_after_its_limit_is_late(pool):
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit])
-def test_whatever_an_interrupted_call_raises_it_is_a_timeout(pool, error):
+def test_any_exception_of_an_interrupted_call_becomes_a_timeout(pool, error):
     def fail():
         try:
             _run_for_ever()
@@ -158,7 +158,7 @@ def test_time_in_the_queue_does_not_count():
 
 @pytest.mark.parametrize("ordered", [True, False])
 def test_the_limit_is_for_each_call_of_a_map(pool, ordered):
-    seconds = [0.1] * 40  # more than the limit together
+    seconds = [0.1] * 40  # the sum is more than the limit
     assert list(pool.with_timeout(3).map(_sleep, seconds, chunksize=40, ordered=ordered)) == seconds
 
 
@@ -224,12 +224,12 @@ def test_ctrl_c_ends_the_block_of_a_view(ends_cleanly, wait):
 
 
 @pytest.mark.parametrize("seconds", [0, -1, math.nan])
-def test_nonsense_is_refused(pool, seconds):
+def test_invalid_arguments_are_refused(pool, seconds):
     with pytest.raises(ValueError, match="more than 0 seconds"):
         pool.with_timeout(seconds)
 
 
-def test_no_limit_at_all(pool):
+def test_none_means_no_limit(pool):
     assert pool.with_timeout(math.inf).submit(abs, -1).result() == 1
 
 
@@ -247,8 +247,8 @@ def _read_with_the_gil(fd):
     ctypes.PyDLL(None).read(fd, ctypes.create_string_buffer(1), 1)
 
 
-@pytest.mark.parametrize("keeps_gil", [False, True], ids=["lets go of the GIL", "keeps the GIL"])
-def test_what_does_not_notice_is_said(pool, monkeypatch, keeps_gil):
+@pytest.mark.parametrize("keeps_gil", [False, True], ids=["releases the GIL", "keeps the GIL"])
+def test_a_stuck_task_is_reported(pool, monkeypatch, keeps_gil):
     stderr = Listener()
     monkeypatch.setattr(sys, "stderr", stderr)
     receiver, sender = os.pipe()
@@ -271,7 +271,7 @@ def test_what_does_not_notice_is_said(pool, monkeypatch, keeps_gil):
     assert stderr.text.count("\n") == 1  # os.read() itself has no frame
 
 
-def test_the_stack_of_what_does_not_notice(pool, monkeypatch):
+def test_the_stack_of_a_stuck_task_is_reported(pool, monkeypatch):
     def outer(fd):
         return [inner(fd)]
 

@@ -1,4 +1,4 @@
-"""Globals that functions of a script or notebook assign in a worker: who finds them, and when the caller's count."""
+"""Globals that functions of a script or notebook assign in a worker: which tasks find them, and when not."""
 
 import gc
 import textwrap
@@ -33,7 +33,7 @@ PROGRAM = """
 
 
 class Main:
-    """A namespace that is sent by value, as that of a script."""
+    """A namespace that is sent by value, as a script's namespace is."""
 
     def __init__(self, source=PROGRAM):
         self.__dict__["names"] = {"__name__": "__main__"}
@@ -57,18 +57,18 @@ def interpreter():
         yield interpreter
 
 
-def test_what_an_initializer_assigns_is_found_by_tasks(main):
+def test_tasks_find_globals_that_an_initializer_assigned(main):
     with owngil.Pool(2, initializer=main.assign, initargs=(5,)) as pool:
         assert list(pool.map(main.read, range(100), chunksize=3)) == [(5, 6)] * 100
         assert pool.submit(main.read).result() == (5, 6)
 
 
-def test_a_worker_that_takes_another_ones_place_has_it_too(main):
+def test_a_replacement_worker_has_the_initializers_globals(main):
     with owngil.Pool(1, initializer=main.assign, initargs=(5,), max_tasks_per_child=1) as pool:
         assert [pool.submit(main.read).result() for _ in range(3)] == [(5, 6)] * 3
 
 
-def test_what_a_broadcast_assigns_is_found_in_every_worker(main):
+def test_every_worker_finds_globals_that_a_broadcast_assigned(main):
     with owngil.Pool(2) as pool:
         pool.broadcast(main.assign, 5)
         assert pool.broadcast(main.read) == [(5, 6)] * 2
@@ -84,7 +84,7 @@ def test_chunks_of_a_map_make_no_difference(main, chunksize):
         assert list(pool.map(main.increment, range(20), chunksize=chunksize)) == list(range(1, 21))
 
 
-def test_what_the_caller_assigns_later_counts(main, interpreter):
+def test_a_later_assignment_of_the_caller_counts(main, interpreter):
     interpreter.call(main.assign, 5)
     main.placeholder = "the caller's"
     assert interpreter.call(main.read) == ("the caller's", 6)
@@ -93,20 +93,20 @@ def test_what_the_caller_assigns_later_counts(main, interpreter):
     assert interpreter.call(main.read) == (50, 51)
 
 
-def test_what_the_caller_defines_later_counts(main, interpreter):
+def test_a_later_definition_of_the_caller_counts(main, interpreter):
     interpreter.call(main.assign, 5)
     main.fresh = "the caller's"
     assert interpreter.call(main.read) == (5, "the caller's")
 
 
-def test_what_the_caller_deletes_is_gone(main, interpreter):
+def test_a_global_that_the_caller_deletes_is_gone(main, interpreter):
     interpreter.call(main.assign, 5)
     del main.names["placeholder"]
     with pytest.raises(NameError):
         interpreter.call(main.read)
 
 
-def test_what_is_deleted_at_the_worker_is_gone(main, interpreter):
+def test_a_global_that_the_worker_deletes_is_gone(main, interpreter):
     interpreter.call(main.assign, 5)
     interpreter.call(main.delete)
     with pytest.raises(NameError):
@@ -123,7 +123,7 @@ def test_a_function_that_was_sent_before_the_assignment_finds_it(main):
         assert first.result() == (5, 6)
 
 
-def test_it_is_kept_though_the_call_raises(interpreter):
+def test_an_assignment_is_kept_though_the_call_raises(interpreter):
     main = Main("""
         def assign():
             global kept
@@ -159,13 +159,13 @@ def test_functions_that_are_reached_from_others(interpreter):
     assert interpreter.call(main.Reader().read) == (5, 5)
 
 
-def test_a_name_that_nobody_assigns_is_still_an_error(interpreter):
+def test_a_name_that_is_never_assigned_is_still_an_error(interpreter):
     main = Main("def read(): return nobody")
     with pytest.raises(NameError, match="nobody"):
         interpreter.call(main.read)
 
 
-def test_code_and_functions_share_what_the_caller_does_not_have(main, interpreter, capfd):
+def test_code_and_functions_share_globals_that_the_caller_does_not_have(main, interpreter, capfd):
     interpreter.exec("fresh = 1")
     assert interpreter.call(main.read) == (None, 1)
     interpreter.call(main.assign, 5)
@@ -173,7 +173,7 @@ def test_code_and_functions_share_what_the_caller_does_not_have(main, interprete
     assert capfd.readouterr().out == "5 6\n"
 
 
-def test_the_callers_own_value_hides_what_code_has_assigned(main, interpreter, capfd):
+def test_the_callers_value_hides_an_assignment_of_code(main, interpreter, capfd):
     interpreter.exec("placeholder = 1; fresh = 2")
     main.placeholder = "the caller's"
     assert interpreter.call(main.read) == ("the caller's", 2)
@@ -181,7 +181,7 @@ def test_the_callers_own_value_hides_what_code_has_assigned(main, interpreter, c
     assert capfd.readouterr().out == "1\n"
 
 
-def test_workers_have_their_own(main):
+def test_workers_have_their_own_globals(main):
     with owngil.Interpreter() as first, owngil.Interpreter() as second:
         first.call(main.assign, 1)
         second.call(main.assign, 2)
@@ -191,14 +191,14 @@ def test_workers_have_their_own(main):
     assert "fresh" not in main.names
 
 
-def test_a_function_that_comes_back_is_the_callers(main, interpreter):
+def test_a_returned_function_uses_the_callers_globals(main, interpreter):
     interpreter.call(main.assign, 5)
     main.fresh = "the caller's"
     returned = interpreter.call(lambda fn: fn, main.read)
-    assert returned() == (5, "the caller's")  # it brings what it had
+    assert returned() == (5, "the caller's")  # the function brings the worker's last value
 
 
-def test_it_goes_with_a_task_that_another_one_runs_in_place(main):
+def test_a_task_run_in_place_of_a_waiting_one_shares_its_globals(main):
     main = Main("""
         value = 0
 
@@ -217,7 +217,7 @@ def test_it_goes_with_a_task_that_another_one_runs_in_place(main):
         assert pool.submit(main.increment).result() == 12
 
 
-def test_what_came_with_the_function_is_not_kept(interpreter):
+def test_globals_that_came_with_the_function_are_not_kept(interpreter):
     main = Main("""
         import weakref
 
@@ -238,7 +238,7 @@ def test_what_came_with_the_function_is_not_kept(interpreter):
     assert not interpreter.call(main.is_alive)
 
 
-def test_what_the_caller_does_with_a_function_that_came_back_counts(interpreter):
+def test_the_callers_calls_of_a_returned_function_count(interpreter):
     main = Main("""
         n = 0
 
@@ -254,7 +254,7 @@ def test_what_the_caller_does_with_a_function_that_came_back_counts(interpreter)
     assert [increment(), increment(), interpreter.call(increment)] == [3, 4, 5]
 
 
-def test_what_a_worker_assigns_as_a_caller_counts(interpreter):
+def test_assignments_of_a_worker_as_a_caller_count(interpreter):
     main = Main("""
         import owngil
 
@@ -369,5 +369,5 @@ def test_a_task_that_receives_functions(interpreter):
     requests.close()
     served.result(300)
     assert [n for n, _ in seen] == list(range(1, 51))
-    assert max(count for _, count in seen) < 50  # namespaces that are held
+    assert max(count for _, count in seen) < 50  # the number of namespaces stays small
     assert interpreter.call(main.increment) == 51

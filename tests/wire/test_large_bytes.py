@@ -1,4 +1,4 @@
-"""bytes, bytearray, str and array.array of any size arrive as what they are, alone and in anything."""
+"""bytes, bytearray, str and array.array of any size arrive unchanged, alone and in containers."""
 
 import array
 import pickle
@@ -18,7 +18,7 @@ from owngil._wire.chunks import LARGE
 
 QUIET = hypothesis.settings(deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
 
-# Around the size of pickle's frames, that from which on owngil does not copy, and beyond.
+# Sizes around pickle's frame size, around the size from which on owngil does not copy, and beyond.
 SIZES = [0, 1, 3, 255, 256, 65_530, 65_535, 65_536, 65_540, LARGE - 10, LARGE - 1, LARGE, LARGE + 1, 3 * LARGE]
 
 
@@ -29,10 +29,10 @@ def it():
 
 
 def fill(kind, size):
-    """Return an object of this kind and size; no two parts of it are alike."""
+    """Return an object of this kind and size, without two equal parts."""
     data = random.Random(size).randbytes(size)
     if kind is str:
-        return data.decode("latin-1")  # half of it is not ASCII
+        return data.decode("latin-1")  # half of the characters are not ASCII
     if kind is ascii:
         return "".join(map(chr, (byte & 127 for byte in data)))
     return array.array("q", data[: size // 8 * 8]) if kind is array.array else kind(data)
@@ -62,13 +62,13 @@ def same(one, two):
 
 @hypothesis.settings(QUIET, max_examples=150)
 @given(thing=things)
-def test_the_wire_brings_everything(thing):
+def test_objects_survive_the_wire(thing):
     assert same(_wire.loads(_wire.dumps(thing, "it")), thing)
 
 
 @hypothesis.settings(QUIET, max_examples=30)
 @given(thing=things)
-def test_there_and_back(it, thing):
+def test_an_object_travels_there_and_back(it, thing):
     assert same(it.call(lambda thing: [thing], thing), [thing])
 
 
@@ -85,7 +85,7 @@ def test_both_ways_and_through_channels(it, kind, size):
     assert same(channel.recv(), [thing])
 
 
-def test_what_arrives_is_the_receivers_own(it):
+def test_the_receiver_owns_the_object_that_arrives(it):
     data, numbers = bytearray(LARGE), array.array("b", bytes(LARGE))
 
     def change(data, numbers):
@@ -101,7 +101,7 @@ def test_what_arrives_is_the_receivers_own(it):
         thing.append(1)
 
 
-def test_one_object_arrives_as_one(it):
+def test_references_to_one_object_arrive_as_references_to_one(it):
     data = fill(bytearray, LARGE)
     assert it.call(lambda x: x[0] is x[1]["k"], [data, {"k": data}])
     one, two = it.call(lambda: 2 * [bytearray(5 * LARGE)])
@@ -143,7 +143,7 @@ def test_many_chunks_and_a_long_pickle_between(it):
 
 
 class Strange(bytes):
-    """A subclass is pickled with its type."""
+    """A subclass, which is pickled with its type."""
 
 
 def test_subclasses(it):
@@ -153,7 +153,7 @@ def test_subclasses(it):
 
 
 class Meddler:
-    """While it is pickled, it changes what was pickled before."""
+    """An object that changes an already pickled one while it is pickled itself."""
 
     def __init__(self, victim):
         self.victim = victim
@@ -167,12 +167,12 @@ def test_a_bytearray_cannot_be_resized_while_it_is_pickled(it):
     data = bytearray(LARGE)
     with pytest.raises(pickle.PicklingError, match="re-sized") as caught:
         it.call(len, [data, Meddler(data)])
-    data.append(1)  # and then it can, whoever keeps the exception
+    data.append(1)  # afterwards it can be resized, even while the exception is kept
     del caught
 
 
 @pytest.mark.parametrize("make", [bytearray, lambda size: array.array("b", bytes(size))])
-def test_what_is_lent_cannot_be_resized_until_the_task_is_done(it, make):
+def test_a_lent_object_cannot_be_resized_until_the_task_is_done(it, make):
     data = make(LARGE)
     begun, go = owngil.Channel(), owngil.Channel()
 
@@ -187,11 +187,11 @@ def test_what_is_lent_cannot_be_resized_until_the_task_is_done(it, make):
         data.extend(b"1")
     go.send(None)
     assert future.result() == LARGE
-    assert it.call(int) == 0  # by now the worker has let go of the task before
+    assert it.call(int) == 0  # by now the worker has released the previous task
     data.extend(b"1")
 
 
-def test_small_ones_are_copied_when_they_are_sent(it):
+def test_small_objects_are_copied_when_they_are_sent(it):
     data = bytearray(LARGE - 1)
     channel = owngil.Channel()
     channel.send([data])

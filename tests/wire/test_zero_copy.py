@@ -1,4 +1,4 @@
-"""Arrays pass to workers and back without a copy, whatever they look like, and memory comes back."""
+"""Arrays of any kind pass to workers and back without a copy, and their memory is freed."""
 
 import gc
 import mmap
@@ -20,7 +20,7 @@ DTYPES = ["?", "i1", "<u2", ">i4", "i8", "f2", "f4", "<f8", ">f8", "c8", "c16", 
           np.dtype({"names": ["x"], "formats": ["f4"], "offsets": [4], "itemsize": 16})]  # fmt: skip
 
 
-# A busy machine is no reason to fail.
+# A busy machine must not fail the test.
 QUIET = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 
 
@@ -31,7 +31,7 @@ def it():
 
 
 def look(array):
-    """Return what a worker sees: the address of the first element, whether it may write, and the values."""
+    """Return the array's properties in a worker: address of the first element, writeable or not, and values."""
     return array.__array_interface__["data"][0], array.flags.writeable, repr(array.tolist())
 
 
@@ -41,7 +41,7 @@ def address(array):
 
 @st.composite
 def layouts(draw):
-    """Draw an array: any dtype and shape, a view with steps, in any order of axes."""
+    """Draw an array of any dtype and shape: a view with steps, in any order of axes."""
     dtype = np.dtype(draw(st.sampled_from(DTYPES)))
     shape = draw(arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5))
     raw = draw(st.binary(min_size=1, max_size=16))
@@ -86,7 +86,7 @@ def test_arguments_of_any_layout_are_views(it, array, nest):
 @given(array=layouts(), nest=st.sampled_from([lambda a: a, lambda a: [a], lambda a: {"k": (1, [a])}]))
 def test_results_of_any_layout_arrive_writable(it, array, nest):
     def there(array):
-        copy = np.array(array, order="K")  # the worker's own
+        copy = np.array(array, order="K")  # memory of the worker
         return nest(copy), address(copy), repr(copy.tolist())
 
     got, place, content = it.call(there, array)
@@ -98,7 +98,7 @@ def test_results_of_any_layout_arrive_writable(it, array, nest):
         assert got.flags.writeable
 
 
-def test_a_part_of_a_workers_array_is_handed_over_as_it_is(it):
+def test_a_part_of_a_workers_array_is_handed_over_without_a_copy(it):
     def there():
         whole = np.arange(1000.0).reshape(10, 100)
         return [whole[2:4, ::-1], whole[3], whole[:, 5]], address(whole)
@@ -107,16 +107,16 @@ def test_a_part_of_a_workers_array_is_handed_over_as_it_is(it):
     assert rows.tolist() == [list(range(299, 199, -1)), list(range(399, 299, -1))]
     assert address(row) - place == 2400
     assert column.tolist() == list(range(5, 1000, 100))
-    rows[1, 99] = -1  # the same memory as the row's
+    rows[1, 99] = -1  # the same memory as the row
     assert row[0] == -1
 
 
-def test_arguments_come_back_as_what_they_are(it):
+def test_arguments_come_back_in_the_same_memory(it):
     array = np.arange(1000.0)
     whole, part, column, view = it.call(lambda a: (a, a[10:20], a.reshape(100, 10)[:, 3:9], memoryview(a[5:])), array)
     assert [address(whole), address(part), address(column)] == [address(array) + k for k in (0, 80, 24)]
     assert np.asarray(view).__array_interface__["data"][0] == address(array) + 40
-    assert not whole.flags.writeable  # it is the caller's
+    assert not whole.flags.writeable  # the memory belongs to the caller
 
 
 def test_results_outlive_their_worker():
@@ -138,7 +138,7 @@ def test_arguments_are_read_only(it):
 
 
 def wants_huge_pages():
-    """Return whether the system was asked to put a new large array into huge pages."""
+    """Return whether the system was asked for huge pages for a new large array."""
     array = np.ones(64 << 20, np.uint8)
     middle = address(array) + array.size // 2
     inside = False
@@ -157,7 +157,7 @@ def test_large_arrays_of_workers_are_in_huge_pages_as_mains_are(it):
     assert it.call(wants_huge_pages) == wants_huge_pages()
 
 
-def test_a_worker_may_resize_what_it_has_returned(it):
+def test_a_worker_may_resize_an_array_that_it_has_returned(it):
     it.exec("import numpy as np; kept = np.arange(10)")
     got = it.call(eval, "__import__('__main__').kept")
     it.exec("kept.resize(100_000, refcheck=False); kept[:10] = 7")
@@ -167,17 +167,17 @@ def test_a_worker_may_resize_what_it_has_returned(it):
 
 
 class Watched(np.ndarray):
-    """An array that weak references may point at."""
+    """An array that supports weak references."""
 
 
 def wait_until_gone(reference):
-    deadline = time.monotonic() + 300  # the promise is milliseconds; the machine may be busy
+    deadline = time.monotonic() + 300  # owngil promises milliseconds, but the machine may be busy
     while reference() is not None and time.monotonic() < deadline:
         time.sleep(0.001)
     return reference() is None
 
 
-def test_what_is_lent_comes_back_at_once(it):
+def test_a_lent_array_comes_back_at_once(it):
     array = np.ones(1000).view(Watched)
     reference = weakref.ref(array)
     view = memoryview(array)
@@ -185,12 +185,12 @@ def test_what_is_lent_comes_back_at_once(it):
     del array, view
     gc.collect()
     assert it.call(eval, "__import__('__main__').kept[999]") == 1
-    assert reference() is not None  # the worker reads it
+    assert reference() is not None  # the worker still reads it
     it.exec("del kept, argument")
     assert wait_until_gone(reference)
 
 
-def test_what_is_lent_comes_back_when_the_worker_ends():
+def test_a_lent_array_comes_back_when_the_worker_ends():
     array = np.ones(1000).view(Watched)
     reference = weakref.ref(array)
     with owngil.Interpreter() as it:
@@ -201,7 +201,7 @@ def test_what_is_lent_comes_back_when_the_worker_ends():
     assert wait_until_gone(reference)
 
 
-def test_what_is_lent_cannot_be_resized(it):
+def test_a_lent_array_cannot_be_resized(it):
     memory = bytearray(1000)
     it.exec("kept = argument", argument=np.frombuffer(memory, np.uint8))
     with pytest.raises(BufferError):
@@ -268,7 +268,7 @@ def test_maps_masks_frames_and_views(it, tmp_path):
         assert it.call(lambda v: bytes(v[:3]), memoryview(memory)) == b"abc"
 
 
-def test_results_of_every_kind_are_where_the_worker_made_them(it):
+def test_results_of_every_kind_stay_in_the_workers_memory(it):
     def make():
         import pandas as pd
 
@@ -310,7 +310,7 @@ def test_numpys_own_subclasses(it):
 
 
 class Labelled(np.ndarray):
-    """A subclass that sees to its own pickling, or to nothing."""
+    """A subclass with pickling of its own."""
 
     def __reduce__(self):
         return make_labelled, (self.tolist(), self.label)

@@ -1,4 +1,4 @@
-"""What is seen of an exception in a worker: who ran what, and where it was raised, with source lines."""
+"""The traceback of a worker's exception: the worker, the function, and the source lines where it was raised."""
 
 import linecache
 import subprocess
@@ -9,7 +9,7 @@ from patience import HANGS_AFTER
 
 
 def text_of(call, *args, **kwargs):
-    """Return the worker's part of what is shown for the exception that this raises."""
+    """Return the worker's part of the traceback of the exception that the call raises."""
     with pytest.raises(Exception) as caught:
         call(*args, **kwargs)
     return caught.value.__cause__.text
@@ -33,7 +33,7 @@ class Named:
         return self.text
 
 
-# Who ran what
+# Worker and function
 
 
 def test_the_worker_the_function_and_its_arguments(interpreter):
@@ -84,7 +84,7 @@ def test_arguments_that_cannot_be_shown(interpreter):
     assert line.endswith("calling fail(<Named>, a b, <list>):")
 
 
-def test_what_cannot_be_rebuilt_has_no_call(interpreter):
+def test_a_call_that_cannot_be_rebuilt_is_not_shown(interpreter):
     class Broken:
         def __reduce__(self):
             return int, ("no number",)
@@ -92,12 +92,12 @@ def test_what_cannot_be_rebuilt_has_no_call(interpreter):
     assert first_line(interpreter.call, fail, Broken()) == f"In worker '{interpreter.name}':"
 
 
-# Where: source lines that only the caller has
+# Source lines that only the caller has
 
 
 @pytest.fixture
 def cell():
-    """Run source as a cell of a notebook: under the name of a file that nobody can read."""
+    """Run source as a cell of a notebook: under the name of a file that does not exist."""
 
     def run(source, filename="/nowhere/ipykernel_1/1.py"):
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
@@ -155,13 +155,13 @@ def fail():
     assert 'in fail\n    raise ValueError("no")  # here\n' in record.exc_text
 
 
-def test_lines_that_are_there_stay_as_they_are(interpreter):
+def test_source_lines_that_are_found_are_unchanged(interpreter):
     text = text_of(interpreter.call, fail)
     assert text.count('raise ValueError("no")') == 1
 
 
-@pytest.mark.skipif(sys.version_info < (3, 13), reason="Python 3.13 is the first to keep what is typed in")
-def test_source_of_what_was_typed_in():
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="Python keeps typed-in source since 3.13")
+def test_source_of_typed_in_code():
     source = """
 import owngil
 it = owngil.Interpreter()

@@ -1,4 +1,4 @@
-"""Records of workers arrive at the caller's loggers, before the task's result, and go where the caller lets them."""
+"""Records of workers arrive at the caller's loggers before the task's result, and the caller's settings apply."""
 
 import logging
 import time
@@ -19,7 +19,7 @@ class Records(logging.Handler):
 
 @pytest.fixture
 def records():
-    """What reaches the caller's root logger, which takes INFO and above."""
+    """The records that reach the caller's root logger, which takes INFO and above."""
     handler = Records()
     root = logging.getLogger()
     level = root.level
@@ -32,7 +32,7 @@ def records():
 
 @pytest.fixture
 def worker():
-    """A new worker: what a task does to its logging stays there."""
+    """A new worker, because a task's changes to its logging last."""
     with owngil.Interpreter("w") as it:
         yield it
 
@@ -41,7 +41,7 @@ def messages(records):
     return [record.getMessage() for record in records]
 
 
-def test_a_record_arrives_with_all_that_belongs_to_it(worker, records):
+def test_a_record_arrives_with_all_its_attributes(worker, records):
     def talk():
         logging.getLogger("one.two").error("%s is %d", "x", 5, extra={"user": "me", "ids": [1, 2]})
 
@@ -175,10 +175,10 @@ def test_the_callers_filters_and_propagation_apply(worker, records):
     assert (messages(own.seen), records) == (["keep"], [])
 
 
-# What cannot travel
+# Objects that cannot be sent
 
 
-def test_what_cannot_be_pickled_arrives_as_text(worker, records):
+def test_objects_that_cannot_be_pickled_arrive_as_text(worker, records):
     def talk():
         class Odd:
             def __repr__(self):
@@ -207,7 +207,7 @@ def test_what_cannot_be_pickled_arrives_as_text(worker, records):
     assert records[0].worse.endswith("Worse) (ValueError)")
 
 
-def test_what_cannot_be_rebuilt_leaves_the_record(worker, records):
+def test_an_object_that_cannot_be_rebuilt_does_not_lose_the_record(worker, records):
     worker.exec("""
         class Odd:
             def __reduce__(self):
@@ -244,7 +244,7 @@ def test_a_file_handler_of_a_tasks_own_works_beside(worker, records, tmp_path):
     assert messages(records) == ["text"]
 
 
-def test_a_worker_that_lets_go_of_our_handler_forwards_no_more(worker, records, capsys):
+def test_a_worker_that_removes_owngils_handler_forwards_no_records(worker, records, capsys):
     worker.call(lambda: logging.basicConfig(force=True, level=logging.INFO, format="own %(message)s"))
     worker.call(lambda: logging.info("text"))
     assert (capsys.readouterr().err, records) == ("own text\n", [])
@@ -265,7 +265,7 @@ def test_warnings_that_a_task_captures_are_records(worker, records):
     assert "UserWarning: careful" in record.getMessage()
 
 
-# Where there is more than a caller and a worker
+# Threads of workers, and nested workers
 
 
 def test_records_of_a_workers_threads_name_both(worker, records):

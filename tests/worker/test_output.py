@@ -1,4 +1,4 @@
-"""What workers print arrives at the caller in whole lines, before the task's result, and in any stream."""
+"""Output of workers arrives at the caller in whole lines, before the task's result, and in any stream."""
 
 import io
 import sys
@@ -11,7 +11,7 @@ from owngil import _core
 from owngil._caller import stdio
 from owngil._wire.protocol import STDERR, STDOUT
 
-# The way of a line
+# From the worker to the caller
 
 
 def test_lines_of_workers_that_print_at_once_stay_whole(pool, capsys):
@@ -45,7 +45,7 @@ def test_the_beginning_of_a_line_arrives_with_the_tasks_end(interpreter, capsys)
 
 
 class Watched(io.StringIO):
-    """A stream that tells when something is written to it."""
+    """A stream that sets an event when text is written."""
 
     def __init__(self, written):
         super().__init__()
@@ -79,7 +79,7 @@ def test_the_beginning_of_a_line_arrives_with_an_explicit_flush(interpreter, cap
     assert flushed.recv(300)
     seen = threading.Event()
     monkeypatch.setattr(sys, "stderr", Watched(seen))
-    interpreter._dispatcher.replies.put(STDERR, 0, (_core.Block(b"x"),))  # dealt with after all that is before it
+    interpreter._dispatcher.replies.put(STDERR, 0, (_core.Block(b"x"),))  # handled after all earlier messages
     assert seen.wait(300)
     assert capsys.readouterr().out == "line\nwait..."
     go_on.send(1)
@@ -150,11 +150,11 @@ def test_many_threads_of_a_worker_lose_nothing(interpreter, capsys):
     assert text.count("\n") == 800
 
 
-# At the caller's stream
+# On the caller's stream
 
 
 def show(*pieces, prefix=False, monkeypatch):
-    """Return what the caller's stdout has after pieces (worker, text or None)."""
+    """Show pieces (worker, text or None) and return the text of the resulting stdout."""
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stdout", stream)
     for worker, text in pieces:
@@ -168,12 +168,12 @@ def show(*pieces, prefix=False, monkeypatch):
     [
         ([("a", "x\n"), ("b", "y\n")], "x\ny\n", "[a] x\n[b] y\n"),
         ([("a", "x\ny\n\nz\n")], "x\ny\n\nz\n", "[a] x\n[a] y\n[a] \n[a] z\n"),
-        # Begun and held: others' lines stand by themselves.
+        # A task that has begun a line and still runs: other workers' lines are lines of their own.
         ([("a", "x"), ("b", "y\n"), ("a", "z\n")], "x\ny\nz\n", "[a] x\n[b] y\n[a] z\n"),
         ([("a", "x"), ("a", "y\n")], "xy\n", "[a] xy\n"),
         ([("a", "x"), ("b", "y"), ("a", "z")], "x\ny\nz", "[a] x\n[b] y\n[a] z"),
         ([("a", "x"), ("a", "\n"), ("b", "y")], "x\ny", "[a] x\n[b] y"),
-        # Begun and left: others go on with it, as tasks of one worker do, but for whom it is attributed to.
+        # A task that began a line and ended: other workers continue the line, as its worker would; prefixes differ.
         ([("a", "."), ("a", None), ("b", "."), ("b", None), ("a", ".")], "...", "[a] .\n[b] .\n[a] ."),
         ([("a", "."), ("b", None), ("b", ".")], ".\n.", "[a] .\n[b] ."),
         # Progress bars
@@ -183,7 +183,7 @@ def show(*pieces, prefix=False, monkeypatch):
         ([("a", "x\r"), ("a", "y\r\n"), ("a", "z\r"), ("a", "\n")], "x\ry\r\nz\r\n", "[a] x\r[a] y\r\n[a] z\r[a] \n"),
     ],
 )
-def test_what_becomes_of_pieces(pieces, plain, prefixed, monkeypatch):
+def test_pieces_of_lines_of_several_workers(pieces, plain, prefixed, monkeypatch):
     assert show(*pieces, monkeypatch=monkeypatch) == plain
     assert show(*pieces, prefix=True, monkeypatch=monkeypatch) == prefixed
 

@@ -1,4 +1,4 @@
-"""Warnings of workers arrive at the caller's filters; what those made errors at the worker's start is raised there."""
+"""Warnings of workers pass the caller's filters; those that were errors at the worker's start raise in the worker."""
 
 import sys
 import warnings
@@ -20,7 +20,7 @@ class Custom(UserWarning):
 
 @pytest.fixture
 def worker():
-    """A worker that started when no filter made errors."""
+    """A worker that started when no filter turned warnings into errors."""
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         with owngil.Interpreter("w") as it:
@@ -36,7 +36,7 @@ LINE = warn.__code__.co_firstlineno + 2
 
 
 def recorded(worker, action, *args, **options):
-    """Return what a caller with this filter alone records of calls."""
+    """Return the warnings that a caller with only this filter records during the calls."""
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter(action, **options)
         for _ in range(2):
@@ -44,7 +44,7 @@ def recorded(worker, action, *args, **options):
     return [(entry.category, str(entry.message), entry.filename, entry.lineno) for entry in seen]
 
 
-def test_a_warning_arrives_with_all_that_belongs_to_it(worker):
+def test_a_warning_arrives_with_all_its_attributes(worker):
     expected = [(UserWarning, "careful", __file__, LINE)] * 2
     assert recorded(worker, "always") == expected
 
@@ -71,7 +71,7 @@ def test_filters_by_message_and_module(worker):
     assert [str(entry.message) for entry in seen] == ["this one"]
 
 
-def test_pytest_sees_it(worker):
+def test_pytest_sees_warnings_of_workers(worker):
     with pytest.warns(UserWarning, match="careful"):
         worker.call(warn)
     with pytest.warns(DeprecationWarning, match="old"), owngil.Pool(1) as pool:
@@ -94,7 +94,7 @@ def test_a_custom_warning_keeps_its_type_and_attributes(worker):
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         worker.call(work)
-        # One that the caller cannot rebuild: its class is the worker's own.
+        # A warning that the caller cannot rebuild, because its class exists in the worker only.
         worker.exec("""
             import warnings
             class Own(UserWarning):
@@ -128,7 +128,7 @@ def test_a_warning_in_a_loop_is_sent_a_hundred_times(worker):
 # Errors
 
 
-def test_a_filter_that_made_it_an_error_at_the_workers_start_raises_it_in_the_task():
+def test_an_error_filter_at_the_workers_start_raises_the_warning_in_the_task():
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.filterwarnings("error", "bad.*")
@@ -142,11 +142,11 @@ def test_a_filter_that_made_it_an_error_at_the_workers_start_raises_it_in_the_ta
                 it.call(warn, "a good one")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                with pytest.raises(DeprecationWarning, match="old"):  # what its worker was told
+                with pytest.raises(DeprecationWarning, match="old"):  # the filter of its worker
                     it.call(warn, "old", DeprecationWarning)
 
 
-def test_a_filter_that_makes_it_an_error_later_shows_it(worker, capsys):
+def test_a_later_error_filter_shows_the_warning(worker, capsys):
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("error")
         assert worker.call(warn) is None
@@ -194,10 +194,10 @@ with owngil.Interpreter() as it:
     assert "".join(f"{line.partition('warns.py:4: ')[2] or line}\n" for line in lines) == expected
 
 
-# Tasks that see to it themselves
+# Tasks with filters of their own
 
 
-def test_what_a_task_catches_or_ignores_stays_there(worker):
+def test_a_warning_that_a_task_catches_or_ignores_is_not_sent(worker):
     def work():
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")

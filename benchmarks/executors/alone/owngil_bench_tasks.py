@@ -1,7 +1,7 @@
-"""What the workers of all executors run.
+"""Functions that the workers of all executors run.
 
-Outside of the package, in a folder that `runs` puts on the path: what this imports counts into the workers'
-start-up, and that must not be owngil itself.
+This module lies outside of the package, in a folder that `runs` puts on the path: its imports count as the workers'
+start-up, so it must not import owngil itself.
 """
 
 import os
@@ -15,12 +15,12 @@ _channels: tuple[Any, ...] = ()
 
 
 def noop(x: object) -> object:
-    """Return what comes in."""
+    """Return the argument."""
     return x
 
 
 def meet(folder: str, k: int, count: int) -> int:
-    """Wait until `count` workers are here at the same time, so that each of them has one call; return the process."""
+    """Wait until `count` workers run this at the same time, so that each has one call; return the process id."""
     with open(f"{folder}/{k}", "w"):
         pass
     limit = time.monotonic() + 60
@@ -40,14 +40,14 @@ def import_numpy(folder: str, k: int, count: int) -> int:
 
 
 def load_kernel(folder: str, k: int, count: int) -> int:
-    """Import what the picture needs in each of `count` workers."""
+    """Import the picture's modules in each of `count` workers."""
     import owngil.cli.mandelbrot.fractal  # noqa: F401 - so that it is there
 
     return meet(folder, k, count)
 
 
 def touch(array: Any) -> int:
-    """Read the last byte of an array that came as an argument."""
+    """Read the last byte of an array argument."""
     return int(array[-1])
 
 
@@ -93,7 +93,7 @@ def ping(rounds: int, *channels: Any) -> list[float]:
 
 
 def echo(rounds: int, *channels: Any) -> list[float]:
-    """Send back what arrives."""
+    """Send back each message."""
     there, back = channels or _channels
     for _ in range(rounds):
         _send(back, _receive(there))

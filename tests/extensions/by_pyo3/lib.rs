@@ -1,4 +1,4 @@
-//! Test module: what each kind of extension here offers, in Rust by PyO3.
+//! Test module: the common interface (build.py) in Rust with PyO3.
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -1,4 +1,4 @@
-"""Threads that Python did not start and that call PyGILState_Ensure(): they get into their worker's interpreter."""
+"""Guest threads, which Python did not start: PyGILState_Ensure() brings them into their worker's interpreter."""
 
 import sys
 from pathlib import Path
@@ -11,28 +11,28 @@ import owngil
 WORKERS = 4
 CALLS = 200
 WAYS = ["pthread", "dlsym", "std", "thrd", "pythread", "constructor"]
-SOURCE = Path(__file__).parents[1] / "extensions" / "foreign.cpp"
+SOURCE = Path(__file__).parents[1] / "extensions" / "guests.cpp"
 
 
 @pytest.fixture(scope="session")
-def foreign(tmp_path_factory):
-    """Give the folder with the modules foreign and foreign_early; the latter starts a thread when it is loaded."""
-    folder = tmp_path_factory.mktemp("foreign")
-    libraries.compile_cxx(folder / f"foreign{build.SUFFIX}", SOURCE)
+def guests(tmp_path_factory):
+    """Give the folder with the modules guests and guests_early; the latter starts a thread when it is loaded."""
+    folder = tmp_path_factory.mktemp("guests")
+    libraries.compile_cxx(folder / f"guests{build.SUFFIX}", SOURCE)
     libraries.compile_cxx(
-        folder / f"foreign_early{build.SUFFIX}", SOURCE, "-DTHREAD_IN_CONSTRUCTOR", "-DNAME=PyInit_foreign_early"
+        folder / f"guests_early{build.SUFFIX}", SOURCE, "-DTHREAD_IN_CONSTRUCTOR", "-DNAME=PyInit_guests_early"
     )
     return str(folder)
 
 
 @pytest.fixture(scope="module")
-def workers(foreign):
-    sys.path.insert(0, foreign)
+def workers(guests):
+    sys.path.insert(0, guests)
     workers = [owngil.Interpreter() for _ in range(WORKERS)]
     yield workers
     for worker in workers:
         worker.close()
-    sys.path.remove(foreign)
+    sys.path.remove(guests)
 
 
 def call_often(how, times, mark):
@@ -40,27 +40,27 @@ def call_often(how, times, mark):
 
     import __main__
 
-    module = importlib.import_module("foreign_early" if how == "constructor" else "foreign")
+    module = importlib.import_module("guests_early" if how == "constructor" else "guests")
     __main__.mark = mark
     outcomes = {module.run(how, lambda k=k: sys.modules["__main__"].mark + k) for k in range(times)}
     return sorted(outcomes)
 
 
 @pytest.mark.parametrize("how", WAYS)
-def test_they_enter_their_worker(workers, how):
+def test_a_guest_thread_enters_its_worker(workers, how):
     futures = [worker.submit(call_often, how, CALLS, 1000 * k) for k, worker in enumerate(workers)]
     for k, (worker, future) in enumerate(zip(workers, futures, strict=True)):
         assert future.result() == [(1000 * k + n, worker.id, "") for n in range(CALLS)]
 
 
-def test_threads_of_python_do_it_too(workers):
+def test_threads_of_python_enter_their_worker_too(workers):
     def from_threads():
         from threading import Thread
 
-        import foreign
+        import guests
 
-        outcomes = [foreign.own(lambda: 1)]
-        threads = [Thread(target=lambda: outcomes.append(foreign.own(lambda: 1))) for _ in range(10)]
+        outcomes = [guests.own(lambda: 1)]
+        threads = [Thread(target=lambda: outcomes.append(guests.own(lambda: 1))) for _ in range(10)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -74,32 +74,32 @@ def test_threads_of_python_do_it_too(workers):
 
 def test_the_callable_may_raise(workers, capfd):
     def raising():
-        import foreign
+        import guests
 
         def refuse():
             raise ValueError("refused")
 
-        return foreign.run("pthread", refuse)
+        return guests.run("pthread", refuse)
 
     assert workers[0].call(raising) == (None, workers[0].id, "the call failed")
 
 
-def address_of_visit():
-    import foreign
+def address_of_enter():
+    import guests
 
-    return foreign.visit_address()
+    return guests.enter_address()
 
 
 @pytest.mark.parametrize("kind", ["CFUNCTYPE", "PYFUNCTYPE"], ids=["without its GIL", "with its GIL"])
 def test_a_thread_of_the_main_interpreter_enters_a_worker(workers, kind):
-    """It comes back to its own, where PyGILState_Ensure() works as before."""
+    """The thread returns to its own interpreter, where PyGILState_Ensure() works as before."""
     import ctypes
 
     in_main = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 5)  # called through PyGILState_Ensure()
     for worker in workers:
-        visit = getattr(ctypes, kind)(ctypes.c_longlong)(worker.call(address_of_visit))
+        enter = getattr(ctypes, kind)(ctypes.c_longlong)(worker.call(address_of_enter))
         for _ in range(20):
-            assert visit() == worker.id
+            assert enter() == worker.id
             assert ctypes.pythonapi.PyGILState_Check() == 1
             assert in_main() == 5
 
@@ -108,32 +108,32 @@ def test_a_thread_of_one_worker_enters_another(workers):
     def enter(addresses):
         import ctypes
 
-        import foreign
+        import guests
 
         ids = [ctypes.CFUNCTYPE(ctypes.c_longlong)(address)() for address in addresses]
-        return ids, foreign.own(lambda: 3), foreign.run("pthread", lambda: 4)
+        return ids, guests.own(lambda: 3), guests.run("pthread", lambda: 4)
 
-    addresses = [worker.call(address_of_visit) for worker in workers]
+    addresses = [worker.call(address_of_enter) for worker in workers]
     futures = [worker.submit(enter, addresses) for worker in workers]
     ids = [worker.id for worker in workers]
     for worker, future in zip(workers, futures, strict=True):
         assert future.result() == (ids, (3, worker.id, ""), (4, worker.id, ""))
 
 
-def test_ctypes_callbacks_from_foreign_threads(workers):
-    """ctypes is one of Python's own modules: a callback needs to enter the interpreter that made it."""
+def test_ctypes_callbacks_from_guest_threads(workers):
+    """ctypes is one of Python's own modules, and its callbacks must enter the interpreter that made them."""
 
     def callback():
         import ctypes
 
-        import foreign
+        import guests
 
-        here = foreign.own(lambda: 0)[1]
+        here = guests.own(lambda: 0)[1]
         ids = []
         thread_function = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)
 
         def body(argument):
-            ids.append(foreign.own(lambda: 0)[1])
+            ids.append(guests.own(lambda: 0)[1])
             return None
 
         function = thread_function(body)
@@ -146,8 +146,8 @@ def test_ctypes_callbacks_from_foreign_threads(workers):
     assert workers[0].call(callback)
 
 
-def test_what_a_visitor_makes_lives_as_long_as_the_worker_visited(foreign, ends_cleanly):
-    """Memory belongs to the interpreter in which it is allocated, not to the worker whose thread it is."""
+def test_objects_that_a_guest_makes_live_as_long_as_the_entered_worker(guests, ends_cleanly):
+    """Memory belongs to the interpreter in which it is allocated, not to the interpreter of the allocating thread."""
     ends_cleanly(
         """
         import sys
@@ -155,13 +155,13 @@ def test_what_a_visitor_makes_lives_as_long_as_the_worker_visited(foreign, ends_
         sys.path.insert(0, sys.argv[1])
 
         def prepare():
-            import foreign
+            import guests
             import __main__
             __main__.made = []
             def make():
                 __main__.made.extend({"k": (k, str(k))} for k in range(100_000))
-            foreign.on_visit(make)
-            return foreign.visit_address()
+            guests.on_enter(make)
+            return guests.enter_address()
 
         def enter(address):
             import ctypes
@@ -173,16 +173,16 @@ def test_what_a_visitor_makes_lives_as_long_as_the_worker_visited(foreign, ends_
                 __main__.made.extend({"k": (k, str(k))} for k in range(100_000))
             return all(each["k"][1] == str(each["k"][0]) for each in __main__.made)
 
-        visited = owngil.Interpreter()
-        address = visited.call(prepare)
-        with owngil.Interpreter() as visitor:
-            assert visitor.call(enter, address) == visited.id
+        entered = owngil.Interpreter()
+        address = entered.call(prepare)
+        with owngil.Interpreter() as guest:
+            assert guest.call(enter, address) == entered.id
         with owngil.Interpreter() as other:
             other.call(list, range(1_000_000))
-            assert visited.call(check)
-        visited.close()
+            assert entered.call(check)
+        entered.close()
         """,
-        foreign,
+        guests,
     )
 
 
@@ -198,7 +198,7 @@ LEFT = """
         def silent():
             pass
 
-        module = importlib.import_module("foreign_early" if how == "constructor" else "foreign")
+        module = importlib.import_module("guests_early" if how == "constructor" else "guests")
         return all(module.leave(how, delay, silent) for _ in range(1 if how == "constructor" else 5))
 
     workers = [owngil.Interpreter() for _ in range(int(many))]
@@ -208,22 +208,22 @@ LEFT = """
 
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("end", ["closed", "exit", "closed, then exit later"])
-def test_they_come_when_the_worker_is_gone(foreign, ends_cleanly, how, end):
+def test_guest_threads_enter_when_the_worker_is_gone(guests, ends_cleanly, how, end):
     more = {
         "closed": "\n    for worker in workers: worker.close()\n",
         "exit": "",
         "closed, then exit later": "\n    for worker in workers: worker.close()\n    import time; time.sleep(0.2)\n",
     }[end]
-    ends_cleanly(LEFT + more, foreign, how, "50", "4")
+    ends_cleanly(LEFT + more, guests, how, "50", "4")
 
 
 @pytest.mark.parametrize("delay", ["0", "1", "5"])
-def test_they_come_while_the_worker_ends(foreign, ends_cleanly, delay):
-    ends_cleanly(LEFT + "\n    for worker in workers: worker.close()\n", foreign, "pthread", delay, "4")
+def test_guest_threads_enter_while_the_worker_ends(guests, ends_cleanly, delay):
+    ends_cleanly(LEFT + "\n    for worker in workers: worker.close()\n", guests, "pthread", delay, "4")
 
 
-def test_they_come_while_the_process_ends_and_a_thread_keeps_the_worker(foreign, ends_cleanly):
-    """A daemon thread that sleeps in C keeps the worker's interpreter until exit; others come in all the while."""
+def test_guest_threads_enter_while_the_process_ends_and_a_thread_keeps_the_worker(guests, ends_cleanly):
+    """A daemon thread that sleeps in C keeps the worker's interpreter until exit; guest threads enter all the while."""
     ends_cleanly(
         """
         import sys
@@ -231,7 +231,7 @@ def test_they_come_while_the_process_ends_and_a_thread_keeps_the_worker(foreign,
         sys.path.insert(0, sys.argv[1])
 
         def leave():
-            import foreign
+            import guests
             import threading
             import time
 
@@ -239,11 +239,11 @@ def test_they_come_while_the_process_ends_and_a_thread_keeps_the_worker(foreign,
                 pass
 
             threading.Thread(target=time.sleep, args=[1000], daemon=True).start()
-            return all(foreign.leave("pthread", delay, silent) for delay in range(400, 1500, 10))
+            return all(guests.leave("pthread", delay, silent) for delay in range(400, 1500, 10))
 
         worker = owngil.Interpreter()
         assert worker.call(leave)
         worker.close()
         """,
-        foreign,
+        guests,
     )

@@ -1,13 +1,13 @@
-/* Test module: threads that Python did not start, and that call it.
+/* Test module: guest threads, which Python did not start and which call it.
  *
- *     run(how, f)              call f() on such a thread; return (its result, interpreter's id there, what was wrong)
- *     leave(how, delay, f)     start one that sleeps `delay` ms in C and then calls f(); do not wait for it
+ *     run(how, f)              call f() on a guest thread; return (its result, interpreter's id there, the first error)
+ *     leave(how, delay, f)     start a guest thread that sleeps `delay` ms in C and then calls f(); do not wait for it
  *     own(f)                   the same calls as run() on the calling thread, without the GIL
- *     visit_address()          address of a C function that returns the interpreter's id, whoever calls it
- *     on_visit(f)              it calls f() first
+ *     enter_address()          address of the C function enter(), which enters this interpreter and returns its id
+ *     on_enter(f)              make enter() call f() first
  *
- * `how` it is started: "pthread", "dlsym", "std", "thrd", "pythread" (Python's C API) or "constructor": by then it waits
- * for work. */
+ * `how` names what starts the thread: "pthread", "dlsym", "std", "thrd", "pythread" (Python's C API) or "constructor",
+ * whose thread waits for work since the module was loaded. */
 #include <Python.h>
 
 #include <condition_variable>
@@ -24,7 +24,7 @@ namespace {
 
 using Work = std::function<void()>;
 
-/* Never destroyed: a thread may still use them when the module goes. */
+/* Never destroyed: a thread may still use it when the module is unloaded. */
 struct Waiting {
     std::mutex lock;
     std::condition_variable changed;
@@ -230,14 +230,14 @@ own(PyObject *, PyObject *f)
     return answer(outcome);
 }
 
-PyObject *visitor;
+PyObject *on_entry;
 
 extern "C" long long
-visit()
+enter()
 {
     PyGILState_STATE state = PyGILState_Ensure();
-    if (visitor != nullptr) {
-        PyObject *result = PyObject_CallNoArgs(visitor);
+    if (on_entry != nullptr) {
+        PyObject *result = PyObject_CallNoArgs(on_entry);
         if (result == nullptr) {
             PyErr_Print();
         }
@@ -252,34 +252,34 @@ visit()
 }
 
 PyObject *
-visit_address(PyObject *, PyObject *)
+enter_address(PyObject *, PyObject *)
 {
-    return PyLong_FromVoidPtr(reinterpret_cast<void *>(visit));
+    return PyLong_FromVoidPtr(reinterpret_cast<void *>(enter));
 }
 
 PyObject *
-on_visit(PyObject *, PyObject *f)
+on_enter(PyObject *, PyObject *f)
 {
-    Py_XSETREF(visitor, Py_NewRef(f));
+    Py_XSETREF(on_entry, Py_NewRef(f));
     Py_RETURN_NONE;
 }
 
 PyMethodDef methods[] = {
-    {"on_visit", on_visit, METH_O, nullptr},
+    {"on_enter", on_enter, METH_O, nullptr},
     {"run", run, METH_VARARGS, nullptr},
     {"leave", leave, METH_VARARGS, nullptr},
     {"own", own, METH_O, nullptr},
-    {"visit_address", visit_address, METH_NOARGS, nullptr},
+    {"enter_address", enter_address, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 
 PyModuleDef_Slot slots[] = {{0, nullptr}};
-PyModuleDef definition = {PyModuleDef_HEAD_INIT, "foreign", nullptr, 0, methods, slots, nullptr, nullptr, nullptr};
+PyModuleDef definition = {PyModuleDef_HEAD_INIT, "guests", nullptr, 0, methods, slots, nullptr, nullptr, nullptr};
 
 } // namespace
 
 #ifndef NAME
-#  define NAME PyInit_foreign
+#  define NAME PyInit_guests
 #endif
 
 PyMODINIT_FUNC
