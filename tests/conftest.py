@@ -29,7 +29,7 @@ def pytest_xdist_auto_num_workers() -> int | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the folder for the extensions that tests build, which all processes of a run share; and let Ctrl-C arrive."""
+    """Make the folder for the extensions that tests build, shared by all processes of a run; and let Ctrl-C arrive."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it runs in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
