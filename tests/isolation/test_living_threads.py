@@ -77,6 +77,45 @@ def test_the_memory_is_freed_when_the_thread_has_ended(folder, ends_cleanly):
     assert said.split() == []
 
 
+def test_the_memory_goes_with_a_later_worker_when_the_thread_has_ended_since(folder, ends_cleanly):
+    ends_cleanly(
+        START
+        + """
+    import os, resource
+
+    def resident():
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+
+    def start_beside_numpy(how):
+        import lasting, numpy
+        return lasting.start(how)
+
+    def threads():
+        return len(os.listdir("/proc/self/task"))
+
+    with owngil.Interpreter() as it:
+        it.call(start_beside_numpy, how)  # whatever stays once
+    before, others, ends = resident(), threads(), []
+    for _ in range(5):
+        with owngil.Interpreter() as it:
+            ends.append(it.call(start_beside_numpy, how)[1])
+    kept = resident() - before
+    for address in ends:
+        ctypes.c_long.from_address(address).value = 1
+    deadline = time.monotonic() + 250
+    while threads() > others:
+        assert time.monotonic() < deadline, "the threads go on"
+        time.sleep(0.001)
+    owngil.Interpreter().close()
+    left = resident() - before
+    assert left < kept / 2, (kept, left)
+    """,
+        folder,
+        "pthread",
+    )
+
+
 def test_the_first_constructor_may_start_a_thread_of_the_cxx_library(tmp_path, ends_cleanly):
     """The shim finds libstdc++'s function that starts threads before the first constructor runs."""
     libraries.compile_cxx(tmp_path / f"constructor{build.SUFFIX}", HERE / "constructor.cpp", "-std=c++17")

@@ -119,7 +119,7 @@ owngil_threads_add(owngil_threads *self, pthread_t thread, const char *library)
 }
 
 const char *
-owngil_threads_living(owngil_threads *self)
+owngil_threads_living(owngil_threads *self, bool waits)
 {
     /* The system lists a joined thread for a moment more: pthread_join() does not wait until the kernel is done with
      * it. */
@@ -130,7 +130,7 @@ owngil_threads_living(owngil_threads *self)
         remove_ended(self);
         const char *living = self->count > 0 ? self->records[0].library : self->starting > 0 || self->lost ? "" : NULL;
         pthread_mutex_unlock(&self->lock);
-        if (living == NULL || k == NAPS) {
+        if (living == NULL || !waits || k == NAPS) {
             return living;
         }
         nanosleep(&nap, NULL);

@@ -53,4 +53,4 @@ void owngil_threads_add(owngil_threads *self, pthread_t thread, const char *libr
 
 /* Returns NULL if all threads have ended, else the path of the library of a living thread, "" if that is not known.
  * Waits some milliseconds for threads that are about to end. Needs no GIL. */
-const char *owngil_threads_living(owngil_threads *self);
+const char *owngil_threads_living(owngil_threads *self, bool waits);

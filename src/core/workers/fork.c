@@ -11,6 +11,7 @@
 #include "memory/lease.h"
 #include "sync/waitable.h"
 #include "tracing/recorder.h"
+#include "workers/life.h"
 #include "workers/registry.h"
 #include "workers/shutdown.h"
 #include "workers/timers.h"
@@ -33,6 +34,7 @@ run_step(owngil_atfork_step step)
     owngil_process_notes_atfork(step);
     owngil_shutdown_atfork(step);
     owngil_registry_atfork(step);
+    owngil_life_atfork(step);
     owngil_timers_atfork(step);
     owngil_arena_tracking_atfork(step);
     owngil_keyword_parsers_atfork(step);

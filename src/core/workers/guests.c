@@ -21,7 +21,9 @@ static _Thread_local bool unloading;
 static bool
 is_in_worker(PyThreadState *tstate, const owngil_worker *worker)
 {
-    return tstate != NULL && PyThreadState_GetInterpreter(tstate) == atomic_load(&worker->own_interp);
+    /* In this order: when the interpreter has ended, the thread state may be freed memory. */
+    PyInterpreterState *own = atomic_load(&worker->own_interp);
+    return own != NULL && tstate != NULL && PyThreadState_GetInterpreter(tstate) == own;
 }
 
 static int

@@ -137,6 +137,53 @@ owngil_life_start(const char *name, uint64_t number, const char *bootstrap, owng
     return self;
 }
 
+/* Closed workers whose memory stays because a thread of a private copy lives. Each is referenced for ever. */
+static pthread_mutex_t lingering_lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf; guards the list */
+static owngil_worker *lingering;
+
+/* Frees the memory that the worker's interpreter left, or puts the worker into the list of those that linger. Returns NULL, or
+ * the library that started the living thread. Needs no GIL. */
+static const char *
+free_or_linger(owngil_worker *self, bool waits)
+{
+    const char *living = owngil_threads_living(&self->copies.threads, waits);
+    if (living == NULL) {
+        owngil_arena_tracking_free(self->owner);
+        owngil_large_objects_clear(&self->heap);
+    }
+    else {
+        pthread_mutex_lock(&lingering_lock);
+        self->next_lingering = lingering;
+        lingering = self;
+        pthread_mutex_unlock(&lingering_lock);
+    }
+    return living;
+}
+
+/* Frees the memory of earlier workers whose threads have ended since. */
+static void
+free_lingering(void)
+{
+    pthread_mutex_lock(&lingering_lock);
+    owngil_worker *list = lingering;
+    lingering = NULL;
+    pthread_mutex_unlock(&lingering_lock);
+    while (list != NULL) {
+        owngil_worker *worker = list;
+        list = worker->next_lingering;
+        (void)free_or_linger(worker, false);
+    }
+}
+
+void
+owngil_life_atfork(owngil_atfork_step step)
+{
+    owngil_atfork_lock(step, &lingering_lock);
+    if (step == OWNGIL_ATFORK_CHILD) {
+        lingering = NULL;
+    }
+}
+
 const char *
 owngil_life_join(owngil_worker *self)
 {
@@ -151,14 +198,12 @@ owngil_life_join(owngil_worker *self)
     owngil_copies_decide(&self->copies, owngil_keyword_parsers_forget);
     owngil_keyword_parsers_release(); /* the end of the interpreter may have filled in more */
     Py_BEGIN_ALLOW_THREADS
+    free_lingering();
     bool unloaded = owngil_copies_unload(&self->copies);
-    living = owngil_threads_living(&self->copies.threads);
-    if (!unloaded || living != NULL) {
-        owngil_refcount_acquire(&self->base); /* for ever: pinned copies and their threads may use it */
-    }
-    if (living == NULL) {
-        owngil_arena_tracking_free(self->owner);
-        owngil_large_objects_clear(&self->heap);
+    owngil_refcount_acquire(&self->base);
+    living = free_or_linger(self, true);
+    if (unloaded && living == NULL) { /* else pinned copies and their threads may use it, for ever */
+        owngil_refcount_release(&self->base);
     }
     Py_END_ALLOW_THREADS
     return living;

@@ -17,10 +17,12 @@ owngil_registry_remove(owngil_worker *worker)
 {
     pthread_mutex_lock(&lock);
     owngil_worker **at = &workers;
-    while (*at != worker) {
+    while (*at != NULL && *at != worker) {
         at = &(*at)->next;
     }
-    *at = worker->next;
+    if (*at != NULL) { /* else this is the child of a fork by C code in the worker */
+        *at = worker->next;
+    }
     pthread_mutex_unlock(&lock);
 }
 

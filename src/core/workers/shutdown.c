@@ -9,8 +9,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf; guards the rest */
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static bool exiting;
-static owngil_worker
-    *kept; /* workers that wait for the exit of the process; each has a reference that is never released */
+static owngil_worker *kept; /* they wait for the exit of the process; each has a reference that is never released */
 
 void
 owngil_shutdown_exit(void)
@@ -106,12 +105,13 @@ delete_others(PyInterpreterState *interp)
 static void
 await_exit(owngil_worker *self)
 {
-    atomic_store(&self->joined, true);
-    owngil_refcount_acquire(&self->base); /* for ever: its copies stay loaded, and their threads may use it */
-    pthread_mutex_lock(&lock);
-    self->next_kept = kept;
-    kept = self;
-    pthread_mutex_unlock(&lock);
+    if (!atomic_exchange(&self->joined, true)) { /* an interpreter may come here twice */
+        owngil_refcount_acquire(&self->base); /* for ever: its copies stay loaded, and their threads may use it */
+        pthread_mutex_lock(&lock);
+        self->next_kept = kept;
+        kept = self;
+        pthread_mutex_unlock(&lock);
+    }
     owngil_worker_report(self, OWNGIL_MESSAGE_KEPT, NULL);
     Py_BEGIN_ALLOW_THREADS
     pthread_mutex_lock(&lock);

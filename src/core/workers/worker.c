@@ -158,6 +158,10 @@ owngil_worker_report(owngil_worker *self, owngil_message_kind kind, const char *
         return;
     }
     owngil_block *block = text != NULL ? owngil_block_new(strlen(text)) : NULL;
+    if (block == NULL && (kind == OWNGIL_MESSAGE_STUCK || kind == OWNGIL_MESSAGE_STUCK_START)) {
+        owngil_refcount_release(&message->base); /* without its part it would say something else */
+        return;
+    }
     message->count = block != NULL ? 1 : 0;
     if (block != NULL) {
         memcpy(block->data, text, block->size);

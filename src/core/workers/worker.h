@@ -58,7 +58,7 @@ typedef struct owngil_worker {
     struct owngil_errand *errands;       /* of helper threads that do not have the GIL yet, see interrupts.c */
     owngil_pending_interrupt pending;
     /* Guarded by the registry's lock, and by that of shutdown.c. */
-    struct owngil_worker *next, *next_kept;
+    struct owngil_worker *next, *next_kept, *next_lingering;
     /* For the worker's own thread only. */
     unsigned long ident;
     uint64_t limits;                     /* calls with a limit, so far */
