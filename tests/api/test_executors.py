@@ -20,7 +20,7 @@ import owngil
 
 LAZY = "takes the items of a generator, which may be endless, as results are read"
 CHUNKS = "calls are made in chunks, and a call that raises ends its chunk"
-NOTHING = "a map of nothing is a mistake"
+NOTHING = "an empty call is a mistake"
 
 
 class TestThreadPoolExecutor(executor_contract.ExecutorContract):

@@ -17,7 +17,7 @@ typedef struct {
     size_t round;     /* grows when loading threads give up waiting for the announced forks */
 } gate;
 
-static gate the_gate;
+static gate the_gate = {.lock = PTHREAD_MUTEX_INITIALIZER};
 static _Thread_local size_t depth; /* how often this thread has entered */
 static _Thread_local bool has_announced;
 static _Thread_local size_t announced_round;
@@ -27,7 +27,6 @@ static const int64_t PATIENCE = INT64_C(5) * OWNGIL_CLOCK_SECOND; /* longer than
 void
 owngil_fork_gate_init(void)
 {
-    the_gate = (gate){.lock = PTHREAD_MUTEX_INITIALIZER};
     owngil_clock_init_condition(&the_gate.changed);
 }
 
@@ -178,9 +177,11 @@ owngil_fork_gate_atfork(owngil_atfork_step step)
         pthread_mutex_unlock(&the_gate.lock);
         break;
     case OWNGIL_ATFORK_CHILD: /* the child has none of the other threads, whatever they were doing */
-        owngil_fork_gate_init();
+        owngil_clock_init_condition(&the_gate.changed);
         the_gate.loading = loads;
+        the_gate.forking = the_gate.announced = 0;
         has_announced = false;
+        pthread_mutex_unlock(&the_gate.lock);
         break;
     }
 }
