@@ -33,6 +33,21 @@ class Named:
         return self.text
 
 
+def test_a_memory_error_that_cannot_be_pickled_is_a_memory_error(interpreter):
+    """There may be no memory to pickle it, either."""
+
+    def find_no_memory():
+        import threading
+
+        error = MemoryError("so many bytes")
+        error.lock = threading.Lock()  # cannot be pickled
+        raise error
+
+    with pytest.raises(MemoryError) as caught:
+        interpreter.call(find_no_memory)
+    assert "so many bytes" in caught.value.__cause__.text
+
+
 # Worker and function
 
 

@@ -54,6 +54,10 @@ def _text(make: Callable[[], str]) -> str:
         return f"(cannot be shown: {type(failure).__qualname__})"
 
 
+# A plain MemoryError, for when there is no memory to pickle the one that was raised.
+_MEMORY_ERROR = b"cbuiltins\nMemoryError\n)R."
+
+
 def describe_error(error: BaseException, worker: str) -> _wire.Failure:
     """Take an exception apart: into its text and traceback, and its pickle if that is possible."""
     kind = type(error)
@@ -66,5 +70,5 @@ def describe_error(error: BaseException, worker: str) -> _wire.Failure:
         pickled, reason = cloudpickle.dumps(error), ""
     except BaseException as problem:
         failure = problem
-        pickled, reason = None, _text(lambda: str(failure))
+        pickled, reason = _MEMORY_ERROR if kind is MemoryError else None, _text(lambda: str(failure))
     return _wire.type_name(kind), message, text, pickled, reason
