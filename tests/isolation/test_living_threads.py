@@ -10,9 +10,10 @@ HERE = Path(__file__).parents[1] / "extensions"
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    """Give the folder with the module lasting."""
+    """Give the folder with the modules lasting and lasting_cxx."""
     folder = tmp_path_factory.mktemp("lasting")
     libraries.compile_c(folder / f"lasting{build.SUFFIX}", HERE / "lasting.c")
+    libraries.compile_cxx(folder / f"lasting_cxx{build.SUFFIX}", HERE / "lasting_cxx.cpp", "-std=c++17")
     return str(folder)
 
 
@@ -24,8 +25,8 @@ START = """
     sys.path.insert(0, folder)
 
     def start(how):
-        import lasting
-        return lasting.start(how)
+        import importlib
+        return importlib.import_module("lasting_cxx" if how in ("std", "async") else "lasting").start(how)
 
     def go_on(count, times=3):
         first, deadline = count.value, time.monotonic() + 250
@@ -35,7 +36,7 @@ START = """
 """
 
 
-@pytest.mark.parametrize("how", ["pthread", "thrd", "pythread"])
+@pytest.mark.parametrize("how", ["pthread", "thrd", "pythread", "std", "async"])
 def test_a_thread_keeps_running_in_the_memory_of_a_closed_worker(folder, ends_cleanly, how):
     """The thread runs on however it was started, and also when new workers start in place of the closed one."""
     said = ends_cleanly(
@@ -53,7 +54,8 @@ def test_a_thread_keeps_running_in_the_memory_of_a_closed_worker(folder, ends_cl
         folder,
         how,
     )
-    assert said.split() == [str(Path(folder) / f"lasting{build.SUFFIX}")]
+    modules = ["lasting", "lasting_cxx"] if how in ("std", "async") else ["lasting"]
+    assert said.split() == [str(Path(folder) / f"{module}{build.SUFFIX}") for module in modules]
 
 
 def test_the_memory_is_freed_when_the_thread_has_ended(folder, ends_cleanly):

@@ -53,7 +53,7 @@ worker_stop(PyObject *self, PyObject *args)
     return owngil_raise_errno(owngil_interrupts_stop(OWNGIL_UNWRAP(owngil_worker, self), grace));
 }
 
-/* join(): wait for the end of the worker's thread, which comes soon after EXITED, and free the memory that its
+/* join(): wait until the worker's thread has ended, soon after EXITED, and free the memory that its
  * interpreter left. Return None. But if a thread that a private copy started still lives, keep that memory, which the
  * thread may use, and return the path of the library that started the thread (bytes, b"" if it is not known). */
 static PyObject *

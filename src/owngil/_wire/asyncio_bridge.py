@@ -56,7 +56,7 @@ def _listener_of(loop: asyncio.AbstractEventLoop) -> _Listener:
 
 
 def watch(loop: asyncio.AbstractEventLoop) -> None:
-    """Let interrupts of the worker's task wake the loop, if the calling thread is the worker's own."""
+    """Let an interrupt of a worker's task wake the loop. Does nothing outside of a worker's own thread."""
     if in_worker():
         with contextlib.suppress(OSError, NotImplementedError):  # no descriptor is free; the loop cannot watch any
             _listener_of(loop).wakeup.watch()

@@ -13,7 +13,7 @@ __all__ = ["callers_level", "connect", "go_to", "send"]
 worker_name = ""
 _replies: _core.Queue
 _number = 0
-callers_level: _core.Counter | None = None  # the lowest level that a logger of the caller's takes; None: not known
+callers_level: _core.Counter | None = None  # the lowest level that any logger at the caller takes; None: not known
 
 
 def connect(name: str, replies: _core.Queue, number: int) -> None:

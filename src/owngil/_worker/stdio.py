@@ -105,7 +105,7 @@ _err: Output
 
 
 def is_stream(stream: object) -> bool:
-    """Return whether this is one of the worker's own streams, which a task may have replaced in sys."""
+    """Return whether owngil made this stream for the worker. A task may have replaced it in sys."""
     return stream is _out_stream or stream is _err_stream
 
 
