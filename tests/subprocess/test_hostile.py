@@ -286,30 +286,3 @@ def test_strings_that_cpython_keeps_for_the_process_outlive_the_worker(ends_clea
     """,
         folder,
     )
-
-
-TRACE = """
-    import tracemalloc
-    tracemalloc.start()
-    import owngil
-    try:
-        with owngil.Interpreter() as it:
-            print(it.call(len, "abc"))
-    except RuntimeError as error:
-        print(error)
-    tracemalloc.stop()
-    with owngil.Interpreter() as it:
-        print(it.call(len, "abc"))
-"""
-
-
-@pytest.mark.skipif(sys.version_info >= (3, 15), reason="fixed in 3.15")
-def test_tracemalloc_that_would_hang_is_refused(ends_cleanly):
-    refused, works = ends_cleanly(TRACE).splitlines()
-    assert "cannot be started while tracemalloc is tracing" in refused
-    assert works == "3"
-
-
-@pytest.mark.skipif(sys.version_info < (3, 15), reason="before 3.15, CPython hangs")
-def test_tracemalloc_may_stop_while_workers_live(ends_cleanly):
-    assert ends_cleanly(TRACE).split() == ["3", "3"]

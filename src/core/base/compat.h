@@ -29,6 +29,13 @@
 #  define OWNGIL_HAVE_MODEXPORT 0
 #endif
 
+/* 3.15 has views and guards of interpreters, by which threads from outside enter (PEP 788). */
+#if PY_VERSION_HEX >= 0x030F0000
+#  define OWNGIL_HAVE_INTERPRETER_GUARDS 1
+#else
+#  define OWNGIL_HAVE_INTERPRETER_GUARDS 0
+#endif
+
 #if PY_VERSION_HEX < 0x030D0000
 #  define PyLong_AsInt _PyLong_AsInt
 #  define PyThreadState_GetUnchecked _PyThreadState_UncheckedGet
@@ -49,17 +56,5 @@ owngil_compat_has_version(PyTypeObject *type)
     return type->tp_version_tag != 0;
 #else
     return PyType_HasFeature(type, Py_TPFLAGS_VALID_VERSION_TAG);
-#endif
-}
-
-/* Whether a new interpreter on a thread without a thread state would deadlock: at the first allocation, tracemalloc
- * takes the lock under which CPython makes interpreters. */
-static inline bool
-owngil_compat_tracemalloc_hangs(void)
-{
-#if PY_VERSION_HEX >= 0x030F0000
-    return false;
-#else
-    return PyTraceMalloc_Untrack(0, 0) != -2; /* -2: not tracing */
 #endif
 }

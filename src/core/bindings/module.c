@@ -5,6 +5,7 @@
 #include "bindings/state.h"
 #include "cpython/arena_tracking.h"
 #include "cpython/large_objects.h"
+#include "cpython/tracemalloc_hooks.h"
 #include "memory/block.h"
 #include "messaging/kinds.h"
 #include "workers/fork.h"
@@ -44,6 +45,7 @@ module_exec(PyObject *module)
     if (PyInterpreterState_Get() == PyInterpreterState_Main()) {
         owngil_arena_tracking_start(owngil_registry_owner_of_thread);
         owngil_large_objects_install();
+        owngil_tracemalloc_hooks_prepare();
         owngil_block_configure();
         if (owngil_fork_watch() < 0) {
             return -1;

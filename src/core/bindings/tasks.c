@@ -7,7 +7,8 @@
 #include "workers/registry.h"
 #include "workers/shutdown.h"
 
-/* worker_setup(): return (name, number, setup, tasks, replies), the arguments of start_worker(). */
+/* worker_setup(): return (name, number, setup, tasks, replies), the arguments of start_worker(). A worker calls this
+ * when before_end() is registered. */
 static PyObject *
 worker_setup(PyObject *module, PyObject *Py_UNUSED(unused))
 {
@@ -16,6 +17,7 @@ worker_setup(PyObject *module, PyObject *Py_UNUSED(unused))
     if (worker == NULL) {
         return NULL;
     }
+    worker->prepared = true;
     return Py_BuildValue("sKNNN", worker->name, (unsigned long long)worker->number,
                          owngil_parts_from_message(state, worker->setup, false),
                          owngil_parts_wrap(state, &worker->tasks->base, false),

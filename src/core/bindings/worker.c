@@ -116,13 +116,6 @@ start_worker(PyObject *module, PyObject *args)
                           &tasks, state->queue_type, &replies, &PyDict_Type, &workers)) {
         return NULL;
     }
-    if (owngil_compat_tracemalloc_hangs()) {
-        return PyErr_Format(
-            PyExc_RuntimeError,
-            "worker '%s' cannot be started while tracemalloc is tracing: before Python 3.15, the new interpreter would"
-            " wait for ever. Call tracemalloc.stop() first, or start tracing after the workers.",
-            name);
-    }
     owngil_message *setup = owngil_parts_to_message(state, 0, 0, parts);
     if (setup == NULL) {
         return NULL;

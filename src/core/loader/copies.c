@@ -136,14 +136,27 @@ load_shim(owngil_copies *self, const char *const *directories, char *why, size_t
         snprintf(why, why_size, "the folder of owngil cannot be found");
         return -1;
     }
+    void *view = NULL;
+#if OWNGIL_HAVE_INTERPRETER_GUARDS
+    view = PyInterpreterView_FromCurrent();
+    if (view == NULL) {
+        PyErr_Clear();
+        snprintf(why, why_size, "%s", strerror(ENOMEM));
+        return -1;
+    }
+#endif
     if (owngil_load_reserve(&self->shim, path, directories, why, why_size) < 0
         || owngil_load_write(&self->shim, NULL, 0, why, why_size) < 0
         || owngil_load_open(&self->shim, NULL, 0, why, why_size) < 0) {
         owngil_load_clear(&self->shim);
         self->shim.handle = NULL;
+#if OWNGIL_HAVE_INTERPRETER_GUARDS
+        PyInterpreterView_Close(view);
+#endif
         return -1;
     }
     *shim_of(self) = (owngil_shim){
+        .view = view,
         .copies = self,
         .threads = &self->threads,
         .owner = self->owner,
@@ -367,6 +380,9 @@ owngil_copies_unload(owngil_copies *self)
         }
     }
     if (empty) {
+#if OWNGIL_HAVE_INTERPRETER_GUARDS
+        PyInterpreterView_Close(shim_of(self)->view);
+#endif
         owngil_load_finish(&self->shim);
         owngil_load_clear(&self->shim);
     }

@@ -12,6 +12,7 @@
 #include "sync/waitable.h"
 #include "tracing/recorder.h"
 #include "workers/life.h"
+#include "workers/pause.h"
 #include "workers/registry.h"
 #include "workers/shutdown.h"
 #include "workers/timers.h"
@@ -20,7 +21,7 @@
 
 /* The lock order of the core, for locks that belong to the process:
  *
- * first the fork gate's (also before a worker's own lock), then the leaves. While a thread holds a leaf it takes no
+ * first the pause's, which a fork does not wait for; then the fork gate's (also before a worker's own lock), then the leaves. While a thread holds a leaf it takes no
  * other lock, with one exception: the recorder's lock while it holds the registry's.
  *
  * The locks of single objects are leaves, too: those of queues, semaphores, events, barriers, parking lots and private
@@ -35,6 +36,7 @@ run_step(owngil_atfork_step step)
     owngil_shutdown_atfork(step);
     owngil_registry_atfork(step);
     owngil_life_atfork(step);
+    owngil_pause_atfork(step);
     owngil_timers_atfork(step);
     owngil_arena_tracking_atfork(step);
     owngil_keyword_parsers_atfork(step);

@@ -1,5 +1,7 @@
 #include "workers/guests.h"
 
+#include "cpython/tracemalloc_hooks.h"
+
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -52,7 +54,9 @@ ensure(owngil_refcounted *owner)
 
     self = malloc(sizeof(*self));
     PyInterpreterState *interp = self != NULL ? owngil_worker_hold(worker) : NULL;
+    owngil_tracemalloc_hooks_leave_out(true);
     PyThreadState *tstate = interp != NULL ? PyThreadState_New(interp) : NULL;
+    owngil_tracemalloc_hooks_leave_out(owngil_worker_current() != NULL);
     if (tstate != NULL) {
         *self =
             (guest){.outer = innermost, .worker = worker, .tstate = tstate, .depth = 1, .entry = {.tstate = tstate}};

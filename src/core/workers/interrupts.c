@@ -1,6 +1,7 @@
 #include "workers/interrupts.h"
 
 #include "base/compat.h"
+#include "cpython/tracemalloc_hooks.h"
 
 #include <stdlib.h>
 
@@ -130,6 +131,7 @@ helper_main(void *argument)
 {
     errand *this = argument;
     owngil_worker *worker = this->worker;
+    owngil_tracemalloc_hooks_leave_out(true);
     PyThreadState *tstate = PyThreadState_New(this->interp);
     if (tstate != NULL) {
         PyEval_RestoreThread(tstate);

@@ -3,9 +3,11 @@
 #include "base/compat.h"
 #include "cpython/arena_tracking.h"
 #include "cpython/keyword_parsers.h"
+#include "cpython/tracemalloc_hooks.h"
 #include "platform/thread.h"
 #include "workers/guests.h"
 #include "workers/interrupts.h"
+#include "workers/pause.h"
 #include "workers/registry.h"
 #include "workers/shutdown.h"
 
@@ -71,8 +73,11 @@ worker_main(void *argument)
     PyThreadState *tstate = NULL;
 
     owngil_worker_adopt(self);
+    owngil_tracemalloc_hooks_leave_out(true);
+    owngil_pause_keep_out();
     PyStatus status = Py_NewInterpreterFromConfig(&tstate, &config);
     if (PyStatus_Exception(status)) {
+        owngil_pause_let_in();
         owngil_worker_report(self, OWNGIL_MESSAGE_FAILED,
                              status.err_msg != NULL ? status.err_msg : "CPython could not make an interpreter");
     }
@@ -82,20 +87,19 @@ worker_main(void *argument)
         PyInterpreterState *interp = PyThreadState_GetInterpreter(tstate);
         atomic_store(&self->own_interp, interp);
         owngil_registry_add(self);
+        owngil_pause_let_in();
         pthread_mutex_lock(&self->lock);
         self->interp = interp;
         pthread_mutex_unlock(&self->lock);
         atomic_store(&self->interpreter_id, PyInterpreterState_GetID(interp));
         self->heap.interp = interp;
         owngil_large_objects_use(&self->heap);
-        if (run_bootstrap(self) < 0) {
+        if (run_bootstrap(self) < 0 && !self->prepared) {
             owngil_shutdown_before_end(self); /* the atexit function may not be registered yet */
         }
         int64_t end = owngil_counters_enter(&self->activity.counters, OWNGIL_PHASE_END);
-        owngil_copies_end_thread(&self->copies);
-        owngil_worker_refuse_holders(self);
-        owngil_registry_remove(self);
-        Py_EndInterpreter(tstate);
+        Py_EndInterpreter(tstate); /* its atexit functions call owngil_shutdown_before_end() */
+        owngil_pause_let_in();
         owngil_large_objects_use(NULL);
         atomic_store(&self->own_interp, NULL);
         owngil_copies_exit(&self->copies);

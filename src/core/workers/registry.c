@@ -29,17 +29,17 @@ owngil_registry_remove(owngil_worker *worker)
 owngil_worker *
 owngil_registry_of_thread(void)
 {
-    owngil_worker *current = owngil_worker_current();
+    /* The thread state decides, also on a worker's own thread. CPython switches such a thread to main for the PyInit
+     * function of an extension module; and it may be a guest in another interpreter. */
     PyThreadState *tstate = PyThreadState_GetUnchecked();
     PyInterpreterState *interp = tstate != NULL ? PyThreadState_GetInterpreter(tstate) : NULL;
-    if (current != NULL) { /* a worker's own thread may be a guest in another interpreter */
-        PyInterpreterState *own = atomic_load(&current->own_interp);
-        if (interp == NULL || own == NULL || interp == own) {
-            return current;
-        }
-    }
-    if (interp == NULL) {
+    if (interp == NULL || interp == PyInterpreterState_Main()) {
         return NULL;
+    }
+    owngil_worker *current = owngil_worker_current();
+    PyInterpreterState *own = current != NULL ? atomic_load(&current->own_interp) : NULL;
+    if (current != NULL && (own == interp || own == NULL)) { /* NULL: the interpreter is being made */
+        return current;
     }
     pthread_mutex_lock(&lock);
     owngil_worker *at = workers;

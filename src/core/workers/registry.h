@@ -6,7 +6,8 @@
 void owngil_registry_add(owngil_worker *worker);
 void owngil_registry_remove(owngil_worker *worker);
 
-/* Returns the worker whose interpreter the calling thread is in; NULL: the main one, or none. */
+/* Returns the worker whose interpreter the calling thread's thread state belongs to, also while that interpreter is
+ * being made. NULL: it is the main interpreter, one of another library, or there is no thread state. */
 owngil_worker *owngil_registry_of_thread(void);
 
 /* Returns the owner number of that worker; 0: none. */

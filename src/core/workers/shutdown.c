@@ -3,6 +3,8 @@
 #include "base/clock.h"
 #include "base/compat.h"
 #include "cpython/keyword_parsers.h"
+#include "workers/pause.h"
+#include "workers/registry.h"
 
 #include <unistd.h>
 
@@ -32,6 +34,38 @@ owngil_shutdown_atfork(owngil_atfork_step step)
     if (step == OWNGIL_ATFORK_CHILD) {
         pthread_cond_init(&changed, NULL);
         kept = NULL;
+    }
+}
+
+/* Whether the thread has entered the interpreter with a guard of PEP 788. */
+static bool
+has_guard(const PyThreadState *tstate)
+{
+#if OWNGIL_HAVE_INTERPRETER_GUARDS
+    return tstate->ensure.counter > 0;
+#else
+    (void)tstate;
+    return false;
+#endif
+}
+
+/* Waits until no thread with a guard is in the interpreter. CPython promises these threads to wait for them, without a
+ * limit. Needs the GIL, and releases it meanwhile. */
+static void
+await_guards(PyInterpreterState *interp)
+{
+    const struct timespec nap = {.tv_nsec = OWNGIL_CLOCK_MILLISECOND};
+    PyThreadState *at = PyInterpreterState_ThreadHead(interp);
+    while (at != NULL) {
+        if (has_guard(at)) {
+            Py_BEGIN_ALLOW_THREADS
+            nanosleep(&nap, NULL);
+            Py_END_ALLOW_THREADS
+            at = PyInterpreterState_ThreadHead(interp);
+        }
+        else {
+            at = PyThreadState_Next(at);
+        }
     }
 }
 
@@ -126,7 +160,8 @@ void
 owngil_shutdown_before_end(owngil_worker *self)
 {
     PyInterpreterState *interp = PyInterpreterState_Get();
-    owngil_worker_refuse_holders(self);
+    owngil_worker_refuse_holders(self); /* from here on, no thread from outside is let in */
+    await_guards(interp);
     bool alone = is_alone(interp);
     if (!alone) {
         stop_others(self, interp);
@@ -140,6 +175,14 @@ owngil_shutdown_before_end(owngil_worker *self)
         PyEval_SetProfile(NULL, NULL);
         await_exit(self);
         delete_others(interp); /* Py_EndInterpreter() kills the process if there are any */
+    }
+    if (!self->ends) { /* an interpreter may come here twice */
+        self->ends = true;
+        owngil_copies_end_thread(&self->copies);
+        Py_BEGIN_ALLOW_THREADS
+        owngil_pause_keep_out(); /* until Py_EndInterpreter() has returned */
+        Py_END_ALLOW_THREADS
+        owngil_registry_remove(self);
     }
     owngil_keyword_parsers_release();
 }

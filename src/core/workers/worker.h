@@ -62,6 +62,8 @@ typedef struct owngil_worker {
     /* For the worker's own thread only. */
     unsigned long ident;
     uint64_t limits;                     /* calls with a limit, so far */
+    bool prepared;                       /* the interpreter's atexit functions call owngil_shutdown_before_end() */
+    bool ends;                           /* owngil_shutdown_before_end() has returned */
     owngil_message *request;             /* the task that it took last, until it answers; owned */
     owngil_parking parking;
     owngil_large_objects heap;

@@ -6,11 +6,13 @@ The dispatcher decides which are wanted, and when.
 import os
 import sys
 from collections.abc import Callable
+from functools import cache
 from itertools import count
 
 from owngil import _core, _wire
+
 from owngil._caller.settings import settings_of_caller
-from owngil._isolation import blas_threads, policy
+from owngil._isolation import blas_threads, other_interpreters, policy
 from owngil._tasks.stats import History, WorkerStats, worker_stats
 from owngil._wire.protocol import GRACE
 
@@ -22,6 +24,12 @@ _with_threads: set[str] = set()
 def libraries_with_threads() -> list[str]:
     """Return the libraries of which a thread outlived its worker, so that the worker's memory was not given back."""
     return sorted(_with_threads)
+
+
+@cache
+def _protect_tracemalloc() -> None:
+    if _core.in_main_interpreter():
+        other_interpreters.protect_tracemalloc()
 
 
 class Workers:
@@ -69,6 +77,7 @@ class Workers:
     def start(self) -> int:
         """Start a worker and return its number."""
         policy.prepare_main()
+        _protect_tracemalloc()
         number = next(self._numbers)
         setup = _wire.dumps(
             (settings_of_caller(), self.limit, self._max_tasks, self._preload, self._initializer),
@@ -78,7 +87,13 @@ class Workers:
         path = ascii([entry for entry in sys.path if isinstance(entry, str)])  # importlib, too, skips others
         bootstrap = f"import sys; sys.path[:] = {path}; from owngil._worker.main import main; main()"
         name = self.name(number)
-        _core.start_worker(name, number, bootstrap, setup, self._tasks, self._replies, self.alive)
+        other_interpreters.protect((id(self), number))
+        try:
+            _core.start_worker(name, number, bootstrap, setup, self._tasks, self._replies, self.alive)
+        except BaseException:
+            if number not in self.alive:
+                other_interpreters.release((id(self), number))
+            raise
         return number
 
     def join(self, number: int) -> None:
@@ -89,6 +104,7 @@ class Workers:
             if library is not None:
                 # The core spells each copy's path in another way.
                 _with_threads.add(os.path.normpath(os.fsdecode(library)) if library else "a library that is not known")
+            other_interpreters.release((id(self), number))
             if _core.in_main_interpreter() and _core.count_workers() == 0:
                 blas_threads.restore()
 
@@ -122,4 +138,5 @@ class Workers:
 
     def forget(self) -> None:
         """Forget all workers: this process is a fork."""
+        other_interpreters.forget()
         self.alive = {}

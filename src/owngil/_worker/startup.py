@@ -11,7 +11,8 @@ from types import ModuleType
 from typing import Any
 
 from owngil import _core
-from owngil._isolation import import_hook
+
+from owngil._isolation import import_hook, other_interpreters
 from owngil._worker.processes import end_helpers, refuse_fork_and_exec
 
 __all__ = ["after_import", "prepare_worker"]
@@ -114,6 +115,7 @@ def prepare_worker() -> None:
     importlib.import_module("_pickle")
     _hide_signal_handlers()
     refuse_fork_and_exec()
+    other_interpreters.protect_worker()
     after_import("asyncio.base_events", _watch_loops)
     # NumPy changes its types while it is imported: they lose their version tags.
     after_import("numpy", lambda _: _core.complete_type_versions())

@@ -1,6 +1,7 @@
 /* The interface between the core and shim.c: functions and data of the core that a worker's shim uses. */
 #pragma once
 
+#include "base/compat.h"
 #include "loader/threads.h"
 
 struct owngil_copies;
@@ -25,6 +26,7 @@ typedef struct {
     const owngil_guest_functions *guests;
     owngil_start_thread start_thread; /* libstdc++'s own */
     bool ended;                       /* the interpreter has ended */
+    void *view;                       /* PyInterpreterView of the worker's interpreter; NULL before 3.15 */
     void *(*lookup)(struct owngil_copies *copies, const char *name);
     const char *(*pin)(struct owngil_copies *copies, const void *address);
     int (*add_exit)(struct owngil_copies *copies, void (*function)(void));
@@ -41,9 +43,15 @@ typedef struct {
 /* The names of the functions that copies call instead of those of Python, libc and libstdc++; the shim has each under
  * the same name with the prefix "owngil_shim_". */
 /* clang-format off */
+#if OWNGIL_HAVE_INTERPRETER_GUARDS
+#  define OWNGIL_SHIM_VIEWS(X) X(PyInterpreterView_FromMain) X(PyInterpreterView_Close)
+#else
+#  define OWNGIL_SHIM_VIEWS(X)
+#endif
 #define OWNGIL_SHIM_FUNCTIONS(X) \
+    OWNGIL_SHIM_VIEWS(X) \
     X(PyGILState_Ensure) X(PyGILState_Release) X(PyGILState_Check) X(Py_AtExit) X(PySys_AddAuditHook) \
-    X(Py_IsInitialized) X(Py_IsFinalizing) X(_Py_IsFinalizing) \
+    X(PyTraceMalloc_Track) X(PyTraceMalloc_Untrack) X(Py_IsInitialized) X(Py_IsFinalizing) X(_Py_IsFinalizing) \
     X(PyThread_tss_create) X(PyThread_tss_delete) X(PyThread_tss_free) \
     X(PyThread_start_new_thread) X(PyMem_SetAllocator) X(PyObject_SetArenaAllocator) \
     X(timer_create) X(mq_notify) X(on_exit) \

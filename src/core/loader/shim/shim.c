@@ -57,6 +57,37 @@ owngil_shim_PyGILState_Check(void)
     return owngil_shim_data.guests->check(owngil_shim_data.owner);
 }
 
+#if OWNGIL_HAVE_INTERPRETER_GUARDS
+/* Code that has no interpreter at hand asks for main's view. Its interpreter is the worker's. All callers get the same
+ * view. */
+EXPORT PyInterpreterView *
+owngil_shim_PyInterpreterView_FromMain(void)
+{
+    return owngil_shim_data.view;
+}
+
+EXPORT void
+owngil_shim_PyInterpreterView_Close(PyInterpreterView *view)
+{
+    if (view != owngil_shim_data.view) {
+        PyInterpreterView_Close(view);
+    }
+}
+#endif
+
+/* tracemalloc sees the main interpreter's memory only. -2 says that it does not trace. */
+EXPORT int
+owngil_shim_PyTraceMalloc_Track(unsigned int Py_UNUSED(domain), uintptr_t Py_UNUSED(address), size_t Py_UNUSED(size))
+{
+    return -2;
+}
+
+EXPORT int
+owngil_shim_PyTraceMalloc_Untrack(unsigned int Py_UNUSED(domain), uintptr_t Py_UNUSED(address))
+{
+    return -2;
+}
+
 EXPORT int
 owngil_shim_Py_IsInitialized(void)
 {
