@@ -8,6 +8,7 @@
 #include "bindings/state.h"
 #include "cpython/type_versions.h"
 #include "memory/numpy_allocator.h"
+#include "workers/lookups.h"
 
 #include <dlfcn.h>
 
@@ -169,6 +170,14 @@ complete_type_versions(PyObject *module, PyObject *Py_UNUSED(unused))
     return owngil_type_versions_complete(&state->versioned) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
+/* guard_lookups(module): let one thread at a time call those functions of a module of the standard library that search
+ * the system's lists; see lookups.h. */
+static PyObject *
+guard_lookups(PyObject *Py_UNUSED(self), PyObject *module)
+{
+    return owngil_lookups_guard(module) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
 static PyMethodDef functions[] = {
     {"use_array_memory", use_array_memory, METH_O},
     {"create_checked", create_checked, METH_VARARGS},
@@ -176,6 +185,7 @@ static PyMethodDef functions[] = {
     {"exec_module", exec_module, METH_O},
     {"end_shared_type_versions", end_shared_type_versions, METH_NOARGS},
     {"give_type_versions", give_type_versions, METH_O},
+    {"guard_lookups", guard_lookups, METH_O},
     {"complete_type_versions", complete_type_versions, METH_NOARGS},
     {NULL},
 };

@@ -12,6 +12,7 @@
 #include "sync/waitable.h"
 #include "tracing/recorder.h"
 #include "workers/life.h"
+#include "workers/lookups.h"
 #include "workers/pause.h"
 #include "workers/registry.h"
 #include "workers/shutdown.h"
@@ -27,7 +28,7 @@
  * The locks of single objects are leaves, too: those of queues, semaphores, events, barriers, parking lots and private
  * copies. Only a worker's lock comes before the leaves. A GIL is taken only while none of these is held. A thread
  * inside the fork gate holds no lock by that, but forks wait for it: it may have its worker's GIL, and waits for no
- * other. */
+ * other. One lock comes before the gate: that of lookups.h, which no fork waits for. */
 static void
 run_step(owngil_atfork_step step)
 {
@@ -37,6 +38,7 @@ run_step(owngil_atfork_step step)
     owngil_registry_atfork(step);
     owngil_life_atfork(step);
     owngil_pause_atfork(step);
+    owngil_lookups_atfork(step);
     owngil_timers_atfork(step);
     owngil_arena_tracking_atfork(step);
     owngil_keyword_parsers_atfork(step);

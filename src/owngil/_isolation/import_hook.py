@@ -139,10 +139,19 @@ def _exec(self: ExtensionFileLoader, module: ModuleType) -> None:
     elif unfinished:
         _core.exec_module(module)
     _core.give_type_versions(module)
+    if unfinished is None:
+        _make_safe(module)
     if module.__name__ == "_ctypes":
         _hook_ctypes(module)
     elif unfinished and module.__name__ in _NUMPY:
         _core.use_array_memory(module._ARRAY_API)
+
+
+def _make_safe(module: ModuleType) -> None:
+    """Make a module of Python's own safe in a worker, if it needs that."""
+    adapt = policy.ADAPTED.get(module.__name__)
+    if adapt is not None:
+        adapt(module)
 
 
 def _hook_ctypes(module: ModuleType) -> None:
@@ -162,8 +171,7 @@ def _create_builtin_checked(spec: ModuleSpec) -> ModuleType | None:
 def _exec_builtin_checked(module: ModuleType) -> None:
     _exec_builtin(module)
     _core.give_type_versions(module)
-    if module.__name__ in policy.HARMLESS_BUILTINS:
-        policy.HARMLESS_BUILTINS[module.__name__](module)
+    _make_safe(module)
     if module.__name__ == "_ctypes":
         _hook_ctypes(module)
 
@@ -207,6 +215,9 @@ def install() -> None:
     ExtensionFileLoader.exec_module = _exec  # type: ignore[method-assign]
     BuiltinImporter.create_module = staticmethod(_create_builtin_checked)  # type: ignore[method-assign,assignment]
     BuiltinImporter.exec_module = staticmethod(_exec_builtin_checked)  # type: ignore[method-assign,assignment]
+    for name in policy.ADAPTED:
+        if name in sys.modules:  # such as sys
+            _make_safe(sys.modules[name])
     _override_check(-1)
     sys.meta_path.insert(0, _Refusals)  # type: ignore[arg-type]
     _core.complete_type_versions()  # of the types that every interpreter has

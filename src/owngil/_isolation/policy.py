@@ -8,12 +8,15 @@ GIL per interpreter, and yet cache another module's C API pointer in a C static:
 import importlib
 import os
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from types import ModuleType
+from typing import Any, NoReturn
 
 from owngil import _core
 
 __all__ = [
+    "ADAPTED",
     "HARMLESS_BUILTINS",
     "IMPORT_FIRST",
     "REFUSED",
@@ -67,9 +70,64 @@ def _without_process_state(faulthandler: ModuleType) -> None:
             setattr(faulthandler, name, do_nothing)
 
 
-# Built-in modules that CPython refuses in sub-interpreters, and the function that makes each safe there. Packages
-# import them at the top (joblib does).
-HARMLESS_BUILTINS: dict[str, Callable[[ModuleType], None]] = {"faulthandler": _without_process_state}
+def _refuse(module: ModuleType, names: Sequence[str], reason: str) -> None:
+    """Replace functions of a module by functions that raise RuntimeError with this reason."""
+
+    def refusal(name: str) -> Callable[..., NoReturn]:
+        def refuse(*args: object, **kwargs: object) -> NoReturn:
+            worker = threading.current_thread().name
+            raise RuntimeError(f"{module.__name__}.{name}() in worker '{worker}': {reason}")
+
+        refuse.__name__ = refuse.__qualname__ = name
+        refuse.__doc__ = f"Raise RuntimeError: {reason}."
+        return refuse
+
+    for name in names:
+        if hasattr(module, name):
+            setattr(module, name, refusal(name))
+
+
+def _without_trampolines(sys: ModuleType) -> None:
+    """Refuse the trampolines for perf: the process has one memory and one number for those of all interpreters."""
+    reason = "the trampolines for perf belong to the process; call it in the main interpreter, which alone gets them"
+    _refuse(sys, ("activate_stack_trampoline", "deactivate_stack_trampoline"), reason)
+
+
+def _without_syslog(syslog: ModuleType) -> None:
+    """Refuse syslog(), which uses a str of the main interpreter, the name of the program, and changes its count."""
+    reason = "its state belongs to the main interpreter; use logging, whose records owngil takes there"
+    _refuse(syslog, ("syslog",), reason)
+
+
+def _without_setlocale(_locale: Any) -> None:
+    """Let setlocale() only tell the locale: other interpreters read the C library's data while it changes them."""
+    setlocale: Callable[..., str] = _locale.setlocale
+
+    def tell_locale(category: int, locale: str | None = None, /) -> str:
+        """Return the locale of the process, and raise locale.Error if another one is asked for."""
+        present = setlocale(category)
+        if locale is not None and locale != present:
+            raise _locale.Error(
+                f"a worker cannot change the locale, which is the whole process's, from {present!r} to {locale!r}: call"
+                " locale.setlocale() in the main interpreter, before workers run"
+            )
+        return present
+
+    _locale.setlocale = tell_locale
+
+
+# Built-in modules that CPython refuses in sub-interpreters, and that are safe there when `ADAPTED` has adapted them.
+# Packages import them at the top (joblib does).
+HARMLESS_BUILTINS = ("faulthandler",)
+# Modules of the standard library with functions that use the state of the process without a lock, because CPython
+# relies on one GIL for it; and the function that makes each module safe in a worker.
+ADAPTED: dict[str, Callable[[ModuleType], None]] = {
+    "faulthandler": _without_process_state,
+    "sys": _without_trampolines,
+    "syslog": _without_syslog,
+    "_locale": _without_setlocale,
+    **dict.fromkeys(("_socket", "grp", "pwd", "spwd"), _core.guard_lookups),
+}
 
 # Libraries that all interpreters share, by name, and why. They are made for many threads at once, hold no Python
 # objects, call no functions of the modules, and have threads or caches that a process should have once. `library_rule`
