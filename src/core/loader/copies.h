@@ -17,6 +17,7 @@ typedef struct owngil_copy {
     struct owngil_copy *next; /* loaded before this one, unless one of them is not loaded yet */
     owngil_loaded loaded;
     bool pinned;              /* guarded by the lock of its owngil_copies */
+    bool ends;                /* its destructors run; set by owngil_copies_decide() */
     size_t group;             /* copies that need one another have the same number: they are pinned together */
 } owngil_copy;
 
