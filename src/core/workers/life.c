@@ -83,6 +83,7 @@ worker_main(void *argument)
         atomic_store(&self->own_interp, interp);
         owngil_registry_add(self);
         pthread_mutex_lock(&self->lock);
+        self->tstate = tstate;
         self->interp = interp;
         pthread_mutex_unlock(&self->lock);
         atomic_store(&self->interpreter_id, PyInterpreterState_GetID(interp));

@@ -35,8 +35,11 @@ owngil_shutdown_atfork(owngil_atfork_step step)
     }
 }
 
-/* Whether the interpreter has no thread state but the caller's. The list changes only with the GIL, which the caller
- * has. */
+/* The next functions read CPython's list of thread states without CPython's lock, which is private. They need the GIL,
+ * and need it to be after owngil_worker_refuse_holders(): then the list changes only with the GIL. Before that, a helper
+ * or guest thread may enter its new thread state without it. */
+
+/* Whether the interpreter has no thread state but the caller's. */
 static bool
 is_alone(PyInterpreterState *interp)
 {
@@ -90,14 +93,16 @@ await_others(PyInterpreterState *interp)
 static void
 delete_others(PyInterpreterState *interp)
 {
-    PyThreadState *at = PyInterpreterState_ThreadHead(interp);
-    while (at != NULL) {
-        PyThreadState *next = PyThreadState_Next(at);
-        if (at != PyThreadState_Get()) {
-            PyThreadState_Clear(at);
-            PyThreadState_Delete(at);
+    for (;;) {
+        PyThreadState *at = PyInterpreterState_ThreadHead(interp);
+        if (at == PyThreadState_Get()) {
+            at = PyThreadState_Next(at);
         }
-        at = next;
+        if (at == NULL) {
+            return;
+        }
+        PyThreadState_Clear(at); /* may run Python code, and so change the list */
+        PyThreadState_Delete(at);
     }
 }
 
