@@ -111,16 +111,20 @@ register_with_python(void)
 int
 owngil_fork_watch(void)
 {
-    static bool watches; /* guarded by main's GIL */
-    if (watches) {
-        return 0;
+    static bool watches, registered; /* guarded by main's GIL */
+    if (!watches) {
+        owngil_fork_gate_init();
+        errno = pthread_atfork(before_fork, after_in_parent, after_in_child);
+        if (errno != 0) {
+            PyErr_SetFromErrno(PyExc_OSError);
+            return -1;
+        }
+        watches = true;
     }
-    watches = true; /* even if the rest fails: it must not be done twice */
-    owngil_fork_gate_init();
-    errno = pthread_atfork(before_fork, after_in_parent, after_in_child);
-    if (errno != 0) {
-        PyErr_SetFromErrno(PyExc_OSError);
+    /* If this fails halfway, the next call registers a function twice, which does no harm. */
+    if (!registered && register_with_python() < 0) {
         return -1;
     }
-    return register_with_python();
+    registered = true;
+    return 0;
 }
