@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -346,6 +347,39 @@ def test_a_damaged_needed_library(layout, workers):
     for worker in workers:
         with pytest.raises(owngil.IsolationError, match=r"libbroken\.so"):
             worker.call(use, layout.name, 1)
+
+
+@pytest.mark.parametrize("optimization", [None, "-O0", "-O3"])
+def test_dlsym_searches_from_the_copy_that_calls_it(layout, ends_cleanly, tmp_path, optimization):
+    """dlsym() decides by its return address, however the shim before it was compiled."""
+    path = layout.library("next", state=8)
+    search = libraries.ORIGIN_LIBS.format(package=layout.name)
+    libraries.compile_c(
+        layout.package / f"next{build.SUFFIX}", libraries.HERE / "next.c", search, "-Wl,--no-as-needed",
+        str(path),
+    )  # fmt: skip
+    home = Path(owngil.__file__).parent
+    if optimization is not None:
+        home = tmp_path / "owngil"
+        shutil.copytree(Path(owngil.__file__).parent, tmp_path / "owngil", ignore=lambda *_: ["__pycache__"])
+        core = libraries.HERE.parents[1] / "src" / "core"
+        options = (optimization, "-D_GNU_SOURCE", "-fvisibility=hidden", f"-I{core}")
+        libraries.compile_c(home / "shim.lib", core / "loader" / "shim" / "shim.c", *options)
+    out = ends_cleanly(
+        """
+    import sys
+    sys.path.append(sys.argv[1])
+    import owngil
+
+    def find():
+        import next
+        return next.find()
+
+    print(owngil.__file__, owngil.run(find))
+    """,
+        str(layout.package),
+    )
+    assert out == f"{home / '__init__.py'} (-1, 1, False)\n"
 
 
 @pytest.mark.parametrize("kind", ["CDLL", "PyDLL"])
