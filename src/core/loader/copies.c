@@ -193,6 +193,18 @@ owngil_copies_reserve(owngil_copies *self, const char *path, const char *const *
     return copy;
 }
 
+owngil_copy *
+owngil_copies_find(owngil_copies *self, uintptr_t address)
+{
+    pthread_mutex_lock(&self->lock);
+    owngil_copy *copy = self->newest;
+    while (copy != NULL && (uintptr_t)copy != address) {
+        copy = copy->next;
+    }
+    pthread_mutex_unlock(&self->lock);
+    return copy;
+}
+
 /* Removes a copy from the list. Needs the lock. */
 static void
 unlink_copy(owngil_copies *self, const owngil_copy *copy)

@@ -49,6 +49,9 @@ void owngil_copies_clear(owngil_copies *self);
 owngil_copy *owngil_copies_reserve(owngil_copies *self, const char *path, const char *const *directories, char *why,
                                    size_t why_size);
 
+/* Returns the copy whose struct is at `address`, or NULL. */
+owngil_copy *owngil_copies_find(owngil_copies *self, uintptr_t address);
+
 /* Loads a copy that was written. Returns 0, or -1 with `why` filled in. */
 int owngil_copies_load(owngil_copies *self, owngil_copy *copy, char *why, size_t why_size);
 
