@@ -159,6 +159,7 @@ load_shim(owngil_copies *self, const char *const *directories, char *why, size_t
         .run_c11_thread = owngil_threads_run_c11,
         .run_python_thread = owngil_threads_run_python,
         .add_thread = owngil_threads_add,
+        .add_timer = owngil_threads_add_timer,
     };
     return 0;
 }

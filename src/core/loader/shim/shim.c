@@ -203,25 +203,27 @@ owngil_shim_PyObject_SetArenaAllocator(PyObjectArenaAllocator *allocator)
     PyObject_SetArenaAllocator(allocator);
 }
 
+/* Keeps what an event needs for which the C library starts threads. */
 static void
-pin_event(const struct sigevent *event)
+keep_for(const struct sigevent *event)
 {
     if (event != NULL && event->sigev_notify == SIGEV_THREAD) {
-        pin((const void *)event->sigev_notify_function);
+        const char *library = pin((const void *)event->sigev_notify_function);
+        owngil_shim_data.add_timer(owngil_shim_data.threads, library);
     }
 }
 
 EXPORT int
 owngil_shim_timer_create(clockid_t clock, struct sigevent *event, timer_t *timer)
 {
-    pin_event(event);
+    keep_for(event);
     return timer_create(clock, event, timer);
 }
 
 EXPORT int
 owngil_shim_mq_notify(mqd_t queue, const struct sigevent *event)
 {
-    pin_event(event);
+    keep_for(event);
     return mq_notify(queue, event);
 }
 
