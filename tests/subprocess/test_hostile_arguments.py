@@ -41,19 +41,21 @@ SOURCE = """
         class Mapping(dict): pass
 
         values = [
-            None, True, 0, 1, -1, 2, 255, 2**31 - 1, 2**31, -2**31 - 1, 2**62, 2**63 - 1, 2**63, 2**64 - 1, 2**64, -2**70,
-            0.0, -0.0, 1e-9, -1.0, 1e308, -1e308, float("inf"), float("-inf"), float("nan"), 1j,
-            "", "text", "\\0", "\\udc80", "x" * 5000, b"", b"bytes", b"a\\0b", b"/nowhere", b"x" * 5000, bytearray(b"abc"),
-            memoryview(b"abcdef")[::2], memoryview(bytearray(8)), (), (1,), (b"",), (b"", b""), ((b"a", b"b"),),
-            ((b"a",),), (None,) * 7, (0,), (4096,), [], [[]], {}, {"k": 1}, set(), Odd(), Text("t"), Number(5), Many((1, 2)),
-            Mapping(), object, type, len, repr, int, Odd, lambda *args: None, lambda: ValueError("v"), sys, _core,
+            None, True, 0, 1, -1, 2, 255, 2**31 - 1, 2**31, -2**31 - 1, 2**62, 2**63 - 1, 2**63, 2**64 - 1, 2**64,
+            -2**70, 0.0, -0.0, 1e-9, -1.0, 1e308, -1e308, float("inf"), float("-inf"), float("nan"), 1j,
+            "", "text", "\\0", "\\udc80", "x" * 5000, b"", b"bytes", b"a\\0b", b"/nowhere", b"x" * 5000,
+            bytearray(b"abc"), memoryview(b"abcdef")[::2], memoryview(bytearray(8)),
+            (), (1,), (b"",), (b"", b""), ((b"a", b"b"),),
+            ((b"a",),), (None,) * 7, (0,), (4096,), [], [[]], {}, {"k": 1}, set(), Odd(), Text("t"),
+            Number(5), Many((1, 2)), Mapping(), object, type, len, repr, int, Odd,
+            lambda *args: None, lambda: ValueError("v"), sys, _core,
             ..., ValueError, ValueError("v"), iter(()), threading.Lock(), channel,
             _core.Queue(), _core.Queue(1), closed, _core.Block(b"block"), _core.Block.zeros(1 << 12), _core.Lock(),
             _core.Semaphore(), _core.BoundedSemaphore(0), _core.Event(), _core.Barrier(2), _core.Counter(),
             _core.Wakeup(), _core.Queue().put(1, 1, ()), closed, where,
         ]
         made = []
-        types = [kind for kind in vars(_core).values() if isinstance(kind, type) and not issubclass(kind, BaseException)]
+        types = [kind for kind in vars(_core).values() if isinstance(kind, type) and kind is not _core.QueueClosed]
 
         def targets():
             "Give the functions of the module, the types, and the methods and attributes of the objects at hand."

@@ -337,7 +337,9 @@ class Liar(np.ndarray):
     itemsize = property(lambda self: 1 << 20)
     ctypes = property(lambda self: 1)
     data = property(lambda self: memoryview(b"other"))
-    __array_interface__ = property(lambda self: {"version": 3, "typestr": "|u1", "shape": (1 << 40,), "data": (4096, False)})
+    __array_interface__ = property(
+        lambda self: {"version": 3, "typestr": "|u1", "shape": (1 << 40,), "data": (4096, False)}
+    )
 
     def __len__(self):
         return 1 << 40

@@ -281,8 +281,7 @@ owngil_large_objects_install(void)
     (void)madvise(start, RANGE + CHUNK, MADV_NOHUGEPAGE);
     range = (char *)(((uintptr_t)start + CHUNK - 1) & ~(uintptr_t)(CHUNK - 1));
     original = found[0];
-    PyMemAllocatorEx hook = {
-        .malloc = hook_malloc, .calloc = hook_calloc, .realloc = hook_realloc, .free = hook_free};
+    PyMemAllocatorEx hook = {.malloc = hook_malloc, .calloc = hook_calloc, .realloc = hook_realloc, .free = hook_free};
     for (size_t k = 0; k < 2; k++) {
         PyMem_SetAllocator(domains[k], &hook);
     }

@@ -128,6 +128,7 @@ owngil_shim_find(const char *name)
  * to. dlsym() decides by the library that contains its return address, for RTLD_DEFAULT and RTLD_NEXT. So it must be
  * jumped to, and C does not say when a compiler does that. */
 #if defined(__x86_64__)
+/* NOLINTNEXTLINE(portability-no-assembler) */
 __asm__(".pushsection .text\n"
         ".globl owngil_shim_dlsym\n"
         ".type owngil_shim_dlsym, @function\n"
@@ -156,6 +157,7 @@ __asm__(".pushsection .text\n"
         ".size owngil_shim_dlsym, .-owngil_shim_dlsym\n"
         ".popsection\n");
 #elif defined(__aarch64__)
+/* NOLINTNEXTLINE(portability-no-assembler) */
 __asm__(".pushsection .text\n"
         ".globl owngil_shim_dlsym\n"
         ".type owngil_shim_dlsym, %function\n"
