@@ -1,4 +1,5 @@
 /* Functions for shared libraries: facts in a file, private copies of it, and libraries that all interpreters share. */
+#include "bindings/args.h"
 #include "bindings/state.h"
 #include "loader/fork_gate.h"
 #include "workers/registry.h"
@@ -42,7 +43,7 @@ static PyObject *
 read_library(PyObject *Py_UNUSED(module), PyObject *args)
 {
     const char *path;
-    if (!PyArg_ParseTuple(args, "y:read_library", &path)) {
+    if (!PyArg_ParseTuple(args, "O&:read_library", owngil_args_bytes, &path)) {
         return NULL;
     }
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -79,7 +80,8 @@ renames_of(PyObject *pairs)
         return NULL;
     }
     for (Py_ssize_t k = 0; k < count; k++) {
-        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(pairs, k), "yy", &renames[k].from, &renames[k].to)) {
+        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(pairs, k), "O&O&", owngil_args_bytes, &renames[k].from,
+                              owngil_args_bytes, &renames[k].to)) {
             PyMem_Free(renames);
             return NULL;
         }
@@ -156,7 +158,7 @@ reserve_copy(PyObject *Py_UNUSED(module), PyObject *args)
 {
     const char *path;
     PyObject *places;
-    if (!PyArg_ParseTuple(args, "yO!:reserve_copy", &path, &PyTuple_Type, &places)) {
+    if (!PyArg_ParseTuple(args, "O&O!:reserve_copy", owngil_args_bytes, &path, &PyTuple_Type, &places)) {
         return NULL;
     }
     owngil_worker *worker = require_worker();
