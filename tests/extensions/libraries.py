@@ -21,6 +21,7 @@ ORIGIN_LIBS = "-Wl,--enable-new-dtags,-rpath,$ORIGIN/../{package}.libs"
 
 def compile_c(output: Path, source: Path, *options: str) -> Path:
     """Compile one source file of C, with Python's headers, into a shared library; return `output`."""
+    output.parent.mkdir(parents=True, exist_ok=True)
     build.compile_shared(output, source, list(options), cxx=False)
     return output
 

@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -346,6 +347,93 @@ def test_a_damaged_needed_library(layout, workers):
     for worker in workers:
         with pytest.raises(owngil.IsolationError, match=r"libbroken\.so"):
             worker.call(use, layout.name, 1)
+
+
+def test_numbers_of_copies_are_checked(layout, ends_cleanly):
+    """The core takes only numbers that it gave to the same worker, and each step once."""
+    ends_cleanly(
+        """
+    import sys
+    import owngil
+    from owngil import _core
+
+    def refused(number, kind):
+        for use in (
+            _core.handle_of_copy,
+            _core.discard_copy,
+            lambda number: _core.write_copy(number, ()),
+            lambda number: _core.load_copies((number,)),
+        ):
+            try:
+                use(number)
+            except kind:
+                continue
+            raise AssertionError(number)
+
+    def there(path):
+        copy, _ = _core.reserve_copy(path, ())
+        unwritten, _ = _core.reserve_copy(path, ())
+        for number in (0, 1, copy + 1, -1, 2**70, None, "text", 1.0):
+            refused(number, (ValueError, TypeError, OverflowError))
+        assert isinstance(_core.load_copies((unwritten,)), str)
+        assert _core.handle_of_copy(unwritten) == 0
+        _core.discard_copy(unwritten)
+        refused(unwritten, ValueError)
+        assert _core.write_copy(copy, ()) is None
+        assert isinstance(_core.write_copy(copy, ()), str)
+        assert _core.load_copies((copy, copy)) is None
+        handle = _core.handle_of_copy(copy)
+        _core.discard_copy(copy)  # it stays, as it is loaded
+        assert isinstance(_core.write_copy(copy, ()), str)
+        assert _core.handle_of_copy(copy) == handle != 0
+        return copy
+
+    with owngil.Interpreter() as one, owngil.Interpreter() as other:
+        copy = one.call(there, sys.argv[1].encode())
+        other.call(refused, copy, ValueError)
+        refused(copy, RuntimeError)
+    try:
+        _core.close_library(0)
+    except ValueError:
+        pass
+    else:
+        raise AssertionError("0 was closed")
+    """,
+        str(layout.library("numbered")),
+    )
+
+
+@pytest.mark.parametrize("optimization", [None, "-O0", "-O3"])
+def test_dlsym_searches_from_the_copy_that_calls_it(layout, ends_cleanly, tmp_path, optimization):
+    """dlsym() decides by its return address, however the shim before it was compiled."""
+    path = layout.library("next", state=8)
+    search = libraries.ORIGIN_LIBS.format(package=layout.name)
+    libraries.compile_c(
+        layout.package / f"next{build.SUFFIX}", libraries.HERE / "next.c", search, "-Wl,--no-as-needed",
+        str(path),
+    )  # fmt: skip
+    home = Path(owngil.__file__).parent
+    if optimization is not None:
+        home = tmp_path / "owngil"
+        shutil.copytree(Path(owngil.__file__).parent, tmp_path / "owngil", ignore=lambda *_: ["__pycache__"])
+        core = libraries.HERE.parents[1] / "src" / "core"
+        options = (optimization, "-D_GNU_SOURCE", "-fvisibility=hidden", f"-I{core}")
+        libraries.compile_c(home / "shim.lib", core / "loader" / "shim" / "shim.c", *options)
+    out = ends_cleanly(
+        """
+    import sys
+    sys.path.append(sys.argv[1])
+    import owngil
+
+    def find():
+        import next
+        return next.find()
+
+    print(owngil.__file__, owngil.run(find))
+    """,
+        str(layout.package),
+    )
+    assert out == f"{home / '__init__.py'} (-1, 1, False)\n"
 
 
 @pytest.mark.parametrize("kind", ["CDLL", "PyDLL"])

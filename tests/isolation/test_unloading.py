@@ -132,6 +132,32 @@ def test_a_signal_handler_pins_its_copy(folder, ends_cleanly):
     assert printed == "DD S\n"  # the handler that was registered last is called
 
 
+def test_a_thread_that_a_destructor_starts_keeps_the_copies_that_it_uses(tmp_path, ends_cleanly):
+    """The library's destructor starts it when the worker has ended; it calls a function of the module."""
+    package = tmp_path / "late"
+    library = libraries.compile_c(
+        tmp_path / "late.libs" / "liblate.so", HERE / "late.c", "-DLIBRARY", "-Wl,-soname,liblate.so"
+    )
+    search = libraries.ORIGIN_LIBS.format(package=package.name)
+    libraries.compile_c(package / f"late{build.SUFFIX}", HERE / "late.c", search, str(library))
+    out = ends_cleanly(
+        """
+    import os, sys
+    import owngil
+
+    sys.path.insert(0, sys.argv[1])
+    (go, start), (done, answer) = os.pipe(), os.pipe()
+    os.environ.update(LATE_GO=str(go), LATE_DONE=str(answer))
+    with owngil.Interpreter() as it:
+        it.call(__import__, "late")
+    os.write(start, b"g")
+    print(os.read(done, 1).decode())
+    """,
+        str(package),
+    )
+    assert out == "d\n"
+
+
 def test_dladdr_finds_a_copys_function_in_the_original(workers, folder):
     def look_up():
         import endings

@@ -734,3 +734,40 @@ def test_forks_wait_for_the_number_of_blas_threads(forks_cleanly, tmp_path):
         """,
         str(library),
     )
+
+
+def test_an_import_that_could_not_watch_forks_is_repeated(preload, ends_cleanly):
+    preload(Path(__file__).with_name("no_atfork.c"))
+    out = ends_cleanly("""
+        import ctypes
+        for _ in range(2):
+            try:
+                import owngil
+            except OSError as error:
+                print(error)
+        print(ctypes.CDLL(None).count_fork_handlers(), owngil.run(abs, -1))
+        """)
+    assert out == "[Errno 12] Cannot allocate memory\n1 1\n"
+
+
+def test_workers_of_the_parent_are_not_interrupted_in_the_child(forks_cleanly):
+    """Neither a helper thread nor a timer starts in the child."""
+    forks_cleanly("""
+        gate = owngil.Channel()
+        it = owngil.Interpreter()
+        future = it.submit(gate.recv)
+        [worker] = it._dispatcher.workers.alive.values()
+        while not worker.task:
+            pass
+
+        def child():
+            worker.interrupt(0, 100.0)
+            worker.stop(100.0)
+            assert worker.join() is None
+            assert len(os.listdir("/proc/self/task")) == 1
+
+        in_child(child)
+        gate.send("on")
+        assert future.result() == "on"
+        it.close()
+        """)

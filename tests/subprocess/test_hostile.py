@@ -68,9 +68,11 @@ def test_a_thread_that_outlives_its_worker_keeps_its_buffer(ends_cleanly, hostil
 
 
 def test_a_timer_of_the_c_library_may_outlive_its_worker(ends_cleanly, hostile):
-    ends_cleanly(
+    """The threads that it starts may use the memory of the worker, which stays."""
+    out = ends_cleanly(
         IMPORTS
         + """
+    from owngil._tasks.workers import libraries_with_threads
     def use(fd):
         import hostile
         hostile.tick_into(fd)
@@ -87,9 +89,11 @@ def test_a_timer_of_the_c_library_may_outlive_its_worker(ends_cleanly, hostile):
         os.set_blocking(ticks, True)
     for _ in range(20):
         os.read(ticks, 1)
+    print(*libraries_with_threads())
     """,
         hostile,
     )
+    assert out.split() == [str(Path(hostile) / f"hostile{build.SUFFIX}")]
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the assembly code is for x86-64")

@@ -128,6 +128,27 @@ def test_any_exception_of_an_interrupted_call_becomes_a_timeout(pool, error):
     assert "while cleaning up" in str(caught.value.__cause__)
 
 
+def test_the_exception_of_the_call_is_kept_when_that_of_the_limit_cannot_be_made(pool):
+    def run():
+        from owngil import _core
+
+        def fail():
+            try:
+                _run_for_ever()
+            finally:
+                raise ValueError("while cleaning up")
+
+        def timed_out():
+            raise LookupError("no exception for the limit")
+
+        try:
+            _core.run_limited(SHORT, 0.0, timed_out, fail, (), {})
+        except LookupError as error:
+            return repr(error.__cause__)
+
+    assert pool.submit(run).result() == "ValueError('while cleaning up')"
+
+
 def test_waits_and_event_loops_are_interrupted(pool):
     def wait_for_a_channel():
         owngil.Channel().recv()

@@ -329,6 +329,59 @@ def test_other_subclasses_pickle_as_they_like(it):
     assert type(it.call(lambda a: a[1:], np.ones(3).view(Watched))) is Watched
 
 
+class Liar(np.ndarray):
+    """An array whose attributes say what is not so."""
+
+    base = property(lambda self: self)
+    nbytes = property(lambda self: 1 << 40)
+    itemsize = property(lambda self: 1 << 20)
+    ctypes = property(lambda self: 1)
+    data = property(lambda self: memoryview(b"other"))
+    __array_interface__ = property(
+        lambda self: {"version": 3, "typestr": "|u1", "shape": (1 << 40,), "data": (4096, False)}
+    )
+
+    def __len__(self):
+        return 1 << 40
+
+
+class Claimer:
+    """An object that calls itself an array."""
+
+    __class__ = property(lambda self: np.ndarray)
+    base = None
+
+    def __reduce__(self):
+        return str, ("no array",)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda a: a.view(Liar),
+        lambda a: a.view(Liar)[::2],
+        lambda a: a.view(Liar)[2:],
+        lambda a: np.ndarray.view(a.view(Liar)[2:], np.ndarray),
+        lambda a: np.ndarray.view(a.view(Liar), np.ndarray)[::-2],
+        lambda a: memoryview(a.view(Liar)),
+    ],
+)
+def test_what_a_subclass_says_of_itself_does_not_count(it, make):
+    """Neither of an argument nor of a result, and not of an array that another one is a view of."""
+    array = np.arange(100)
+
+    def content(thing):
+        return np.ndarray.tolist(thing) if isinstance(thing, np.ndarray) else thing.tolist()
+
+    expected = content(make(array))
+    seen, back = it.call(lambda thing: (content(thing), make(np.arange(100))), make(array))
+    assert seen == content(back) == expected
+
+
+def test_objects_that_claim_to_be_arrays(it):
+    assert it.call(lambda a: (a, Claimer()), Claimer()) == ("no array", "no array")
+
+
 def test_objects_go_by_pickle(it):
     assert it.call(lambda a: a.tolist(), np.array([1, "x", None], object)) == [1, "x", None]
     mixed = np.array([(1, {"k": [2]})], [("a", int), ("o", object)])

@@ -53,6 +53,12 @@ owngil_args_parse(const char *function, const char *const *names, PyObject **val
 }
 
 int
+owngil_args_bytes(PyObject *object, void *text)
+{
+    return PyBytes_AsStringAndSize(object, text, NULL) == 0;
+}
+
+int
 owngil_args_timeout(PyObject *timeout, bool may_be_negative, owngil_deadline *deadline)
 {
     *deadline = OWNGIL_DEADLINE_NEVER;

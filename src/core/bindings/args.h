@@ -19,3 +19,7 @@ int owngil_args_parse(const char *function, const char *const *names, PyObject *
  * that has passed, as threading's events and semaphores have it; else it is an error. Returns 0, or -1 with ValueError
  * or TypeError set. */
 int owngil_args_timeout(PyObject *timeout, bool may_be_negative, owngil_deadline *deadline);
+
+/* Converts bytes without a zero byte to a `const char *`, borrowed: for "O&" of PyArg_ParseTuple(). Its "y" takes any
+ * buffer, and reads on behind one that does not end in a zero byte. */
+int owngil_args_bytes(PyObject *object, void *text);

@@ -1,4 +1,5 @@
 /* Functions for shared libraries: facts in a file, private copies of it, and libraries that all interpreters share. */
+#include "bindings/args.h"
 #include "bindings/state.h"
 #include "loader/fork_gate.h"
 #include "workers/registry.h"
@@ -42,7 +43,7 @@ static PyObject *
 read_library(PyObject *Py_UNUSED(module), PyObject *args)
 {
     const char *path;
-    if (!PyArg_ParseTuple(args, "y:read_library", &path)) {
+    if (!PyArg_ParseTuple(args, "O&:read_library", owngil_args_bytes, &path)) {
         return NULL;
     }
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -79,7 +80,8 @@ renames_of(PyObject *pairs)
         return NULL;
     }
     for (Py_ssize_t k = 0; k < count; k++) {
-        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(pairs, k), "yy", &renames[k].from, &renames[k].to)) {
+        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(pairs, k), "O&O&", owngil_args_bytes, &renames[k].from,
+                              owngil_args_bytes, &renames[k].to)) {
             PyMem_Free(renames);
             return NULL;
         }
@@ -119,6 +121,22 @@ require_worker(void)
     return worker;
 }
 
+/* Returns the copy that reserve_copy() called `number`, or NULL with ValueError set: the worker has none of that number,
+ * or no longer. */
+static owngil_copy *
+copy_of(owngil_worker *worker, PyObject *number)
+{
+    uintptr_t address = (uintptr_t)PyLong_AsVoidPtr(number);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    owngil_copy *copy = owngil_copies_find(&worker->copies, address);
+    if (copy == NULL) {
+        PyErr_Format(PyExc_ValueError, "the worker has no copy %S", number);
+    }
+    return copy;
+}
+
 /* Enters the section in which libraries are loaded and unloaded. Constructors run there with the GIL, as when CPython
  * imports a module. But while this waits to enter, it has released the GIL. */
 static void
@@ -140,7 +158,7 @@ reserve_copy(PyObject *Py_UNUSED(module), PyObject *args)
 {
     const char *path;
     PyObject *places;
-    if (!PyArg_ParseTuple(args, "yO!:reserve_copy", &path, &PyTuple_Type, &places)) {
+    if (!PyArg_ParseTuple(args, "O&O!:reserve_copy", owngil_args_bytes, &path, &PyTuple_Type, &places)) {
         return NULL;
     }
     owngil_worker *worker = require_worker();
@@ -163,14 +181,13 @@ reserve_copy(PyObject *Py_UNUSED(module), PyObject *args)
 static PyObject *
 write_copy(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    unsigned long long number;
-    PyObject *pairs;
-    if (!PyArg_ParseTuple(args, "KO!:write_copy", &number, &PyTuple_Type, &pairs)) {
+    PyObject *number, *pairs;
+    if (!PyArg_ParseTuple(args, "OO!:write_copy", &number, &PyTuple_Type, &pairs)) {
         return NULL;
     }
-    owngil_copy *copy = (owngil_copy *)(uintptr_t)number;
     owngil_worker *worker = require_worker();
-    owngil_rename *renames = worker != NULL ? renames_of(pairs) : NULL;
+    owngil_copy *copy = worker != NULL ? copy_of(worker, number) : NULL;
+    owngil_rename *renames = copy != NULL ? renames_of(pairs) : NULL;
     if (renames == NULL) {
         return NULL;
     }
@@ -197,7 +214,7 @@ load_copies(PyObject *Py_UNUSED(module), PyObject *numbers)
         return PyErr_Format(PyExc_TypeError, "load_copies() takes a tuple");
     }
     for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(numbers); k++) {
-        owngil_copy *copy = PyLong_AsVoidPtr(PyTuple_GET_ITEM(numbers, k));
+        owngil_copy *copy = copy_of(worker, PyTuple_GET_ITEM(numbers, k));
         if (copy == NULL) {
             return NULL;
         }
@@ -216,7 +233,8 @@ load_copies(PyObject *Py_UNUSED(module), PyObject *numbers)
 static PyObject *
 handle_of_copy(PyObject *Py_UNUSED(module), PyObject *number)
 {
-    owngil_copy *copy = PyLong_AsVoidPtr(number);
+    owngil_worker *worker = require_worker();
+    const owngil_copy *copy = worker != NULL ? copy_of(worker, number) : NULL;
     return copy == NULL ? NULL : PyLong_FromVoidPtr(copy->loaded.handle);
 }
 
@@ -224,9 +242,9 @@ handle_of_copy(PyObject *Py_UNUSED(module), PyObject *number)
 static PyObject *
 discard_copy(PyObject *Py_UNUSED(module), PyObject *number)
 {
-    owngil_copy *copy = PyLong_AsVoidPtr(number);
-    owngil_worker *worker = copy != NULL ? require_worker() : NULL;
-    if (worker == NULL) {
+    owngil_worker *worker = require_worker();
+    owngil_copy *copy = worker != NULL ? copy_of(worker, number) : NULL;
+    if (copy == NULL) {
         return NULL;
     }
     owngil_copies_discard(&worker->copies, copy);
@@ -239,6 +257,16 @@ loader_error(void)
 {
     const char *error = dlerror();
     return str_of_sentence(error != NULL ? error : "the dynamic loader gives no reason");
+}
+
+/* As dlclose(). Needs the GIL. */
+static int
+close_handle(void *handle)
+{
+    enter_fork_gate();
+    int failed = owngil_fork_gate_close(handle);
+    owngil_fork_gate_leave();
+    return failed;
 }
 
 /* open_library(name, flags=os.RTLD_LAZY): load a library that all interpreters share. `name` is a path, a name that the
@@ -260,8 +288,13 @@ open_library(PyObject *Py_UNUSED(module), PyObject *args)
     void *handle = owngil_fork_gate_open(name, flags);
     owngil_fork_gate_leave();
     struct link_map *map;
-    if (handle == NULL || dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0) {
+    if (handle == NULL) {
         return loader_error();
+    }
+    if (dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0) {
+        PyObject *why = loader_error();
+        close_handle(handle);
+        return why;
     }
     return Py_BuildValue("Ky", (unsigned long long)(uintptr_t)handle, map->l_name);
 }
@@ -272,13 +305,10 @@ static PyObject *
 close_library(PyObject *Py_UNUSED(module), PyObject *number)
 {
     void *handle = PyLong_AsVoidPtr(number);
-    if (handle == NULL && PyErr_Occurred()) {
-        return NULL;
+    if (handle == NULL) { /* dlclose() would crash */
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "0 is no handle of a library");
     }
-    enter_fork_gate();
-    int failed = owngil_fork_gate_close(handle);
-    owngil_fork_gate_leave();
-    return failed ? loader_error() : Py_NewRef(Py_None);
+    return close_handle(handle) ? loader_error() : Py_NewRef(Py_None);
 }
 
 /* set_threads(address, number): call the function void f(int) of a library, which sets its number of threads and may

@@ -3,8 +3,8 @@
 #include "bindings/worker.h"
 
 /* run_limited(seconds, grace, timed_out, fn, args, kwargs, /): return fn(*args, **kwargs), or interrupt the call after
- * `seconds`. In that case raise the exception that ``timed_out()`` returns, whatever the call returns or raises then;
- * an exception of the call is the cause. If the call still runs `grace` seconds after the interrupt, the dispatcher
+ * `seconds`. In that case raise the exception that ``timed_out()`` returns or raises, whatever the call returns or raises
+ * then; an exception of the call is the cause. If the call still runs `grace` seconds after the interrupt, the dispatcher
  * hears of it. */
 static PyObject *
 run_limited(PyObject *Py_UNUSED(module), PyObject *args)
@@ -18,6 +18,9 @@ run_limited(PyObject *Py_UNUSED(module), PyObject *args)
     owngil_worker *worker = owngil_worker_require_current();
     if (worker == NULL) {
         return NULL;
+    }
+    if (!(seconds >= 0)) { /* or not a number */
+        return PyErr_Format(PyExc_ValueError, "a limit must be 0 seconds or more");
     }
     if (atomic_load(&worker->limit) != 0) {
         return PyErr_Format(PyExc_RuntimeError, "this call has a limit already");
@@ -42,16 +45,15 @@ run_limited(PyObject *Py_UNUSED(module), PyObject *args)
     Py_CLEAR(result);
     PyObject *cause = PyErr_GetRaisedException(); /* NULL if the call returned */
     PyObject *exception = PyObject_CallNoArgs(timed_out);
-    if (exception != NULL && PyExceptionInstance_Check(exception)) {
-        PyException_SetCause(exception, cause);
-        PyErr_SetRaisedException(exception);
-        return NULL;
+    if (exception == NULL || !PyExceptionInstance_Check(exception)) {
+        if (exception != NULL) {
+            PyErr_SetString(PyExc_TypeError, "timed_out() must return an exception");
+            Py_DECREF(exception);
+        }
+        exception = PyErr_GetRaisedException();
     }
-    if (exception != NULL) {
-        PyErr_SetString(PyExc_TypeError, "timed_out() must return an exception");
-        Py_DECREF(exception);
-    }
-    Py_XDECREF(cause);
+    PyException_SetCause(exception, cause);
+    PyErr_SetRaisedException(exception);
     return NULL;
 }
 

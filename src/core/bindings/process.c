@@ -1,4 +1,5 @@
 /* Functions for the whole process: its end, its forks, objects that all interpreters share, and process notes. */
+#include "bindings/args.h"
 #include "bindings/state.h"
 
 #include "base/process_notes.h"
@@ -81,7 +82,7 @@ static PyObject *
 get_process_note(PyObject *Py_UNUSED(module), PyObject *args)
 {
     const char *name;
-    if (!PyArg_ParseTuple(args, "y:get_process_note", &name)) {
+    if (!PyArg_ParseTuple(args, "O&:get_process_note", owngil_args_bytes, &name)) {
         return NULL;
     }
     return PyLong_FromUnsignedLongLong(owngil_process_notes_get(name));
@@ -93,7 +94,7 @@ set_process_note(PyObject *Py_UNUSED(module), PyObject *args)
 {
     const char *name;
     unsigned long long value;
-    if (!PyArg_ParseTuple(args, "yK:set_process_note", &name, &value)) {
+    if (!PyArg_ParseTuple(args, "O&K:set_process_note", owngil_args_bytes, &name, &value)) {
         return NULL;
     }
     return owngil_process_notes_set(name, value) ? Py_NewRef(Py_None) : PyErr_NoMemory();

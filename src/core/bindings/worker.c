@@ -37,6 +37,9 @@ worker_interrupt(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "|Kd:interrupt", &task, &grace)) {
         return NULL;
     }
+    if (owngil_refcount_is_inherited(&worker->base)) {
+        Py_RETURN_NONE; /* this is a forked child, which does not have the worker's thread */
+    }
     uint64_t current = owngil_worker_running_task(worker);
     return owngil_raise_errno(task == 0 || task == current ? owngil_interrupts_interrupt(worker, current, grace) : 0);
 }
@@ -46,11 +49,15 @@ worker_interrupt(PyObject *self, PyObject *args)
 static PyObject *
 worker_stop(PyObject *self, PyObject *args)
 {
+    owngil_worker *worker = OWNGIL_UNWRAP(owngil_worker, self);
     double grace = 0.0;
     if (!PyArg_ParseTuple(args, "|d:stop", &grace)) {
         return NULL;
     }
-    return owngil_raise_errno(owngil_interrupts_stop(OWNGIL_UNWRAP(owngil_worker, self), grace));
+    if (owngil_refcount_is_inherited(&worker->base)) {
+        Py_RETURN_NONE; /* as above */
+    }
+    return owngil_raise_errno(owngil_interrupts_stop(worker, grace));
 }
 
 /* join(): wait until the worker's thread has ended, soon after EXITED, and free the memory that its

@@ -60,9 +60,11 @@ void
 owngil_arena_tracking_start(uint64_t (*owner_function)(void))
 {
     owner_of_thread = owner_function;
-    PyObjectArenaAllocator hook = {.alloc = arena_alloc, .free = arena_free};
     if (original.alloc == NULL) {
         PyObject_GetArenaAllocator(&original);
+        /* CPython's context stays: this writes several words, and threads of other interpreters may read them at that
+         * moment. Any mixture of the old words and the new ones works. */
+        PyObjectArenaAllocator hook = {.ctx = original.ctx, .alloc = arena_alloc, .free = arena_free};
         PyObject_SetArenaAllocator(&hook);
     }
 }

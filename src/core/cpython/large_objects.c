@@ -37,7 +37,7 @@ static char *range;                      /* set once; NULL: no hooks are install
 static size_t range_used;                /* bytes of the range; guarded by `lock` */
 static chunk *spare;                     /* guarded by `lock` */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf */
-static PyMemAllocatorEx original[2];     /* set once: of PYMEM_DOMAIN_MEM and PYMEM_DOMAIN_OBJ */
+static PyMemAllocatorEx original;        /* set once: of PYMEM_DOMAIN_MEM and PYMEM_DOMAIN_OBJ */
 
 static _Thread_local owngil_large_objects *current __attribute__((tls_model("initial-exec")));
 
@@ -209,41 +209,40 @@ free_block(void *address)
     }
 }
 
+/* The hooks leave CPython's context as it was: PyMem_SetAllocator() writes several words, and threads of other
+ * interpreters may read them at that moment. Any mixture of the old words and the new ones works. */
+
 static void *
 hook_malloc(void *context, size_t size)
 {
-    const PyMemAllocatorEx *next = context;
     void *result = take_block(size);
-    return result != NULL ? result : next->malloc(next->ctx, size);
+    return result != NULL ? result : original.malloc(context, size);
 }
 
 static void *
 hook_calloc(void *context, size_t count, size_t size)
 {
-    const PyMemAllocatorEx *next = context;
     size_t total;
     void *result = __builtin_mul_overflow(count, size, &total) ? NULL : take_block(total);
-    return result != NULL ? memset(result, 0, total) : next->calloc(next->ctx, count, size);
+    return result != NULL ? memset(result, 0, total) : original.calloc(context, count, size);
 }
 
 static void
 hook_free(void *context, void *address)
 {
-    const PyMemAllocatorEx *next = context;
     if (is_in_range(address)) {
         free_block(address);
     }
     else {
-        next->free(next->ctx, address);
+        original.free(context, address);
     }
 }
 
 static void *
 hook_realloc(void *context, void *address, size_t size)
 {
-    const PyMemAllocatorEx *next = context;
     if (!is_in_range(address)) {
-        return address != NULL ? next->realloc(next->ctx, address, size) : hook_malloc(context, size);
+        return address != NULL ? original.realloc(context, address, size) : hook_malloc(context, size);
     }
     size_t room = chunk_of(address)->size;
     if (size <= room && size > room / 2) {
@@ -264,13 +263,14 @@ owngil_large_objects_install(void)
     if (range != NULL || getenv("PYTHONMALLOC") != NULL) {
         return;
     }
+    PyMemAllocatorEx found[2];
     for (size_t k = 0; k < 2; k++) {
-        PyMem_GetAllocator(domains[k], &original[k]);
+        PyMem_GetAllocator(domains[k], &found[k]);
     }
     /* CPython's own allocators are the same for both domains and have no context. Other ones have a context. If they
      * are there only for a while, they later restore the allocators from before ours, which would then get our
      * blocks. */
-    if (original[0].ctx != NULL || original[1].ctx != NULL || original[0].malloc != original[1].malloc) {
+    if (found[0].ctx != NULL || found[1].ctx != NULL || found[0].malloc != found[1].malloc) {
         return;
     }
     char *start = mmap(NULL, RANGE + CHUNK, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -280,12 +280,9 @@ owngil_large_objects_install(void)
     /* A huge page for each of many sizes would be a waste. */
     (void)madvise(start, RANGE + CHUNK, MADV_NOHUGEPAGE);
     range = (char *)(((uintptr_t)start + CHUNK - 1) & ~(uintptr_t)(CHUNK - 1));
+    original = found[0];
+    PyMemAllocatorEx hook = {.malloc = hook_malloc, .calloc = hook_calloc, .realloc = hook_realloc, .free = hook_free};
     for (size_t k = 0; k < 2; k++) {
-        PyMemAllocatorEx hook = {.ctx = &original[k],
-                                 .malloc = hook_malloc,
-                                 .calloc = hook_calloc,
-                                 .realloc = hook_realloc,
-                                 .free = hook_free};
         PyMem_SetAllocator(domains[k], &hook);
     }
 }

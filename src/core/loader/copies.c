@@ -172,6 +172,7 @@ load_shim(owngil_copies *self, const char *const *directories, char *why, size_t
         .run_c11_thread = owngil_threads_run_c11,
         .run_python_thread = owngil_threads_run_python,
         .add_thread = owngil_threads_add,
+        .add_timer = owngil_threads_add_timer,
     };
     return 0;
 }
@@ -202,6 +203,18 @@ owngil_copies_reserve(owngil_copies *self, const char *path, const char *const *
     copy->next = self->newest;
     self->newest = copy;
     copy->group = ++self->groups;
+    pthread_mutex_unlock(&self->lock);
+    return copy;
+}
+
+owngil_copy *
+owngil_copies_find(owngil_copies *self, uintptr_t address)
+{
+    pthread_mutex_lock(&self->lock);
+    owngil_copy *copy = self->newest;
+    while (copy != NULL && (uintptr_t)copy != address) {
+        copy = copy->next;
+    }
     pthread_mutex_unlock(&self->lock);
     return copy;
 }
@@ -305,12 +318,37 @@ owngil_copies_end_thread(owngil_copies *self)
     }
 }
 
-/* Whether `address` belongs to a copy that will be unloaded. */
+/* Pins the groups of the copies that are pinned. Needs the lock. */
+static void
+pin_groups(owngil_copies *self)
+{
+    for (const owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
+        for (owngil_copy *other = self->newest; copy->pinned && other != NULL; other = other->next) {
+            other->pinned |= other->group == copy->group;
+        }
+    }
+}
+
+/* Decides which copies end. Only the thread that joins the worker decides, and reads what it decided without the lock;
+ * threads of pinned copies may pin more copies at the same time. */
+static void
+decide(owngil_copies *self)
+{
+    pthread_mutex_lock(&self->lock);
+    pin_groups(self);
+    for (owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
+        copy->ends = !copy->pinned;
+    }
+    pthread_mutex_unlock(&self->lock);
+}
+
+/* Whether `address` belongs to a copy that ends. Needs no lock: the list changes no more before the copies are unloaded,
+ * by this thread. */
 static bool
 is_unloadable(const void *context, const void *address)
 {
     const owngil_copy *copy = copy_at(context, address);
-    return copy != NULL && !copy->pinned;
+    return copy != NULL && copy->ends;
 }
 
 void
@@ -325,16 +363,18 @@ owngil_copies_decide(owngil_copies *self,
         }
     }
     pin(self, (const void *)PyOS_InputHook);
+    decide(self);
     bool uses_parsers = false;
     for (const owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
         uses_parsers |= copy->loaded.uses_parsers;
     }
-    bool dangling = uses_parsers && !forget(is_unloadable, self);
-    for (owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
-        copy->pinned |= copy->loaded.uses_parsers && dangling;
-        for (owngil_copy *other = self->newest; copy->pinned && other != NULL; other = other->next) {
-            other->pinned |= other->group == copy->group;
+    if (uses_parsers && !forget(is_unloadable, self)) { /* CPython keeps pointers into these copies */
+        pthread_mutex_lock(&self->lock);
+        for (owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
+            copy->pinned |= copy->loaded.uses_parsers;
         }
+        pthread_mutex_unlock(&self->lock);
+        decide(self);
     }
 }
 
@@ -345,20 +385,23 @@ owngil_copies_unload(owngil_copies *self)
         return true;
     }
     /* The newest first, as at the exit of a process. */
-    bool empty = true;
     self->guests->set_unloading(true);
     for (owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
-        if (!copy->pinned && copy->loaded.handle != NULL) {
+        if (copy->ends && copy->loaded.handle != NULL) {
             owngil_load_finish(&copy->loaded);
         }
     }
     self->guests->set_unloading(false);
-    for (owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
+    /* A destructor, or a thread of a pinned copy, may have pinned more copies. They stay loaded, though their
+     * destructors have run: as when a process exits while threads run. */
+    pthread_mutex_lock(&self->lock);
+    pin_groups(self);
+    bool empty = true;
+    for (const owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {
         empty &= !copy->pinned;
     }
     /* Delete keys with destructors in unloaded copies: the end of each thread, this one too, would call these. Delete
      * all others if no copy is pinned. Threads of pinned copies may add and remove keys at the same time. */
-    pthread_mutex_lock(&self->lock);
     for (size_t k = 0; k < self->key_count; k++) {
         const owngil_copy *copy = copy_at(self, self->keys[k].destroy);
         if (copy != NULL ? !copy->pinned : empty) {

@@ -17,6 +17,7 @@ typedef struct owngil_copy {
     struct owngil_copy *next; /* loaded before this one, unless one of them is not loaded yet */
     owngil_loaded loaded;
     bool pinned;              /* guarded by the lock of its owngil_copies */
+    bool ends;                /* its destructors run; set by owngil_copies_decide() */
     size_t group;             /* copies that need one another have the same number: they are pinned together */
 } owngil_copy;
 
@@ -47,6 +48,9 @@ void owngil_copies_clear(owngil_copies *self);
  * need the worker's GIL. */
 owngil_copy *owngil_copies_reserve(owngil_copies *self, const char *path, const char *const *directories, char *why,
                                    size_t why_size);
+
+/* Returns the copy whose struct is at `address`, or NULL. */
+owngil_copy *owngil_copies_find(owngil_copies *self, uintptr_t address);
 
 /* Loads a copy that was written. Returns 0, or -1 with `why` filled in. */
 int owngil_copies_load(owngil_copies *self, owngil_copy *copy, char *why, size_t why_size);

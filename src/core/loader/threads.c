@@ -19,13 +19,15 @@ owngil_threads_clear(owngil_threads *self)
     pthread_mutex_destroy(&self->lock);
 }
 
+enum { AT_ANY_TIME = 0 }; /* instead of a thread's number: more threads may start */
+
 /* Removes the records of threads that have ended. Needs the lock. */
 static void
 remove_ended(owngil_threads *self)
 {
     size_t left = 0;
     for (size_t k = 0; k < self->count; k++) {
-        if (owngil_thread_is_alive(self->records[k].id)) {
+        if (self->records[k].id == AT_ANY_TIME || owngil_thread_is_alive(self->records[k].id)) {
             self->records[left++] = self->records[k];
         }
     }
@@ -116,6 +118,12 @@ owngil_threads_add(owngil_threads *self, pthread_t thread, const char *library)
     if (id != 0) {
         add_record(self, id, library);
     }
+}
+
+void
+owngil_threads_add_timer(owngil_threads *self, const char *library)
+{
+    add_record(self, AT_ANY_TIME, library);
 }
 
 const char *

@@ -11,7 +11,7 @@
 #include <sys/types.h>
 
 typedef struct {
-    pid_t id;
+    pid_t id;            /* 0: see owngil_threads_add_timer() */
     const char *library; /* path of the library that started the thread; the library is pinned */
 } owngil_thread_record;
 
@@ -50,6 +50,10 @@ void owngil_threads_run_python(void *self);
 
 /* Records a thread that started in another way, and is neither joined nor detached yet. */
 void owngil_threads_add(owngil_threads *self, pthread_t thread, const char *library);
+
+/* Records that the C library will start threads for `library`, whenever a timer expires or a message comes. This counts
+ * as a thread that never ends: nothing tells when the last one has ended. */
+void owngil_threads_add_timer(owngil_threads *self, const char *library);
 
 /* Returns NULL if all threads have ended, else the path of the library of a living thread, "" if that is not known.
  * Waits some milliseconds for threads that are about to end. Needs no GIL. */

@@ -22,13 +22,14 @@
 
 /* The lock order of the core, for locks that belong to the process:
  *
- * first the pause's, which a fork does not wait for; then the fork gate's (also before a worker's own lock), then the leaves. While a thread holds a leaf it takes no
- * other lock, with one exception: the recorder's lock while it holds the registry's.
+ * first those of pause.h and lookups.h, which no fork waits for, then the fork gate's (also before a worker's own lock),
+ * then the leaves. While a thread holds a leaf it takes no other lock, with one exception: the recorder's lock while it
+ * holds the registry's.
  *
  * The locks of single objects are leaves, too: those of queues, semaphores, events, barriers, parking lots and private
  * copies. Only a worker's lock comes before the leaves. A GIL is taken only while none of these is held. A thread
  * inside the fork gate holds no lock by that, but forks wait for it: it may have its worker's GIL, and waits for no
- * other. One lock comes before the gate: that of lookups.h, which no fork waits for. */
+ * other. */
 static void
 run_step(owngil_atfork_step step)
 {
@@ -115,16 +116,20 @@ register_with_python(void)
 int
 owngil_fork_watch(void)
 {
-    static bool watches; /* guarded by main's GIL */
-    if (watches) {
-        return 0;
+    static bool watches, registered; /* guarded by main's GIL */
+    if (!watches) {
+        owngil_fork_gate_init();
+        errno = pthread_atfork(before_fork, after_in_parent, after_in_child);
+        if (errno != 0) {
+            PyErr_SetFromErrno(PyExc_OSError);
+            return -1;
+        }
+        watches = true;
     }
-    watches = true; /* even if the rest fails: it must not be done twice */
-    owngil_fork_gate_init();
-    errno = pthread_atfork(before_fork, after_in_parent, after_in_child);
-    if (errno != 0) {
-        PyErr_SetFromErrno(PyExc_OSError);
+    /* If this fails halfway, the next call registers a function twice, which does no harm. */
+    if (!registered && register_with_python() < 0) {
         return -1;
     }
-    return register_with_python();
+    registered = true;
+    return 0;
 }

@@ -51,16 +51,13 @@ append_frame(PyObject *lines, PyFrameObject *frame)
 }
 
 /* Returns the worker's stack as a list of lines, innermost frame first, or NULL with an exception. Runs no Python code.
- * Needs the worker's GIL: so the worker's thread is in C code that has released it, and its frames stand still. */
+ * Needs the worker's GIL, while the caller holds the interpreter: so the worker's thread is in C code that has released
+ * the GIL, and its frames stand still. */
 static PyObject *
-describe_stack(owngil_worker *worker, PyInterpreterState *interp)
+describe_stack(owngil_worker *worker)
 {
-    PyThreadState *at = PyInterpreterState_ThreadHead(interp);
-    while (at != NULL && at->thread_id != worker->ident) {
-        at = PyThreadState_Next(at);
-    }
     PyObject *lines = PyList_New(0);
-    PyFrameObject *frame = at != NULL && lines != NULL ? PyThreadState_GetFrame(at) : NULL;
+    PyFrameObject *frame = lines != NULL ? PyThreadState_GetFrame(worker->tstate) : NULL;
     while (frame != NULL) {
         if (lines != NULL && append_frame(lines, frame) < 0) {
             Py_CLEAR(lines);
@@ -88,9 +85,9 @@ report_stuck(owngil_worker *worker, uint64_t task, const char *stack)
 
 /* Reports the stack of a task that the worker runs. Needs the worker's GIL. */
 static void
-inspect(owngil_worker *worker, uint64_t task, PyInterpreterState *interp)
+inspect(owngil_worker *worker, uint64_t task)
 {
-    PyObject *lines = describe_stack(worker, interp);
+    PyObject *lines = describe_stack(worker);
     PyObject *stack = lines != NULL ? owngil_worker_join_lines(lines) : NULL;
     if (stack != NULL) {
         report_stuck(worker, task, PyBytes_AS_STRING(stack));
@@ -141,7 +138,7 @@ helper_main(void *argument)
         /* The worker starts and ends tasks with its GIL held, so this one cannot end meanwhile. */
         bool in_time = is_still_in(worker, this->task, this->limit);
         if (in_time && this->inspects) {
-            inspect(worker, this->task, this->interp);
+            inspect(worker, this->task);
         }
         else if (in_time && !owngil_parking_interrupt(&worker->parking)) {
             PyThreadState_SetAsyncExc(worker->ident, PyExc_KeyboardInterrupt);

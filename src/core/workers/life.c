@@ -89,6 +89,7 @@ worker_main(void *argument)
         owngil_registry_add(self);
         owngil_pause_let_in();
         pthread_mutex_lock(&self->lock);
+        self->tstate = tstate;
         self->interp = interp;
         pthread_mutex_unlock(&self->lock);
         atomic_store(&self->interpreter_id, PyInterpreterState_GetID(interp));

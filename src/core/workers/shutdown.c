@@ -37,6 +37,10 @@ owngil_shutdown_atfork(owngil_atfork_step step)
     }
 }
 
+/* The next functions read CPython's list of thread states without CPython's lock, which is private. They need the GIL,
+ * and need it to be after owngil_worker_refuse_holders(). Then a thread state leaves the list only with the GIL. Others
+ * may still be added: at the head, behind which this does not look again. */
+
 /* Whether the thread has entered the interpreter with a guard of PEP 788. */
 static bool
 has_guard(const PyThreadState *tstate)
@@ -69,8 +73,7 @@ await_guards(PyInterpreterState *interp)
     }
 }
 
-/* Whether the interpreter has no thread state but the caller's. The list changes only with the GIL, which the caller
- * has. */
+/* Whether the interpreter has no thread state but the caller's. */
 static bool
 is_alone(PyInterpreterState *interp)
 {
@@ -124,14 +127,16 @@ await_others(PyInterpreterState *interp)
 static void
 delete_others(PyInterpreterState *interp)
 {
-    PyThreadState *at = PyInterpreterState_ThreadHead(interp);
-    while (at != NULL) {
-        PyThreadState *next = PyThreadState_Next(at);
-        if (at != PyThreadState_Get()) {
-            PyThreadState_Clear(at);
-            PyThreadState_Delete(at);
+    for (;;) {
+        PyThreadState *at = PyInterpreterState_ThreadHead(interp);
+        if (at == PyThreadState_Get()) {
+            at = PyThreadState_Next(at);
         }
-        at = next;
+        if (at == NULL) {
+            return;
+        }
+        PyThreadState_Clear(at); /* may run Python code, and so change the list */
+        PyThreadState_Delete(at);
     }
 }
 

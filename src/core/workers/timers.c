@@ -141,6 +141,8 @@ owngil_timers_atfork(owngil_atfork_step step)
     owngil_atfork_lock(step, &lock);
     if (step == OWNGIL_ATFORK_CHILD) {
         started = blocked = false;
-        first = NULL;
+        while (first != NULL) {
+            unlink_timer(first); /* its owner keeps the reference */
+        }
     }
 }

@@ -69,9 +69,15 @@ def _reduce_plain(numpy: ModuleType, array: Any) -> Any:
     offset, size = _extent(array)
     if not _LENDS and size > 2 * array.nbytes and not is_shared(array):
         return NotImplemented  # a copy is smaller than the memory that would be kept
-    start = array.__array_interface__["data"][0] - offset
+    start = _address(numpy, array) - offset
     span = numpy.asarray(_Span(array, start, size))
     return _rebuild, (pickle.PickleBuffer(span), array.dtype, array.shape, array.strides, offset)
+
+
+def _address(numpy: ModuleType, array: Any) -> int:
+    """Return the address of an array's first element: as NumPy says, not as a subclass does."""
+    address: int = numpy.ndarray.__array_interface__.__get__(array)["data"][0]
+    return address
 
 
 def reduce_array(obj: object) -> Any:
@@ -135,15 +141,19 @@ def reduce_buffer(obj: Any) -> Any:
 
 
 def _owner_of(thing: Any) -> Any:
-    """Return the owner of the memory of an array or memoryview: a Block, an array without a base, or another object."""
+    """Return the owner of the memory of an array or memoryview: a Block, an array without a base, or another object.
+
+    This asks NumPy for an array's base: a subclass may say anything, and `isinstance` asks the object for its class.
+    """
     array: Any = getattr(sys.modules.get("numpy"), "ndarray", ())
     while True:
-        if isinstance(thing, memoryview):
+        kind = type(thing)
+        if kind is memoryview:
             below = thing.obj
-        elif isinstance(thing, _Span):
+        elif kind is _Span:
             below = thing.array
-        elif isinstance(thing, array):
-            below = thing.base
+        elif issubclass(kind, array):
+            below = array.base.__get__(thing)
         else:
             return thing
         if below is None:
@@ -154,7 +164,7 @@ def _owner_of(thing: Any) -> Any:
 def is_shared(array: Any) -> bool:
     """Return whether an array is in shared memory, which every interpreter may write."""
     owner = _owner_of(array)
-    return isinstance(owner, Block) and owner.shared
+    return type(owner) is Block and owner.shared
 
 
 def block_of(buffer: pickle.PickleBuffer) -> Block:
@@ -166,17 +176,17 @@ def block_of(buffer: pickle.PickleBuffer) -> Block:
     with memoryview(buffer) as view:
         owner = _owner_of(view.obj)
     block = None
-    if isinstance(owner, Block) and (owner.shared or not _LENDS):
+    if type(owner) is Block and (owner.shared or not _LENDS):
         block = owner.part(buffer)
-    elif not _LENDS and _is_ours(owner):
-        block = Block.of_array(owner.__array_interface__["data"][0], buffer)
+    elif not _LENDS and (start := _start_of_ours(owner)) is not None:
+        block = Block.of_array(start, buffer)
     return Block(buffer, lend=_LENDS) if block is None else block
 
 
-def _is_ours(owner: Any) -> bool:
-    """Return whether the owner is an array whose memory is from owngil's allocator."""
+def _start_of_ours(owner: Any) -> int | None:
+    """Return where the memory of an array from owngil's allocator starts; None if the owner is no such array."""
     numpy: Any = sys.modules.get("numpy")
-    if not isinstance(owner, getattr(numpy, "ndarray", ())):
-        return False
+    if not issubclass(type(owner), getattr(numpy, "ndarray", ())):
+        return None
     core = numpy._core if hasattr(numpy, "_core") else numpy.core  # NumPy 1
-    return bool(core.multiarray.get_handler_name(owner) == "owngil")
+    return _address(numpy, owner) if core.multiarray.get_handler_name(owner) == "owngil" else None

@@ -222,6 +222,11 @@ owngil_load_reserve(owngil_loaded *self, const char *path, const char *const *di
 int
 owngil_load_write(owngil_loaded *self, const owngil_rename *renames, size_t count, char *why, size_t why_size)
 {
+    if (self->written) {
+        snprintf(why, why_size, "its copy was written before");
+        return -1;
+    }
+    self->written = true;
     int error =
         owngil_patch_apply(&self->patch, renames, count) ? owngil_patch_write(&self->patch, self->file) : ENOMEM;
     if (error != 0) {
@@ -291,10 +296,16 @@ int
 owngil_load_open(owngil_loaded *self, const owngil_redirection *redirections, size_t redirection_count, char *why,
                  size_t why_size)
 {
+    if (self->handle != NULL) {
+        return 0;
+    }
     void *handle = owngil_fork_gate_open(self->name, RTLD_NOW | RTLD_LOCAL);
     if (handle == NULL || dlinfo(handle, RTLD_DI_LINKMAP, &self->map) != 0) {
         const char *said = dlerror();
         snprintf(why, why_size, "the dynamic loader says: %s", said != NULL ? said : "nothing");
+        if (handle != NULL) {
+            owngil_fork_gate_close(handle);
+        }
         return -1;
     }
     self->handle = handle;

@@ -24,6 +24,7 @@ typedef struct {
     char *path;           /* what dladdr() calls it: the original's path in a spelling of its own */
     int source, file;     /* descriptors of the original and the copy; -1 once it is loaded */
     owngil_patch patch;   /* cleared once it is loaded */
+    bool written;         /* by owngil_load_write(), or as far as it came */
     /* From owngil_load_open(): */
     void *handle;         /* as dlopen() returns; NULL: not loaded */
     struct link_map *map;
@@ -41,10 +42,10 @@ typedef struct {
 int owngil_load_reserve(owngil_loaded *self, const char *path, const char *const *directories, char *why,
                         size_t why_size);
 
-/* Writes the copy. From now on, copies that are loaded can need it. Returns as above. */
+/* Writes the copy, once. From now on, copies that are loaded can need it. Returns as above. */
 int owngil_load_write(owngil_loaded *self, const owngil_rename *renames, size_t count, char *why, size_t why_size);
 
-/* Loads the copy and runs its constructors. Returns as above. Needs no GIL. */
+/* Loads the copy and runs its constructors, unless it is loaded. Returns as above. Needs no GIL. */
 int owngil_load_open(owngil_loaded *self, const owngil_redirection *redirections, size_t redirection_count, char *why,
                      size_t why_size);
 

@@ -38,6 +38,7 @@ typedef struct {
     int (*run_c11_thread)(void *thread);
     void (*run_python_thread)(void *thread);
     void (*add_thread)(owngil_threads *threads, pthread_t thread, const char *library);
+    void (*add_timer)(owngil_threads *threads, const char *library);
 } owngil_shim;
 
 /* The names of the functions that copies call instead of those of Python, libc and libstdc++; the shim has each under

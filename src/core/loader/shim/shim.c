@@ -148,17 +148,77 @@ owngil_shim_PyThread_tss_free(Py_tss_t *key)
     PyThread_tss_free(key);
 }
 
-/* Finds by name the same function that a copy would be linked to. The call of dlsym() must be compiled to a jump:
- * dlsym() decides by the library that contains its return address. */
-EXPORT void *
-owngil_shim_dlsym(void *handle, const char *name)
+/* Returns the shim's function that copies call instead of the one called `name`, or NULL. */
+__attribute__((used, visibility("hidden"))) void *
+owngil_shim_find(const char *name)
 {
-    void *function = owngil_shim_data.lookup(owngil_shim_data.copies, name);
-    if (function != NULL) {
-        return function;
-    }
-    return dlsym(handle, name);
+    return owngil_shim_data.lookup(owngil_shim_data.copies, name);
 }
+
+/* void *owngil_shim_dlsym(void *handle, const char *name): finds by name the same function that a copy would be linked
+ * to. dlsym() decides by the library that contains its return address, for RTLD_DEFAULT and RTLD_NEXT. So it must be
+ * jumped to, and C does not say when a compiler does that. */
+#if defined(__x86_64__)
+/* NOLINTNEXTLINE(portability-no-assembler) */
+__asm__(".pushsection .text\n"
+        ".globl owngil_shim_dlsym\n"
+        ".type owngil_shim_dlsym, @function\n"
+        "owngil_shim_dlsym:\n"
+        "    .cfi_startproc\n"
+        "    endbr64\n"
+        "    push %rdi\n"
+        "    .cfi_adjust_cfa_offset 8\n"
+        "    push %rsi\n"
+        "    .cfi_adjust_cfa_offset 8\n"
+        "    sub $8, %rsp\n" /* the stack's alignment */
+        "    .cfi_adjust_cfa_offset 8\n"
+        "    mov %rsi, %rdi\n"
+        "    call owngil_shim_find\n"
+        "    add $8, %rsp\n"
+        "    .cfi_adjust_cfa_offset -8\n"
+        "    pop %rsi\n"
+        "    .cfi_adjust_cfa_offset -8\n"
+        "    pop %rdi\n"
+        "    .cfi_adjust_cfa_offset -8\n"
+        "    test %rax, %rax\n"
+        "    jz 1f\n"
+        "    ret\n"
+        "1:  jmp dlsym@PLT\n"
+        "    .cfi_endproc\n"
+        ".size owngil_shim_dlsym, .-owngil_shim_dlsym\n"
+        ".popsection\n");
+#elif defined(__aarch64__)
+/* NOLINTNEXTLINE(portability-no-assembler) */
+__asm__(".pushsection .text\n"
+        ".globl owngil_shim_dlsym\n"
+        ".type owngil_shim_dlsym, %function\n"
+        "owngil_shim_dlsym:\n"
+        "    .cfi_startproc\n"
+        "    hint 34\n" /* bti c */
+        "    stp x29, x30, [sp, -32]!\n"
+        "    .cfi_adjust_cfa_offset 32\n"
+        "    .cfi_offset x29, -32\n"
+        "    .cfi_offset x30, -24\n"
+        "    mov x29, sp\n"
+        "    stp x0, x1, [sp, 16]\n"
+        "    mov x0, x1\n"
+        "    bl owngil_shim_find\n"
+        "    mov x9, x0\n"
+        "    ldp x0, x1, [sp, 16]\n"
+        "    ldp x29, x30, [sp], 32\n"
+        "    .cfi_adjust_cfa_offset -32\n"
+        "    .cfi_restore x29\n"
+        "    .cfi_restore x30\n"
+        "    cbz x9, 1f\n"
+        "    mov x0, x9\n"
+        "    ret\n"
+        "1:  b dlsym\n"
+        "    .cfi_endproc\n"
+        ".size owngil_shim_dlsym, .-owngil_shim_dlsym\n"
+        ".popsection\n");
+#else
+#  error "owngil knows the jumps of x86-64 and aarch64 only"
+#endif
 
 /* The next functions pin copies: their arguments are called later, even if the copy has been unloaded by then. */
 
@@ -176,25 +236,27 @@ owngil_shim_PyObject_SetArenaAllocator(PyObjectArenaAllocator *allocator)
     PyObject_SetArenaAllocator(allocator);
 }
 
+/* Keeps what an event needs for which the C library starts threads. */
 static void
-pin_event(const struct sigevent *event)
+keep_for(const struct sigevent *event)
 {
     if (event != NULL && event->sigev_notify == SIGEV_THREAD) {
-        pin((const void *)event->sigev_notify_function);
+        const char *library = pin((const void *)event->sigev_notify_function);
+        owngil_shim_data.add_timer(owngil_shim_data.threads, library);
     }
 }
 
 EXPORT int
 owngil_shim_timer_create(clockid_t clock, struct sigevent *event, timer_t *timer)
 {
-    pin_event(event);
+    keep_for(event);
     return timer_create(clock, event, timer);
 }
 
 EXPORT int
 owngil_shim_mq_notify(mqd_t queue, const struct sigevent *event)
 {
-    pin_event(event);
+    keep_for(event);
     return mq_notify(queue, event);
 }
 
