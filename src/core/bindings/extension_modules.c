@@ -107,34 +107,6 @@ exec_module(PyObject *Py_UNUSED(unused), PyObject *module)
     Py_RETURN_NONE;
 }
 
-/* create_checked(override, create, spec): return ``create(spec)``, where CPython's function `create` makes one of
- * CPython's own modules, with the check on whether it supports sub-interpreters. ``override()`` switches that check.
- * This is one C function so that other threads do not see the check on. */
-static PyObject *
-create_checked(PyObject *Py_UNUSED(unused), PyObject *args)
-{
-    PyObject *override, *create, *spec;
-    if (!PyArg_ParseTuple(args, "OOO:create_checked", &override, &create, &spec)) {
-        return NULL;
-    }
-    PyObject *former = PyObject_CallFunction(override, "i", 1);
-    if (former == NULL) {
-        return NULL;
-    }
-    Py_DECREF(former);
-    PyObject *module = PyObject_CallOneArg(create, spec);
-    PyObject *error = PyErr_GetRaisedException();
-    former = PyObject_CallFunction(override, "i", -1);
-    if (former == NULL) {
-        Py_CLEAR(module);
-        Py_XDECREF(error);
-        return NULL;
-    }
-    Py_DECREF(former);
-    PyErr_SetRaisedException(error);
-    return module;
-}
-
 /* use_array_memory(api): let the NumPy with that `_ARRAY_API` take the memory of its arrays from owngil's allocator, so
  * that they can be sent without a copy. */
 static PyObject *
@@ -171,7 +143,6 @@ complete_type_versions(PyObject *module, PyObject *Py_UNUSED(unused))
 
 static PyMethodDef functions[] = {
     {"use_array_memory", use_array_memory, METH_O},
-    {"create_checked", create_checked, METH_VARARGS},
     {"create_module", create_module, METH_VARARGS},
     {"exec_module", exec_module, METH_O},
     {"end_shared_type_versions", end_shared_type_versions, METH_NOARGS},
