@@ -330,7 +330,7 @@ def load(path: str) -> Copy:
     LoadError
         If it cannot be loaded.
     """
-    # CPython has raised an interrupt from before in this function's first instruction, and none can come until the call.
+    # CPython raised an earlier interrupt in this function's first instruction, and none can come before the call.
     return _core.uninterrupted(_load_and_limit, path)
 
 

@@ -31,9 +31,9 @@ __all__ = [
 _VERSION = sys.version_info[:2]
 
 # Modules of the standard library that CPython refuses in interpreters with a GIL of their own, and why. CPython's check
-# is off in a worker: it would refuse private copies too. So owngil refuses these by name, whether they are built in or
-# not. (Since 3.13, CPython runs the init function of a single-phase module in the main interpreter before it refuses the
-# module, and that leaves pointers into the worker.) test_stdlib_modules.py compares the table with the running Python.
+# is off in a worker: it would refuse private copies too. So owngil refuses these by name, in a file or built in. (Since
+# 3.13, CPython runs the init function of a single-phase module in the main interpreter before it refuses the module,
+# and that leaves pointers into the worker.) tests/isolation/test_stdlib_modules.py compares the table with CPython.
 _PROCESS_STATE = "it has state for the whole process"
 STDLIB_REFUSED: dict[str, str] = {
     "_curses": "the terminal belongs to the process",
