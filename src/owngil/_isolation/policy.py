@@ -19,6 +19,7 @@ __all__ = [
     "REFUSED",
     "STDLIB_REFUSED",
     "SYSTEM_LIBRARIES",
+    "check_interpreter",
     "is_always_shared",
     "is_beside",
     "is_private",
@@ -211,6 +212,21 @@ def library_rule(name: str, *, beside: bool, uses_python: bool, state: int, pinn
 
 
 _prepared = False
+# Whether this interpreter is one of owngil's, and not one of concurrent.interpreters, or of C code.
+_IS_OURS = _core.in_main_interpreter() or _core.in_worker()
+
+
+def check_interpreter() -> None:
+    """Raise RuntimeError if this interpreter must not start workers.
+
+    What `prepare_main` does for the whole process can be done in the main interpreter only, and it must come first.
+    Isolated interpreters could not have the threads that collect results, either.
+    """
+    if not _IS_OURS:
+        raise RuntimeError(
+            "owngil cannot start workers in this interpreter: only the main interpreter and owngil's own workers can,"
+            " and this one was made by concurrent.interpreters or by an application that embeds Python."
+        )
 
 
 def prepare_main() -> None:

@@ -54,6 +54,7 @@ class Workers:
         max_tasks: int | None = None,
         preload: tuple[str, ...] = (),
     ) -> None:
+        policy.check_interpreter()
         self.limit = limit
         self.name = name
         self._tasks = tasks
