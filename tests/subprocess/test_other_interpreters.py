@@ -20,6 +20,20 @@ HELPERS = """
         excinfo = interpreters.run_string(interpreter, textwrap.dedent(source))
         assert not excinfo, excinfo.formatted
 """
+
+
+@pytest.fixture
+def ends_well(run_program):
+    """Run a program that must exit with 0, and print nothing on stderr but what CPython says of its interpreters."""
+
+    def run(source, *arguments):
+        done = run_program(source, *arguments)
+        lines = [line for line in done.stderr.splitlines() if "remaining subinterpreters" not in line]
+        assert (done.returncode, lines) == (0, []), done.stdout + done.stderr
+
+    return run
+
+
 MODES = pytest.mark.parametrize("mode", ["isolated", "legacy"])
 
 REFUSED = """
@@ -40,8 +54,8 @@ REFUSED = """
 
 @MODES
 @pytest.mark.parametrize("first", ["main", "other"])
-def test_other_interpreters_cannot_start_workers(ends_cleanly, mode, first):
-    ends_cleanly(
+def test_other_interpreters_cannot_start_workers(ends_well, mode, first):
+    ends_well(
         HELPERS
         + f"""
     if {first!r} == "main":
@@ -60,8 +74,8 @@ def test_other_interpreters_cannot_start_workers(ends_cleanly, mode, first):
 
 
 @MODES
-def test_an_interpreter_that_a_worker_made_is_no_worker(ends_cleanly, mode):
-    ends_cleanly(
+def test_an_interpreter_that_a_worker_made_is_no_worker(ends_well, mode):
+    ends_well(
         f"""
     import owngil
 
@@ -162,13 +176,13 @@ BESIDE = (
 
 @MODES
 @pytest.mark.parametrize("order", ["pool first", "interpreter first", "both left open", "fork", "at once"])
-def test_pools_work_beside_other_interpreters(ends_cleanly, mode, order):
-    ends_cleanly(BESIDE, mode, order)
+def test_pools_work_beside_other_interpreters(ends_well, mode, order):
+    ends_well(BESIDE, mode, order)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="before 3.14, there is no InterpreterPoolExecutor")
-def test_pools_work_beside_the_standard_librarys_executor(ends_cleanly):
-    ends_cleanly("""
+def test_pools_work_beside_the_standard_librarys_executor(ends_well):
+    ends_well("""
         from concurrent.futures import InterpreterPoolExecutor
         import owngil
 
