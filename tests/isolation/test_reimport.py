@@ -235,3 +235,33 @@ def different_modules_from_threads():
 
 def test_different_modules_from_several_threads_at_once(same_everywhere):
     assert set(same_everywhere(different_modules_from_threads).values()) == {1}
+
+
+def indexes_in_cpythons_list(names):
+    """Return the index of each module in the interpreter's list of single-phase modules, and check the list."""
+    import ctypes
+    import importlib
+
+    get, find = ctypes.pythonapi.PyModule_GetDef, ctypes.pythonapi.PyState_FindModule
+    get.argtypes, get.restype = [ctypes.py_object], ctypes.c_void_p
+    find.argtypes, find.restype = [ctypes.c_void_p], ctypes.c_void_p
+    found = []
+    for name in names:
+        module = importlib.import_module(name)
+        definition = get(module)
+        assert find(definition) == id(module)
+        found.append(ctypes.c_ssize_t.from_address(definition + 24).value)  # PyModuleDef.m_base.m_index
+    return found
+
+
+def test_the_list_of_modules_is_not_longer_in_later_workers(workers):
+    names = ["again.single", "plain.single"]
+    first, second, third = (worker.call(indexes_in_cpythons_list, names) for worker in workers)
+    assert first == second == third
+    assert len(set(first)) == 2
+
+
+def test_each_module_has_an_index_of_its_own_in_whatever_order_workers_load_them(workers):
+    names = ["again.single", "plain.single"]
+    for worker, order in zip(workers, (names, names[::-1], names), strict=True):
+        assert len(set(worker.call(indexes_in_cpythons_list, order))) == 2

@@ -210,37 +210,6 @@ def test_nothing_is_imported_under_the_loaders_lock(ends_cleanly):
     assert out == "False\n"
 
 
-def test_cpythons_check_is_on_only_while_its_own_module_is_made(ends_cleanly):
-    out = ends_cleanly("""
-        import owngil
-
-        def use():
-            import _imp
-            from owngil import _core
-            override = _imp._override_multi_interp_extensions_check
-
-            def state():
-                value = override(-1)
-                override(value)
-                return value
-
-            def create(spec):
-                seen.append(state())
-                raise ImportError(spec)
-
-            seen = [state()]
-            try:
-                _core.create_checked(override, create, "why")
-            except ImportError as error:
-                seen.append(str(error))
-            return seen + [state()]
-
-        with owngil.Interpreter() as it:
-            print(it.call(use))
-    """)
-    assert out == "[-1, 1, 'why', -1]\n"
-
-
 def test_a_nested_interpreter_outlives_its_worker(ends_cleanly):
     out = ends_cleanly("""
         import owngil

@@ -11,6 +11,7 @@
 #include "workers/lookups.h"
 
 #include <dlfcn.h>
+#include <stdatomic.h>
 
 /* After a function of the module has returned NULL: sets SystemError unless an exception is set. Returns NULL. */
 static PyObject *
@@ -22,6 +23,24 @@ raise_returned_null(const char *symbol)
     return NULL;
 }
 
+/* Indexes that CPython has given to definitions in private copies. Each worker uses each of them at most once, and all
+ * workers use them in this order. */
+static _Atomic Py_ssize_t indexes[1024]; /* 0: not known yet */
+
+/* Gives the definition of a single-phase module that is not registered yet an index that an earlier worker has used, if
+ * there is one. CPython counts the definitions of the process, and an interpreter's list of its registered modules is
+ * as long as the largest index in there. So the lists of new workers would grow with each copy that was ever loaded. */
+static void
+give_index(PyModuleDef *definition, owngil_state *state)
+{
+    if (state->indexed < sizeof(indexes) / sizeof(indexes[0])) {
+        Py_ssize_t known = 0;
+        if (!atomic_compare_exchange_strong(&indexes[state->indexed++], &known, definition->m_base.m_index)) {
+            definition->m_base.m_index = known;
+        }
+    }
+}
+
 /* create_module(handle, name, spec, made): make the extension module of a loaded copy whose init symbols end in `name`
  * (a str, with the underscore). Return (module, True) when exec_module() must follow, (module, False) when the module
  * is ready (single-phase), or a sentence that says why there is no module. Pass on an exception of the init function.
@@ -29,7 +48,7 @@ raise_returned_null(const char *symbol)
  * A single-phase module is appended to the list `made` first: so it is not lost in an interrupt right after this call,
  * and its init function, which must not run again, need not. */
 static PyObject *
-create_module(PyObject *Py_UNUSED(unused), PyObject *args)
+create_module(PyObject *self, PyObject *args)
 {
     unsigned long long number;
     const char *name;
@@ -79,8 +98,12 @@ create_module(PyObject *Py_UNUSED(unused), PyObject *args)
         Py_DECREF(made);
         return NULL;
     }
-    if ((PyState_FindModule(definition) == NULL && PyState_AddModule(made, definition) < 0)
-        || PyList_Append(list, made) < 0) {
+    int failed = 0;
+    if (PyState_FindModule(definition) == NULL) {
+        give_index(definition, PyModule_GetState(self));
+        failed = PyState_AddModule(made, definition);
+    }
+    if (failed < 0 || PyList_Append(list, made) < 0) {
         Py_DECREF(made);
         return NULL;
     }
@@ -106,34 +129,6 @@ exec_module(PyObject *Py_UNUSED(unused), PyObject *module)
     }
 #endif
     Py_RETURN_NONE;
-}
-
-/* create_checked(override, create, spec): return ``create(spec)``, where CPython's function `create` makes one of
- * CPython's own modules, with the check on whether it supports sub-interpreters. ``override()`` switches that check.
- * This is one C function so that other threads do not see the check on. */
-static PyObject *
-create_checked(PyObject *Py_UNUSED(unused), PyObject *args)
-{
-    PyObject *override, *create, *spec;
-    if (!PyArg_ParseTuple(args, "OOO:create_checked", &override, &create, &spec)) {
-        return NULL;
-    }
-    PyObject *former = PyObject_CallFunction(override, "i", 1);
-    if (former == NULL) {
-        return NULL;
-    }
-    Py_DECREF(former);
-    PyObject *module = PyObject_CallOneArg(create, spec);
-    PyObject *error = PyErr_GetRaisedException();
-    former = PyObject_CallFunction(override, "i", -1);
-    if (former == NULL) {
-        Py_CLEAR(module);
-        Py_XDECREF(error);
-        return NULL;
-    }
-    Py_DECREF(former);
-    PyErr_SetRaisedException(error);
-    return module;
 }
 
 /* use_array_memory(api): let the NumPy with that `_ARRAY_API` take the memory of its arrays from owngil's allocator, so
@@ -180,7 +175,6 @@ guard_lookups(PyObject *Py_UNUSED(self), PyObject *module)
 
 static PyMethodDef functions[] = {
     {"use_array_memory", use_array_memory, METH_O},
-    {"create_checked", create_checked, METH_VARARGS},
     {"create_module", create_module, METH_VARARGS},
     {"exec_module", exec_module, METH_O},
     {"end_shared_type_versions", end_shared_type_versions, METH_NOARGS},

@@ -48,11 +48,13 @@ die_of_sigint(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     _exit(128 + SIGINT);
 }
 
-/* in_worker(): return whether this thread is a worker's own. */
+/* in_worker(): return whether this thread is a worker's own, and runs the worker's interpreter: code in a worker can
+ * run others, by the standard library's module for interpreters. */
 static PyObject *
 in_worker(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
-    return PyBool_FromLong(owngil_worker_current() != NULL);
+    const owngil_worker *worker = owngil_worker_current();
+    return PyBool_FromLong(worker != NULL && owngil_registry_of_thread() == worker);
 }
 
 /* in_main_interpreter(): return whether this is the main interpreter. */

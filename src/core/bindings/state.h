@@ -19,6 +19,7 @@ typedef struct {
     PyObject *queue_closed; /* exception class */
     PyObject *future_names; /* a tuple; see future.h */
     Py_ssize_t versioned;   /* number of modules when all types had versions; see type_versions.h */
+    size_t indexed;         /* number of modules that have an index of extension_modules.c */
 } owngil_state;
 
 /* Returns the state of the module that made the type, which is one of the types above. */

@@ -118,6 +118,30 @@ run_task(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
     return result;
 }
 
+/* uninterrupted(fn, /, *args): return fn(*args). An interrupt of the worker's task that arrives meanwhile is raised
+ * when the caller goes on. On other threads, which interrupts do not hit, this only calls fn. */
+static PyObject *
+uninterrupted(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    if (count < 1) {
+        return PyErr_Format(PyExc_TypeError, "uninterrupted() needs a callable");
+    }
+    owngil_worker *worker = owngil_worker_current();
+    bool outermost = worker != NULL && !worker->postpones;
+    if (outermost) {
+        worker->postpones = true;
+    }
+    PyObject *result = PyObject_Vectorcall(args[0], args + 1, (size_t)count - 1, NULL);
+    if (outermost) {
+        worker->postpones = false;
+        if (worker->postponed) {
+            worker->postponed = false;
+            PyThreadState_SetAsyncExc(worker->ident, PyExc_KeyboardInterrupt);
+        }
+    }
+    return result;
+}
+
 /* current_task(): return the id of the task that the worker of this interpreter runs, or, on its own thread, is about
  * to answer; 0 for none. */
 static PyObject *
@@ -149,6 +173,7 @@ static PyMethodDef functions[] = {
     {"take_task", take_task, METH_NOARGS},
     {"answer", OWNGIL_FAST(answer)},
     {"run_task", OWNGIL_FAST(run_task)},
+    {"uninterrupted", OWNGIL_FAST(uninterrupted)},
     {"current_task", current_task, METH_NOARGS},
     {"before_end", before_end, METH_NOARGS},
     {NULL},

@@ -140,6 +140,9 @@ helper_main(void *argument)
         if (in_time && this->inspects) {
             inspect(worker, this->task);
         }
+        else if (in_time && worker->postpones) {
+            worker->postponed = true;
+        }
         else if (in_time && !owngil_parking_interrupt(&worker->parking)) {
             PyThreadState_SetAsyncExc(worker->ident, PyExc_KeyboardInterrupt);
         }

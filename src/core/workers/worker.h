@@ -49,6 +49,9 @@ typedef struct owngil_worker {
     atomic_bool stopped;                 /* each task fails as it begins */
     _Atomic uint64_t limit;              /* number of the call with a limit that it is in, or 0; as `task` */
     _Atomic double limit_grace;          /* of that call; a late timer may read the next one's */
+    /* Guarded by the worker's GIL. */
+    bool postpones;                      /* interrupts wait until the end of uninterrupted() */
+    bool postponed;                      /* one waits */
     /* Guarded by `lock`. */
     pthread_mutex_t lock;
     pthread_cond_t changed;

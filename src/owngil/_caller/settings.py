@@ -17,6 +17,7 @@ def settings_of_caller() -> dict[str, Any]:
         "int_max_str_digits": sys.get_int_max_str_digits(),
         "dont_write_bytecode": sys.dont_write_bytecode,
         "pycache_prefix": sys.pycache_prefix,
+        "lazy_imports": sys.get_lazy_imports() if sys.version_info >= (3, 15) else None,  # type: ignore[attr-defined]
         "level": logging.watch_levels(),
         "filters": warnings.filters_of_worker(),
     }

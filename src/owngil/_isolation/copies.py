@@ -237,7 +237,7 @@ class _Loading:
             _core.close_library(handle)
 
     def discard(self) -> None:
-        """Forget the copies that are not loaded. After an interrupt, some may be loaded: these are kept."""
+        """Forget the copies that are not loaded. Some of a circle may be loaded: these are kept."""
         self.record_handles()
         for copy in (self.copy, *self.circle):
             if not copy.handle:
@@ -248,6 +248,8 @@ class _Loading:
 _SYSTEM = tuple(os.fsencode(name) for name in policy.SYSTEM_LIBRARIES)
 _under_way: dict[tuple[int, int], _Loading] = {}
 # Held while a thread loads. Reentrant, because a library's constructor may load another. No import happens under it.
+# No interrupt is raised meanwhile: it could leave a library in `_under_way`, or, on 3.14, the lock locked (CPython may
+# raise between a call of __enter__() and the body of a `with`).
 _lock = RLock()
 _depth = 0  # how often the holding thread has taken the lock
 _unlimited: list[str] = []  # paths of the shared libraries that were loaded under it
@@ -328,6 +330,12 @@ def load(path: str) -> Copy:
     LoadError
         If it cannot be loaded.
     """
+    # CPython raised an earlier interrupt in this function's first instruction, and none can come before the call.
+    return _core.uninterrupted(_load_and_limit, path)
+
+
+def _load_and_limit(path: str) -> Copy:
+    """Load the copy, and limit the threads of the shared libraries that this loads."""
     global _depth
     with _lock:
         _depth += 1
@@ -354,7 +362,10 @@ def find_private(name: str) -> Copy | None:
     """
     if "/" not in name:
         return _private_names.get(os.fsencode(name))
-    path = os.path.realpath(name)
+    return _core.uninterrupted(_find_private, os.path.realpath(name))
+
+
+def _find_private(path: str) -> Copy | None:
     raw = os.fsencode(path)
     try:
         image = _read(raw)

@@ -8,7 +8,7 @@ import _imp
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.machinery import BuiltinImporter, ExtensionFileLoader, ModuleSpec, PathFinder
 from types import ModuleType
 from typing import NamedTuple
@@ -18,10 +18,6 @@ from owngil._errors import IsolationError
 from owngil._isolation import copies, policy
 
 __all__ = ["LoadedModule", "install", "loaded_modules", "uninstall"]
-
-# A switch of CPython, for its tests: with 1 it refuses modules that do not support sub-interpreters, with -1 it does
-# not, with 0 the interpreter's configuration decides. Returns the value before.
-_override_check: Callable[[int], int] = _imp._override_multi_interp_extensions_check  # type: ignore[attr-defined]
 
 _create_shared = ExtensionFileLoader.create_module
 _exec_shared = ExtensionFileLoader.exec_module
@@ -80,13 +76,13 @@ def _adopt(module: ModuleType, spec: ModuleSpec, path: str) -> None:
     module.__file__ = path
     if short == spec.name:
         return
-    module.__name__ = spec.name
     for value in list(vars(module).values()):
         if getattr(value, "__module__", None) == short:
             try:
                 value.__module__ = spec.name
             except (AttributeError, TypeError):  # of a static type, __module__ cannot be set; its name has it
                 continue
+    module.__name__ = spec.name  # last, so that the next import goes on if an interrupt ends this one
 
 
 def _failure(name: str, path: str, reason: str) -> IsolationError:
@@ -125,11 +121,10 @@ def _create(self: ExtensionFileLoader, spec: ModuleSpec) -> ModuleType:
     if policy.is_private(spec.name, real):
         module, self._owngil_unfinished = _create_private(spec, path, real)  # type: ignore[attr-defined]
         return module
-    if spec.name in policy.STDLIB_REFUSED:
-        raise _unsupported(spec.name, path, policy.STDLIB_REFUSED[spec.name])
+    _refuse_unsupported(spec.name, path)
     # Load the library before CPython does, because a fork does not wait for CPython. If this fails, CPython says why.
     _core.open_library(os.fsencode(path if os.sep in path else real), sys.getdlopenflags())
-    return _checked(_imp.create_dynamic, spec, path)
+    return _create_shared(self, spec)
 
 
 def _exec(self: ExtensionFileLoader, module: ModuleType) -> None:
@@ -160,15 +155,12 @@ def _hook_ctypes(module: ModuleType) -> None:
     ctypes_hook.install(module)
 
 
-def _create_builtin_checked(spec: ModuleSpec) -> ModuleType | None:
-    if spec.name in policy.HARMLESS_BUILTINS:
-        return _create_builtin(spec)
-    if spec.name in policy.STDLIB_REFUSED:
-        raise _unsupported(spec.name, None, policy.STDLIB_REFUSED[spec.name])
-    return _checked(_imp.create_builtin, spec, None)
+def _create_builtin_allowed(spec: ModuleSpec) -> ModuleType | None:
+    _refuse_unsupported(spec.name, None)
+    return _create_builtin(spec)
 
 
-def _exec_builtin_checked(module: ModuleType) -> None:
+def _exec_builtin_patched(module: ModuleType) -> None:
     _exec_builtin(module)
     _core.give_type_versions(module)
     _make_safe(module)
@@ -176,27 +168,16 @@ def _exec_builtin_checked(module: ModuleType) -> None:
         _hook_ctypes(module)
 
 
-def _unsupported(name: str, path: str | None, reason: str) -> IsolationError:
-    return IsolationError(
-        f"{name} cannot be imported in a worker: Python's own module does not support sub-interpreters ({reason})."
-        " Use it in the main interpreter.",
-        name=name,
-        path=path,
-    )
-
-
-def _checked(create: Callable[[ModuleSpec], ModuleType], spec: ModuleSpec, path: str | None) -> ModuleType:
-    """Return ``create(spec)``, a module of Python's own, with CPython's check of support for sub-interpreters.
-
-    Outside of this the check is off, also after a private module was created: modules of PyO3 create submodules when
-    they are executed, or later.
-    """
-    try:
-        return _core.create_checked(_override_check, create, spec)
-    except ImportError as error:
-        if "subinterpreter" not in str(error):
-            raise
-        raise _unsupported(spec.name, path, "it says so itself") from None
+def _refuse_unsupported(name: str, path: str | None) -> None:
+    """Raise an error if `name` is a module of Python's own that interpreters cannot share, wherever it is from."""
+    reason = policy.STDLIB_REFUSED.get(name.rpartition(".")[2])
+    if reason is not None:
+        raise IsolationError(
+            f"{name} cannot be imported in a worker: Python's own module does not support sub-interpreters ({reason})."
+            " Use it in the main interpreter.",
+            name=name,
+            path=path,
+        )
 
 
 class _Refusals:
@@ -213,12 +194,14 @@ def install() -> None:
     """Patch the loading of extension modules in the calling worker's interpreter."""
     ExtensionFileLoader.create_module = _create  # type: ignore[method-assign]
     ExtensionFileLoader.exec_module = _exec  # type: ignore[method-assign]
-    BuiltinImporter.create_module = staticmethod(_create_builtin_checked)  # type: ignore[method-assign,assignment]
-    BuiltinImporter.exec_module = staticmethod(_exec_builtin_checked)  # type: ignore[method-assign,assignment]
+    BuiltinImporter.create_module = staticmethod(_create_builtin_allowed)  # type: ignore[method-assign,assignment]
+    BuiltinImporter.exec_module = staticmethod(_exec_builtin_patched)  # type: ignore[method-assign,assignment]
     for name in policy.ADAPTED:
         if name in sys.modules:  # such as sys
             _make_safe(sys.modules[name])
-    _override_check(-1)
+    # CPython's check is off from here to the end, because it would refuse private copies. Some modules (PyO3's) create
+    # submodules when they are executed, or later.
+    _imp._override_multi_interp_extensions_check(-1)  # type: ignore[attr-defined]
     sys.meta_path.insert(0, _Refusals)  # type: ignore[arg-type]
     _core.complete_type_versions()  # of the types that every interpreter has
     # NumPy warns of sub-interpreters, because it cannot know that its C statics are private here.
@@ -235,6 +218,5 @@ def uninstall() -> None:
     ExtensionFileLoader.exec_module = _exec_shared  # type: ignore[method-assign]
     BuiltinImporter.create_module = staticmethod(_create_builtin)  # type: ignore[method-assign,assignment]
     BuiltinImporter.exec_module = staticmethod(_exec_builtin)  # type: ignore[method-assign,assignment]
-    _override_check(0)
     sys.meta_path = None  # type: ignore[assignment]
     warnings.filters[:] = [entry for entry in warnings.filters if entry[1] is None and entry[3] is None]  # type: ignore[index]

@@ -22,6 +22,7 @@ __all__ = [
     "REFUSED",
     "STDLIB_REFUSED",
     "SYSTEM_LIBRARIES",
+    "check_interpreter",
     "is_always_shared",
     "is_beside",
     "is_private",
@@ -33,16 +34,30 @@ __all__ = [
 
 _VERSION = sys.version_info[:2]
 
-# Modules of the standard library that CPython refuses in sub-interpreters. owngil refuses them before CPython does:
-# since 3.13, CPython first runs their init function in the main interpreter, which leaves pointers into the worker.
+# Modules of the standard library that CPython refuses in interpreters with a GIL of their own, and why. CPython's check
+# is off in a worker: it would refuse private copies too. So owngil refuses these by name, in a file or built in. (Since
+# 3.13, CPython runs the init function of a single-phase module in the main interpreter before it refuses the module,
+# and that leaves pointers into the worker.) tests/isolation/test_stdlib_modules.py compares the table with CPython.
+_PROCESS_STATE = "it has state for the whole process"
 STDLIB_REFUSED: dict[str, str] = {
     "_curses": "the terminal belongs to the process",
     "_curses_panel": "the terminal belongs to the process",
     "_tkinter": "Tcl belongs to the thread and the interpreter that load it first",
-    "nis": "it does not support sub-interpreters",
-    "ossaudiodev": "it does not support sub-interpreters",
     "readline": "the terminal belongs to the process",
+    # Python's own tests use these.
+    "_testbuffer": _PROCESS_STATE,
+    "_testclinic": _PROCESS_STATE,
+    "_testimportmultiple": _PROCESS_STATE,
+    "_testsinglephase": _PROCESS_STATE,
+    "_xxtestfuzz": _PROCESS_STATE,
+    "xxlimited_35": _PROCESS_STATE,
 }
+if _VERSION < (3, 15):
+    STDLIB_REFUSED |= dict.fromkeys(["_testcapi"], _PROCESS_STATE)
+if _VERSION >= (3, 13):
+    STDLIB_REFUSED |= dict.fromkeys(
+        ["_suggestions", "_testclinic_limited", "_testlimitedcapi", "_tracemalloc"], _PROCESS_STATE
+    )
 
 # Modules of the standard library that need a private copy, by version.
 _PRIVATE_STDLIB: frozenset[str] = frozenset({"_ctypes"})
@@ -55,8 +70,11 @@ if _VERSION == (3, 12):
     # a pointer to _datetime's C API in a C static, and with private copies each interpreter has another _datetime.
     _PRIVATE_STDLIB |= {"_datetime", "_decimal", "_elementtree", "_lsprof", "_pickle", "_zoneinfo", "pyexpat"}
     IMPORT_FIRST = ("datetime", "hashlib", "secrets")
+    # If they are built in, there is no library to copy. CPython does not refuse _pickle.
+    STDLIB_REFUSED |= dict.fromkeys(["nis", "ossaudiodev", *(_PRIVATE_STDLIB - {"_pickle"})], _PROCESS_STATE)
 elif _VERSION == (3, 13):
     IMPORT_FIRST = ("datetime",)
+    STDLIB_REFUSED["_testexternalinspection"] = _PROCESS_STATE
 
 
 def _without_process_state(faulthandler: ModuleType) -> None:
@@ -252,6 +270,21 @@ def library_rule(name: str, *, beside: bool, uses_python: bool, state: int, pinn
 
 
 _prepared = False
+# Whether this interpreter is one of owngil's, and not one of concurrent.interpreters, or of C code.
+_IS_OURS = _core.in_main_interpreter() or _core.in_worker()
+
+
+def check_interpreter() -> None:
+    """Raise RuntimeError if this interpreter must not start workers.
+
+    What `prepare_main` does for the whole process can be done in the main interpreter only, and it must come first.
+    Isolated interpreters could not have the threads that collect results, either.
+    """
+    if not _IS_OURS:
+        raise RuntimeError(
+            "owngil cannot start workers in this interpreter: only the main interpreter and owngil's own workers can,"
+            " and this one was made by concurrent.interpreters or by an application that embeds Python."
+        )
 
 
 def prepare_main() -> None:

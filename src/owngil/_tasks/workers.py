@@ -62,6 +62,7 @@ class Workers:
         max_tasks: int | None = None,
         preload: tuple[str, ...] = (),
     ) -> None:
+        policy.check_interpreter()
         self.limit = limit
         self.name = name
         self._tasks = tasks
@@ -85,7 +86,10 @@ class Workers:
         )
         # The path is all that the worker needs to import owngil, which brings the import hook.
         path = ascii([entry for entry in sys.path if isinstance(entry, str)])  # importlib, too, skips others
-        bootstrap = f"import sys; sys.path[:] = {path}; from owngil._worker.main import main; main()"
+        # The worker imports owngil before it takes over the caller's mode of lazy imports: a lazy import in the import
+        # hook would import itself.
+        eager = "sys.set_lazy_imports('normal'); " if sys.version_info >= (3, 15) else ""
+        bootstrap = f"import sys; sys.path[:] = {path}; {eager}from owngil._worker.main import main; main()"
         name = self.name(number)
         other_interpreters.protect((id(self), number))
         try:

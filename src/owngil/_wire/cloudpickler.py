@@ -9,12 +9,16 @@ import cloudpickle
 
 from owngil._wire.chunks import Chunks
 from owngil._wire.global_versions import with_versions
-from owngil._wire.pickler import Handle, reduce_beside
+from owngil._wire.pickler import LAZY_IMPORT, Handle, reduce_beside
 
 __all__ = ["Pickler", "Tracer"]
 
 # The types of constants that the compiler puts into a code object.
 _CONSTANTS = frozenset({type(None), bool, int, float, complex, str, bytes, EllipsisType, slice})
+
+
+def _same[T](obj: T) -> T:
+    return obj
 
 
 def _is_constant(obj: object) -> bool:
@@ -36,6 +40,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             # Sender and receiver are one Python, so marshal will do. cloudpickle 3.1.3 would leave out the file's name,
             # without which tracebacks have no source lines.
             return marshal.loads, (marshal.dumps(obj),)
+        if LAZY_IMPORT is not None and type(obj) is LAZY_IMPORT:
+            return _same, (obj.resolve(),)  # type: ignore[attr-defined]
         reduced = reduce_beside(obj, self.handles)
         if reduced is NotImplemented:
             reduced = super().reducer_override(obj)

@@ -6,6 +6,7 @@ have to.
 
 import pickle
 import threading
+import types
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from owngil._wire.arrays import reduce_array, reduce_buffer
 from owngil._wire.chunks import Chunks
 
 __all__ = [
+    "LAZY_IMPORT",
     "Handle",
     "NeedsCloudpickleError",
     "Pickler",
@@ -26,6 +28,9 @@ type Handle = Queue | Lock | Semaphore | BoundedSemaphore | Event | Barrier | Co
 _BY_NAME = (FunctionType, BuiltinFunctionType, type)
 # The types of the core whose objects belong to the process: they are handed over, and not pickled.
 _HANDLES = frozenset({Queue, Lock, Semaphore, BoundedSemaphore, Event, Barrier, Counter})
+
+# The type of a global that a lazy import has bound, until the global is used. Before 3.15 there is none.
+LAZY_IMPORT = getattr(types, "LazyImportType", None)
 
 # Its attribute `handles` has the handles of the message that this thread is unpickling.
 loading = threading.local()
@@ -75,7 +80,7 @@ class Pickler(pickle.Pickler):
             if not is_importable(obj) and not (type(obj) is BuiltinFunctionType and obj.__self__ is not None):
                 raise NeedsCloudpickleError
             return NotImplemented
-        if type(obj) is TypeVar:
+        if type(obj) is TypeVar or type(obj) is LAZY_IMPORT:
             raise NeedsCloudpickleError
         if type(obj) is MethodType and not _is_found(obj):
             raise NeedsCloudpickleError

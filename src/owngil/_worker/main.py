@@ -58,6 +58,8 @@ def _apply(settings: dict[str, Any]) -> None:
     sys.set_int_max_str_digits(settings["int_max_str_digits"])
     sys.dont_write_bytecode = settings["dont_write_bytecode"]
     sys.pycache_prefix = settings["pycache_prefix"]
+    if sys.version_info >= (3, 15):
+        sys.set_lazy_imports(settings["lazy_imports"])  # type: ignore[attr-defined,unused-ignore]
     reports.callers_level = settings["level"]  # before that, all records are sent
     # The first filter is owngil's own.
     warnings.filters[1:] = settings["filters"] or [("always", None, Warning, None, 0)]  # type: ignore[index]

@@ -19,7 +19,11 @@ __all__ = ["after_import", "prepare_worker"]
 
 
 class _Watcher:
-    """A finder for a few pure Python modules. It calls a function when such a module has been imported."""
+    """A finder for a few pure Python modules. It calls a function when such a module has been imported.
+
+    It stays in sys.meta_path: another thread may be going through that list, and would skip a finder if one before it
+    were removed.
+    """
 
     def __init__(self) -> None:
         self.awaited: dict[str, Callable[[ModuleType], None]] = {}
@@ -37,11 +41,10 @@ class _Watcher:
 
         def execute_and_go_on(module: ModuleType) -> None:
             execute(module)
-            then = self.awaited.pop(name, None)
-            if not self.awaited and self in sys.meta_path:
-                sys.meta_path.remove(self)  # type: ignore[arg-type]
+            then = self.awaited.get(name)
             if then is not None:
                 then(module)
+                self.awaited.pop(name, None)  # not before: an interrupt of `then` makes the import fail
 
         loader.exec_module = execute_and_go_on
         return spec
