@@ -412,7 +412,7 @@ def test_a_signal_handler_may_run_a_task_while_its_thread_submits(ends_cleanly):
     assert out == "1\n"
 
 
-@pytest.mark.parametrize("step", ["forget", "_tell_waiters", "_invoke_callbacks"])
+@pytest.mark.parametrize("step", ["forget", "_tell_waiters", "_call"])
 def test_an_interrupted_cancel_leaves_no_thread_waiting(monkeypatch, step):
     def interrupt_once(*args):
         monkeypatch.undo()

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from owngil import _core, _wire
 from owngil._caller.deadline import seconds_left
+from owngil._wire.interrupts import is_interrupt
 
 __all__ = ["Submitter", "TaskFuture", "about_to_wait", "collectors"]
 
@@ -268,25 +269,25 @@ class TaskFuture(Future[Any]):
         """As Future.add_done_callback."""
         self._look()
         if self._status in _DONE:
-            self._call(fn)
+            self._call([fn])
             return
-        self.__dict__.setdefault("_done_callbacks", []).append(fn)
+        callbacks: list[Callable[[Future[Any]], object]] = self.__dict__.setdefault("_done_callbacks", [])
+        callbacks.append(fn)
         if self._status in _DONE:
-            self._invoke_callbacks()
+            self._call(callbacks)
 
-    def _call(self, fn: Callable[[Future[Any]], object]) -> None:
-        try:
-            fn(self)
-        except Exception:
-            LOGGER.exception("exception calling callback for %r", self)
-
-    def _invoke_callbacks(self) -> None:
-        """Call each callback once. Several threads may do this at the same time."""
-        callbacks = self._done_callbacks
+    def _call(self, callbacks: list[Callable[[Future[Any]], object]]) -> None:
+        """Call each callback once, and remove it. Several threads may do this at the same time."""
         while callbacks:
-            callback = callbacks[0]  # no other thread can run between this and the next line
+            # No other thread and no signal handler can run between these lines.
+            callback = callbacks[0]
             del callbacks[0]
-            self._call(callback)
+            try:
+                callback(self)
+            except Exception as error:
+                if is_interrupt(error):
+                    raise
+                LOGGER.exception("exception calling callback for %r", self)
 
     def result(self, timeout: float | None = None) -> Any:
         """As Future.result. Ctrl-C ends the wait, and stops the task as well."""
@@ -350,7 +351,7 @@ class TaskFuture(Future[Any]):
         if self._waiting:
             self._tell_waiters()
         if self._done_callbacks:
-            self._invoke_callbacks()
+            self._call(self._done_callbacks)
         if self._on_done is not None:
             self._on_done(self)
             self._on_done = None

@@ -280,6 +280,8 @@ class MapCalls:
         except BaseException:  # Ctrl-C: no thread will submit the rest
             _core.insist(self.cancel)
             raise
+        if self._ended:  # perhaps an interrupt has cut the end short
+            _core.insist(self._end)
 
     def leave_off(self) -> None:
         """Submit nothing more if the calling thread is the one that submits: it cannot wait for itself."""
@@ -290,7 +292,7 @@ class MapCalls:
     def cancel(self) -> None:
         """Submit nothing more, and cancel the chunks that have not started."""
         self._cancelled = True
-        self._end()
+        _core.insist(self._end)
         for future in list(self._waiting):
             future.cancel()
         if self._progress is not None:

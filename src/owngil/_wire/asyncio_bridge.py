@@ -27,8 +27,8 @@ class _Listener:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.wakeup = Wakeup()
         self.waiting: dict[int, tuple[asyncio.Future[None], Transfer]] = {}
+        self.wakeup = Wakeup()
         loop.add_reader(self.wakeup.fileno(), self._on_wakeup)
 
     def _on_wakeup(self) -> None:
@@ -38,7 +38,7 @@ class _Listener:
                 future.set_result(None)
 
     def __del__(self) -> None:
-        for _, transfer in self.waiting.values():
+        for _, transfer in getattr(self, "waiting", {}).values():  # a signal handler may have ended __init__()
             transfer.undo()
 
 
