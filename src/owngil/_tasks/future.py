@@ -312,9 +312,12 @@ class TaskFuture(Future[Any]):
             self._look()
             if self._status not in _DONE:
                 self._await(None if timeout is None else monotonic() + timeout)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             if self._status not in _DONE:
-                self.stop()
+                try:
+                    self.stop()
+                except RuntimeError as error:  # the task cannot be interrupted
+                    interrupt.add_note(f"owngil: {error}")
             raise
         if self._status != "FINISHED":
             raise CancelledError
