@@ -16,6 +16,7 @@ attempts have two signals at random instructions. The number of attempts of each
 
 import argparse
 import asyncio
+import contextlib
 import faulthandler
 import importlib
 import json
@@ -295,10 +296,8 @@ def in_worker(folder, first, second, fn, *args):
     except KeyboardInterrupt:
         count = signal_at.disarm()
     for _ in range(3):  # an interrupt may be pending
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             time.sleep(0)
-        except KeyboardInterrupt:
-            pass
     return count, ended
 
 
@@ -405,10 +404,8 @@ def attempt(world, folder, signal_at, operation, first, second, number):
     except (Alarm, KeyboardInterrupt, CancelledError):
         count = signal_at.disarm()
     for _ in range(3):  # a signal may be pending
-        try:
+        with contextlib.suppress(Alarm, KeyboardInterrupt):
             time.sleep(0)
-        except (Alarm, KeyboardInterrupt):
-            pass
     if operation in AFTER:
         AFTER[operation](world, prepared)
     if operation in LOOPS:
@@ -426,10 +423,8 @@ def check(world):
     assert world.pool.submit(abs, -1).result(HANGS_AFTER) == 1
     assert world.interpreter.submit(abs, -1).result(HANGS_AFTER) == 1
     for future in world.futures:
-        try:
+        with contextlib.suppress(CancelledError):
             future.exception(HANGS_AFTER)
-        except CancelledError:
-            pass
     assert wait(world.futures, HANGS_AFTER).not_done == set()
     there = len(world.channel) + (world.received is not None)
     assert there == 1 or (there, world.sent) == (0, 0), there  # a sender that is interrupted may have sent

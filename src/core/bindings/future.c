@@ -146,8 +146,7 @@ owngil_future_resolve_by(owngil_state *state, PyObject *future, PyObject *outcom
 }
 
 int
-owngil_future_settle(owngil_state *state, PyObject *future, PyObject *function, PyObject *const *args,
-                     Py_ssize_t count)
+owngil_future_settle(owngil_state *state, PyObject *future, PyObject *function, PyObject *const *args, Py_ssize_t count)
 {
     PyObject *outcome = PyObject_Vectorcall(function, args, (size_t)count, NULL);
     int resolved;

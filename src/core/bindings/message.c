@@ -73,9 +73,8 @@ rebuild_answer(owngil_state *state, owngil_queue *queue, const owngil_message *a
     bool pickled = first != NULL && first->size > 0 && *(const unsigned char *)first->data == 0x80;
     int64_t start = pickled ? owngil_clock_now() : 0;
     PyObject *arguments[] = {PyLong_FromLong(answer->kind), owngil_parts_from_message(state, answer, true)};
-    PyObject *outcome = arguments[0] != NULL && arguments[1] != NULL
-                            ? PyObject_Vectorcall(rebuild, arguments, 2, NULL)
-                            : NULL;
+    PyObject *outcome =
+        arguments[0] != NULL && arguments[1] != NULL ? PyObject_Vectorcall(rebuild, arguments, 2, NULL) : NULL;
     Py_XDECREF(arguments[0]);
     Py_XDECREF(arguments[1]);
     if (pickled) {

@@ -9,7 +9,7 @@ from owngil._wire.interrupts import is_interrupt
 
 __all__ = ["load_error"]
 
-_set_cause = BaseException.__cause__.__set__  # type: ignore[attr-defined]  # a frozen exception takes no attributes
+_set_cause = BaseException.__cause__.__set__  # type: ignore[union-attr]  # a frozen exception takes no attributes
 
 
 def load_error(failure: _wire.Failure) -> BaseException:

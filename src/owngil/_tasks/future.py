@@ -219,7 +219,7 @@ class TaskFuture(Future[Any]):
         return _Condition(self)
 
     @property
-    def _waiters(self) -> Any:
+    def _waiters(self) -> Any:  # type: ignore[override]
         return _Waiters(self)
 
     @property
