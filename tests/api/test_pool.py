@@ -1,8 +1,9 @@
+import _thread
 import gc
 import re
 import threading
 import time
-from concurrent.futures import BrokenExecutor, Executor
+from concurrent.futures import BrokenExecutor, Executor, wait
 from itertools import count
 from pathlib import Path
 
@@ -269,11 +270,11 @@ def test_pools_inside_workers(pool):
 def test_a_forgotten_pool_finishes_and_ends():
     pool = owngil.Pool(2)
     future = pool.submit(abs, -3)
-    collector = pool._dispatcher._collector
+    dispatcher = pool._dispatcher
     del pool
     gc.collect()
-    collector.join(300)
-    assert not collector.is_alive()
+    dispatcher.join()
+    assert not dispatcher._collector.is_alive()
     assert future.result(0) == 3
 
 
@@ -334,15 +335,28 @@ def test_paths_that_are_no_strings_are_ignored(monkeypatch):
 
 
 def test_a_failing_start_of_the_collector_is_no_hang(monkeypatch):
-    def refuse(self):
+    def refuse(*_):
         raise RuntimeError("can't start new thread")
 
     with owngil.Pool(1) as pool:
         with monkeypatch.context() as patched:
-            patched.setattr(threading.Thread, "start", refuse)
+            patched.setattr(_thread, "start_new_thread", refuse)
             with pytest.raises(RuntimeError, match="can't start"):
                 pool.submit(abs, 1)
         assert pool.submit(abs, -1).result(300) == 1
+
+
+def test_one_thread_is_enough_to_collect(monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    with owngil.Pool(1) as pool, monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        future = pool.submit(abs, -1)
+        assert wait([future], 300).done == {future}
+        called = threading.Event()
+        pool.submit(abs, -1).add_done_callback(lambda future: called.set())
+        assert called.wait(300)
 
 
 def test_stop_reaches_tasks_that_are_about_to_begin():

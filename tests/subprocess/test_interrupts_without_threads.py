@@ -102,6 +102,79 @@ print(type(future.exception()).__name__, process.count_refused())
     assert "return os.read(fd, 1)" in done.stderr
 
 
+def test_an_interrupt_of_the_pool_arrives_as_soon_as_there_is_a_thread(run):
+    done = run("""
+future = pool.submit(spin, started)
+started.recv()
+process.refuse_threads(5)
+pool.interrupt()
+print(type(future.exception()).__name__, process.count_refused())
+time.sleep(0.2)
+print(pool.submit(abs, -1).result())
+""")
+    assert (done.stdout, done.stderr, done.returncode) == ("KeyboardInterrupt 5\n1\n", "", 0)
+
+
+@pytest.mark.parametrize("way", ["pool.interrupt()", "future.stop()", "other.interrupt()"])
+def test_an_interrupt_for_which_there_is_never_a_thread_is_an_error(run_program, preload, way):
+    preload(Path(__file__).with_name("no_threads.c"))
+    done = run_program(f"""
+import ctypes, os, threading, time
+import owngil
+
+process = ctypes.CDLL(None)
+started, gate = owngil.Channel(), owngil.Channel()
+
+def work():
+    started.send(None)
+    return gate.recv()
+
+with owngil.Pool(2) as pool, owngil.Interpreter() as other:
+    future, further = pool.submit(work), other.submit(work)
+    started.recv()
+    started.recv()
+    process.refuse_threads(1000)
+    try:
+        {way}
+    except RuntimeError as error:
+        print("no thread can be started" in str(error))
+    process.refuse_threads(0)
+    gate.send(1)
+    gate.send(2)
+    print(sorted([future.result(), further.result()]), pool.submit(abs, -1).result(), other.call(abs, -1))
+""")
+    assert (done.stdout, done.stderr, done.returncode) == ("True\n[1, 2] 1 1\n", "", 0)
+
+
+def test_ctrl_c_is_no_other_error_if_there_is_no_thread(run_program, preload):
+    preload(Path(__file__).with_name("no_threads.c"))
+    done = run_program("""
+import ctypes, os, signal, threading, time
+import owngil
+
+process = ctypes.CDLL(None)
+started, gate = owngil.Channel(), owngil.Channel()
+
+def work():
+    started.send(None)
+    return gate.recv()
+
+pool = owngil.Pool(1)
+future = pool.submit(work)
+started.recv()
+threading.Timer(0.3, lambda: (process.refuse_threads(1000), os.kill(os.getpid(), signal.SIGINT))).start()
+try:
+    future.result()
+except KeyboardInterrupt as error:
+    print("no thread can be started" in error.__notes__[0])
+process.refuse_threads(0)
+gate.send(1)
+print(future.result())
+pool.shutdown()
+""")
+    assert (done.stdout, done.stderr, done.returncode) == ("True\n1\n", "", 0)
+
+
 def test_interrupts_that_cannot_arrive_take_one_thread(run):
     done = run("""
 receiver, sender = os.pipe()

@@ -1,5 +1,6 @@
 """Futures of tasks: every waiting thread gets the result, whichever way the answer takes."""
 
+import _thread
 import contextlib
 import os
 import signal
@@ -7,6 +8,7 @@ import threading
 from concurrent.futures import ALL_COMPLETED, CancelledError, Future, as_completed, wait
 
 import pytest
+from patience import wait_until
 
 import owngil
 from owngil import _wire
@@ -16,14 +18,20 @@ from owngil._tasks.owner import OwnerDispatcher
 
 
 class Unruly:
-    """An object that the main thread cannot rebuild at the first tries, but other threads can."""
+    """An object whose rebuilding raises an exception, everywhere but in its worker."""
 
-    def __init__(self, error, tries=1):
+    def __init__(self, error):
         self.error = error
-        self.tries = tries
 
     def __reduce__(self):
-        return _rebuild, (self.error, self.tries)
+        return _raise, (self.error,)
+
+
+class Signalled:
+    """An object whose first rebuilding in the main thread raises SIGUSR1."""
+
+    def __reduce__(self):
+        return _rebuild_signalled, ()
 
 
 class Observed:
@@ -43,10 +51,15 @@ def _rebuild_observed():
     return "rebuilt"
 
 
-def _rebuild(error, tries):
-    if threading.current_thread() is threading.main_thread() and len(_tries) < tries:
-        _tries.append(error)
-        raise error
+def _raise(error):
+    _tries.append(error)
+    raise error
+
+
+def _rebuild_signalled():
+    if threading.current_thread() is threading.main_thread() and not _tries:
+        _tries.append(None)
+        signal.raise_signal(signal.SIGUSR1)
     return "rebuilt"
 
 
@@ -55,20 +68,13 @@ def _gate():
 
 
 def test_the_futures_know_all_attributes_of_this_python():
-    theirs = vars(Future())
     future = TaskFuture(OwnerDispatcher(1, str), 1)
-    assert isinstance(future._condition, type(theirs.pop("_condition")))
-    assert {name: getattr(future, name) for name in theirs} == theirs
+    assert [name for name in vars(Future()) if not hasattr(future, name)] == []
 
 
-def test_a_result_that_is_awaited_needs_no_condition(pool):
-    for _ in range(100):
-        future = pool.submit(sum, range(200_000))  # not done before this thread waits
-        assert future.result() == 19_999_900_000
-        if future._made_condition is None:  # otherwise the collector, starting a worker, took the answer
-            break
-    else:
-        pytest.fail("all had one")
+def test_all_ways_to_look_at_a_result(pool):
+    future = pool.submit(sum, range(200_000))  # not done before this thread waits
+    assert future.result() == 19_999_900_000
     assert (future.done(), future.running(), future.cancelled(), future.exception()) == (True, False, False, None)
     assert future.result(0) == 19_999_900_000
 
@@ -159,32 +165,98 @@ def test_a_callback_may_wait_for_another_task():
         assert results.result(300) == 7
 
 
-# In these tests, the collector may also take the answer, if it is busy with the start of a worker.
-
-
-def test_the_collector_tries_an_answer_that_the_waiting_thread_cannot_rebuild(pool):
+@pytest.mark.parametrize("error", [LookupError("a"), KeyError("b"), MemoryError("c"), RecursionError("d")])
+@pytest.mark.parametrize("way", ["result", "exception", "wait", "callback"])
+def test_an_answer_that_cannot_be_rebuilt_is_rebuilt_once(pool, error, way):
     _tries.clear()
-    for _ in range(100):
-        assert pool.submit(Unruly, LookupError("first"), 2).result() == "rebuilt"
-        if _tries:
-            break
-    assert len(_tries) == 2  # the second try shows whether a signal handler raised the error
+    future = pool.submit(Unruly, error)
+    if way == "wait":
+        assert wait([future], 300).done
+    elif way == "callback":
+        called = threading.Event()
+        future.add_done_callback(lambda _: called.set())
+        assert called.wait(300)
+    if way != "result":
+        assert type(future.exception(300)) is type(error)
+    with pytest.raises(type(error)):
+        future.result(300)
+    assert type(future.exception(300)) is type(error)
+    # A thread that has little stack leaves the answer to the collector.
+    assert len(_tries) == 1 or isinstance(error, RecursionError)
+
+
+class Frozen(Exception):
+    """An exception that takes no notes."""
+
+    def __setattr__(self, name, value):
+        raise AttributeError(name)
+
+    def __reduce__(self):
+        return Frozen, ()
+
+
+class Lying(Exception):
+    def __setstate__(self, state):
+        raise SystemExit("lied")
+
+
+def _fail_with(kind):
+    error = kind()
+    error.__dict__["state"] = "to set"
+    raise error
+
+
+@pytest.mark.parametrize("way", ["result", "wait", "map"])
+def test_an_exception_that_takes_no_attributes_arrives(pool, way):
+    if way == "map":
+        with pytest.raises(Frozen) as caught:
+            list(pool.map(_fail_with, [Frozen]))
+    else:
+        future = pool.submit(_fail_with, Frozen)
+        if way == "wait":
+            assert wait([future], 300).done
+        with pytest.raises(Frozen) as caught:
+            future.result(300)
+    assert "_fail_with" in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("error", [Frozen(), SystemExit(3), KeyboardInterrupt()])
+def test_whatever_rebuilding_in_the_collector_raises_resolves_the_future(pool, error):
+    _tries.clear()
+    future = pool.submit(Unruly, error)
+    assert wait([future], 300).done
+    assert type(future.exception(0)) is type(error)
+    assert len(_tries) == 1
+
+
+def test_an_exception_that_cannot_be_rebuilt_resolves_the_future(pool):
+    future = pool.submit(_fail_with, Lying)
+    assert wait([future], 300).done
+    assert isinstance(future.exception(0), BaseException)
+    assert pool.submit(abs, -1).result(300) == 1
 
 
 @pytest.mark.parametrize("asked", [False, True])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, LookupError])
 def test_a_signal_while_rebuilding_loses_nothing(pool, error, asked):
+    def handler(*_):
+        raise error
+
     _tries.clear()
-    for _ in range(100):
-        future = pool.submit(Unruly, error())
-        if asked:
-            future.done()  # from then on other threads may need a notification
-        try:
-            assert future.result() == "rebuilt"
-        except error:
-            break
-    else:
-        pytest.fail("what was raised was not seen")
+    former = signal.signal(signal.SIGUSR1, handler)
+    try:
+        for _ in range(100):
+            future = pool.submit(Signalled)
+            if asked:
+                future.done()
+            try:
+                assert future.result() == "rebuilt"  # by the collector, if it was busy with the start of a worker
+            except error:
+                break
+        else:
+            pytest.fail("what was raised was not seen")
+    finally:
+        signal.signal(signal.SIGUSR1, former)
     assert len(_tries) == 1
     assert future.result() == "rebuilt"
     assert pool.submit(abs, -1).result() == 1
@@ -201,13 +273,13 @@ class Insistent:
     def __getattr__(self, name):
         return getattr(self._message, name)
 
-    def await_answer(self, replies, future, loads, timeout):
+    def await_answer(self, replies, future, rebuild, timeout):
         for _ in range(5):  # a thread spins before it blocks, until spinning has failed a few times
             with contextlib.suppress(TimeoutError):
-                self._message.await_answer(replies, future, loads, 0)
+                self._message.await_answer(replies, future, rebuild, 0)
         self.is_awaited.set()
-        while self._future._state == "PENDING":  # done() would make a condition
-            if self._message.await_answer(replies, future, loads, timeout):
+        while not self._future.done():
+            if self._message.await_answer(replies, future, rebuild, timeout):
                 return True
         return False
 
@@ -222,11 +294,13 @@ def _wait_until_a_thread_waits(replies, future):
 
 def _wait_for_idle_collector(pool):
     """Return when the collector waits and no more answers will come to it."""
-    while True:
-        future = pool.submit(abs, -1)
-        assert future.result() == 1
-        if future._made_condition is None:  # this thread got the answer itself, so the collector waits
-            return
+    rebuilding = []
+    _observers.append(lambda: rebuilding.append(threading.get_ident()))
+    try:
+        while rebuilding[-1:] != [threading.get_ident()]:  # until this thread gets the answer itself
+            assert pool.submit(Observed).result() == "rebuilt"
+    finally:
+        _observers.clear()
 
 
 def test_an_interrupt_after_rebuilding_leaves_no_thread_waiting(monkeypatch):
@@ -241,6 +315,7 @@ def test_an_interrupt_after_rebuilding_leaves_no_thread_waiting(monkeypatch):
         gate.send(None)
 
     def interrupt(dispatcher, task):
+        patched.undo()
         raise KeyboardInterrupt
 
     results, gate = [], _gate()
@@ -263,24 +338,6 @@ def test_an_interrupt_after_rebuilding_leaves_no_thread_waiting(monkeypatch):
         assert results == ["rebuilt"]
         opener.join()
         pool._dispatcher.forget(future._task)
-
-
-def test_there_is_one_condition_even_if_a_signal_handler_asks_for_it(monkeypatch):
-    future = TaskFuture(OwnerDispatcher(1, str), 1)
-    make_condition = threading.Condition
-    called, handlers_condition = [], []
-
-    def interrupted():
-        if not handlers_condition:
-            handlers_condition.append(None)
-            future.add_done_callback(called.append)
-            handlers_condition.append(future._condition)
-        return make_condition()
-
-    monkeypatch.setattr(threading, "Condition", interrupted)
-    assert future._condition is handlers_condition[1]
-    future.set_result(1)
-    assert called == [future]
 
 
 def test_signals_while_waiting_lose_nothing(pool):
@@ -323,15 +380,15 @@ def test_a_closed_pools_results_are_ready():
 
 
 def test_an_interrupt_while_the_collector_starts_leaves_one_collector(monkeypatch):
-    def interrupted(thread):
-        start(thread)
+    def interrupted(*arguments):
+        start(*arguments)
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    start = threading.Thread.start
+    start = _thread.start_new_thread
     before = set(threading.enumerate())
     pool = owngil.Pool(1)
-    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    monkeypatch.setattr(_thread, "start_new_thread", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pool.submit(abs, 1)
     assert pool.submit(abs, -1).result() == 1
@@ -355,26 +412,34 @@ def test_a_signal_handler_may_run_a_task_while_its_thread_submits(ends_cleanly):
     assert out == "1\n"
 
 
-@pytest.mark.parametrize("step", ["forget", "cancel of the base class"])
+@pytest.mark.parametrize("step", ["forget", "_tell_waiters", "_call"])
 def test_an_interrupted_cancel_leaves_no_thread_waiting(monkeypatch, step):
     def interrupt_once(*args):
         monkeypatch.undo()
         raise KeyboardInterrupt
 
+    def wait_for_it():
+        with pytest.raises(CancelledError):
+            waiting.result(300)
+        ended.append(wait([waiting], 300).done)
+
     with owngil.Pool(1) as pool:
         gate = owngil.Channel()
         running = pool.submit(gate.recv)
         waiting = pool.submit(abs, 1)
-        if step == "forget":
-            monkeypatch.setattr(Dispatcher, "forget", interrupt_once)
-        else:
-            monkeypatch.setattr(Future, "cancel", interrupt_once)
+        called, ended = [], []
+        waiting.add_done_callback(called.append)
+        threads = [threading.Thread(target=wait_for_it) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: waiting._waiting)
+        monkeypatch.setattr(Dispatcher if step == "forget" else TaskFuture, step, interrupt_once)
         with pytest.raises(KeyboardInterrupt):
             waiting.cancel()
         assert waiting.cancelled()
-        with pytest.raises(CancelledError):
-            waiting.result(300)
-        assert wait([waiting], 30).done
+        for thread in threads:
+            thread.join(300)
+        assert (ended, called) == ([{waiting}] * 2, [waiting])
         gate.send(1)
         running.result()
 
@@ -399,39 +464,3 @@ def test_an_interrupt_just_after_the_answer_came_leaves_nothing_undone(pool, wai
     assert called == [future]
     assert future not in pool._dispatcher._pending.values()
     assert (future.result(), future.exception()) == ("sent", None)
-
-
-def test_an_interrupt_on_the_way_into_the_condition_does_not_leave_it_locked(pool):
-    class Interrupted(threading.Condition):
-        first = True
-
-        def __enter__(self):
-            entered = super().__enter__()
-            if self.first:
-                self.first = False
-                raise KeyboardInterrupt
-            return entered
-
-    class Awaited:
-        """A message for whose answer another thread waits already; further threads wait at the condition."""
-
-        def __getattr__(self, name):
-            return getattr(message, name)
-
-        def await_answer(self, *_):
-            return False
-
-    gate = _gate()
-    future = pool.submit(lambda gate: gate.recv(), gate)
-    while not future.running():
-        pass
-    assert future._condition is not None
-    future._made_condition = Interrupted()
-    message, future._message = future._message, Awaited()
-    with pytest.raises(KeyboardInterrupt):
-        future.exception()
-    results = []
-    other = threading.Thread(target=lambda: results.append(future.exception()), daemon=True)
-    other.start()
-    other.join(300)
-    assert isinstance(results[0], KeyboardInterrupt)  # Ctrl-C stops the awaited task

@@ -336,15 +336,16 @@ def test_an_interrupt_while_the_collector_starts_keeps_no_worker(ends_cleanly):
         import owngil
 
         def submit_interrupted(pool):
-            from owngil._caller.notebooks import Collector
+            import _thread
 
-            start = Collector.start
+            start = _thread.start_new_thread
 
-            def start_and_raise(self):
-                start(self)
+            def start_and_raise(*arguments):
+                start(*arguments)
+                _thread.start_new_thread = start
                 raise KeyboardInterrupt
 
-            Collector.start = start_and_raise
+            _thread.start_new_thread = start_and_raise
             try:
                 (pool or owngil.Pool(1)).submit(abs, -1)
             except KeyboardInterrupt:

@@ -7,18 +7,49 @@
 #include "memory/block.h"
 #include "memory/lease.h"
 #include "messaging/kinds.h"
-#include "platform/thread.h"
 #include "tracing/events.h"
 
-/* cancel(): return True if no receiver has had the message; then none will. */
-static PyObject *
-message_cancel(PyObject *self, PyObject *Py_UNUSED(unused))
+/* Lets no receiver have the message. Returns false if one has. */
+static bool
+take_back(PyObject *self)
 {
-    bool cancelled = owngil_message_cancel(OWNGIL_UNWRAP(owngil_message, self));
+    owngil_message *message = OWNGIL_UNWRAP(owngil_message, self);
+    bool cancelled = owngil_message_cancel(message);
     if (cancelled) {
-        owngil_events_cancel(OWNGIL_UNWRAP(owngil_message, self));
+        owngil_events_cancel(message);
+    }
+    return cancelled;
+}
+
+/* cancel(future=None, /): return True if no receiver has had the message; then none will, and the future, its task's, is
+ * cancelled. */
+static PyObject *
+message_cancel(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    if (owngil_args_check_count("cancel", count, 0, 1) < 0) {
+        return NULL;
+    }
+    bool cancelled = take_back(self);
+    if (cancelled && count > 0
+        && owngil_future_resolve(owngil_state_of(Py_TYPE(self)), args[0], OWNGIL_FUTURE_CANCELLED, NULL) < 0) {
+        return NULL;
     }
     return PyBool_FromLong(cancelled);
+}
+
+/* settle(future, function, /, *args): if no receiver has had the message, none will: the calling thread runs the task,
+ * and the future is resolved as by settle() of the module. */
+static PyObject *
+message_settle(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    if (owngil_args_check_count("settle", count, 2, PY_SSIZE_T_MAX) < 0) {
+        return NULL;
+    }
+    if (take_back(self)
+        && owngil_future_settle(owngil_state_of(Py_TYPE(self)), args[0], args[1], args + 2, count - 2) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
 }
 
 /* refuse(): if this message is a task that has not begun, let it fail with KeyboardInterrupt as it begins. */
@@ -33,86 +64,79 @@ message_refuse(PyObject *self, PyObject *Py_UNUSED(unused))
 OWNGIL_DEFINE_GETTER(message_get_taken, owngil_message, PyBool_FromLong, owngil_message_is_taken(self))
 OWNGIL_DEFINE_GETTER(message_get_cancelled, owngil_message, PyBool_FromLong, owngil_message_is_cancelled(self))
 
-/* Rebuilds the result in the answer, and sets it in the future. Returns 1; 0 if another thread must do that; or -1 with
- * an exception: the future has not changed. */
-static int
-deliver_result(owngil_state *state, owngil_queue *queue, const owngil_message *answer, PyObject *future,
-               PyObject *loads)
+/* Returns rebuild(kind, parts) for the answer: the outcome of a future, a tuple; or NULL with an exception. */
+static PyObject *
+rebuild_answer(owngil_state *state, owngil_queue *queue, const owngil_message *answer, PyObject *rebuild)
 {
-    if (answer->kind != OWNGIL_MESSAGE_RESULT) {
-        return 0;
-    }
     const owngil_block *first = answer->count > 0 ? (const owngil_block *)answer->parts[0] : NULL;
     /* A pickle begins with 0x80; see owngil._wire. */
     bool pickled = first != NULL && first->size > 0 && *(const unsigned char *)first->data == 0x80;
     int64_t start = pickled ? owngil_clock_now() : 0;
-    PyObject *parts = owngil_parts_from_message(state, answer, true);
-    PyObject *result = parts != NULL ? PyObject_CallOneArg(loads, parts) : NULL;
-    Py_XDECREF(parts);
+    PyObject *arguments[] = {PyLong_FromLong(answer->kind), owngil_parts_from_message(state, answer, true)};
+    PyObject *outcome =
+        arguments[0] != NULL && arguments[1] != NULL ? PyObject_Vectorcall(rebuild, arguments, 2, NULL) : NULL;
+    Py_XDECREF(arguments[0]);
+    Py_XDECREF(arguments[1]);
     if (pickled) {
         owngil_events_receive(queue, answer->id, start);
     }
-    int delivered = result != NULL ? owngil_future_set_quietly(state, future, result) : -1;
-    Py_XDECREF(result);
-    return delivered;
+    return outcome;
 }
 
 /* Puts the answer into the queue, for the thread that takes answers out of it; or if the queue is closed, because that
- * thread has ended, gives it to the future. Keeps an exception that is set. Returns 0; or -1 with an exception, also
+ * thread has ended, resolves the future here. Keeps an exception that is set. Returns 0; or -1 with an exception, also
  * with one that was set before. */
 static int
-pass_on(owngil_state *state, owngil_queue *queue, owngil_message *answer, PyObject *future)
+pass_on(owngil_state *state, owngil_queue *queue, owngil_message *answer, PyObject *future, PyObject *rebuild)
 {
     PyObject *error = PyErr_GetRaisedException();
     int failed = 0;
     if (owngil_queue_put(queue, answer, OWNGIL_DEADLINE_NOW) == OWNGIL_CLOSED) {
-        PyObject *parts = owngil_parts_from_message(state, answer, true);
-        failed = parts == NULL ? -1 : owngil_future_take_answer(state, future, answer->kind, parts);
-        Py_XDECREF(parts);
+        PyObject *arguments[] = {PyLong_FromLong(answer->kind), owngil_parts_from_message(state, answer, true)};
+        if (arguments[0] != NULL && arguments[1] != NULL) {
+            failed = owngil_future_settle(state, future, rebuild, arguments, 2) < 0 ? -1 : 0;
+        }
+        else { /* there is no memory */
+            PyObject *no_memory = PyErr_GetRaisedException();
+            failed = owngil_future_resolve(state, future, OWNGIL_FUTURE_EXCEPTION, no_memory) < 0 ? -1 : 0;
+            Py_DECREF(no_memory);
+        }
+        Py_XDECREF(arguments[0]);
+        Py_XDECREF(arguments[1]);
     }
     if (error != NULL) {
+        PyErr_Clear();
         PyErr_SetRaisedException(error);
         failed = -1;
     }
     return failed;
 }
 
-/* Delivers the answer, or passes it on. Returns 1 if it was delivered, 0 if not, or -1 with an exception. */
+/* Resolves the future with the answer, or passes it on. Returns 1 if this resolved it, 0 if not, or -1 with an
+ * exception: then it is resolved, or will be by the thread that the answer was passed on to. */
 static int
-deliver_or_pass_on(owngil_state *state, owngil_queue *queue, owngil_message *task, owngil_message *answer,
-                   PyObject *future, PyObject *loads)
+deliver_or_pass_on(owngil_state *state, owngil_queue *queue, owngil_message *answer, PyObject *future,
+                   PyObject *rebuild)
 {
-    /* Run a signal handler that is due: its exception is no failure to rebuild the result. Nor is the exception of a
-     * handler that runs while the result is rebuilt: trying once more tells the two apart. */
-    bool interrupted = PyErr_CheckSignals() < 0;
-    int delivered = interrupted ? -1 : deliver_result(state, queue, answer, future, loads);
-    PyObject *raised = NULL;
-    if (!interrupted && delivered < 0 && owngil_thread_is_main() && PyErr_ExceptionMatches(PyExc_Exception)) {
-        raised = PyErr_GetRaisedException();
-        delivered = deliver_result(state, queue, answer, future, loads);
-        if (delivered < 0) {
-            Py_CLEAR(raised);
+    /* Run a signal handler that is due, so that its exception does not come while the answer is rebuilt. The collector
+     * makes exceptions of tasks, and calls callbacks. */
+    PyObject *outcome = NULL;
+    if (PyErr_CheckSignals() == 0) {
+        int watched = owngil_future_is_watched(state, future);
+        if (watched == 0 && answer->kind == OWNGIL_MESSAGE_RESULT) {
+            outcome = rebuild_answer(state, queue, answer, rebuild);
+            if (outcome == NULL && PyErr_ExceptionMatches(PyExc_RecursionError)) {
+                PyErr_Clear(); /* the collector has more stack */
+            }
         }
     }
-    if (delivered > 0) {
-        owngil_message_clear(answer);
-        /* Another thread may have begun to wait since, and a signal may keep the caller from waking it. */
-        owngil_queue_stop_waiting(queue, task);
+    if (outcome == NULL) {
+        return pass_on(state, queue, answer, future, rebuild);
     }
-    else {
-        /* KeyboardInterrupt and SystemExit may come from a signal handler. Other exceptions will occur again, in the
-         * thread that takes the answer. */
-        if (!interrupted && delivered < 0 && PyErr_ExceptionMatches(PyExc_Exception)) {
-            PyErr_Clear();
-            delivered = 0;
-        }
-        delivered = pass_on(state, queue, answer, future) < 0 ? -1 : delivered;
-    }
-    if (raised != NULL) {
-        PyErr_SetRaisedException(raised);
-        return -1;
-    }
-    return delivered;
+    owngil_message_clear(answer);
+    int resolved = owngil_future_resolve_by(state, future, outcome);
+    Py_DECREF(outcome);
+    return resolved;
 }
 
 /* Returns the queue that `object` wraps, or NULL with TypeError set. Borrowed. */
@@ -126,10 +150,11 @@ queue_of(PyObject *self, PyObject *object)
     return OWNGIL_UNWRAP(owngil_queue, object);
 }
 
-/* await_answer(queue, future, loads, timeout, /): wait for the answer to this message, which goes to `queue`. Return
- * True if the answer came here and `future` has the result, ``loads(parts)``. Return False if the answer goes through
- * the queue, because it is an error, because another thread must be notified, or because another thread waits here
- * already. */
+/* await_answer(queue, future, rebuild, timeout, /): wait for the answer to this message, which goes to `queue`. If it
+ * comes here, resolve `future` with ``rebuild(kind, parts)``, which returns (result, None) or (None, exception), and
+ * raises only what does not come from the answer, as signal handlers do. Return False if the answer goes through the
+ * queue, because it is an error, because other threads or callbacks wait for the future, or because another thread
+ * waits here already. */
 static PyObject *
 message_await_answer(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
@@ -154,7 +179,7 @@ message_await_answer(PyObject *self, PyObject *const *args, Py_ssize_t count)
     if (answer == NULL) {
         Py_RETURN_FALSE;
     }
-    int delivered = deliver_or_pass_on(state, queue, task, answer, args[1], args[2]);
+    int delivered = deliver_or_pass_on(state, queue, answer, args[1], args[2]);
     owngil_refcount_release(&answer->base);
     return delivered < 0 ? NULL : PyBool_FromLong(delivered);
 }
@@ -184,7 +209,8 @@ message_has_answer(PyObject *self, PyObject *object)
 }
 
 static PyMethodDef message_methods[] = {
-    {"cancel", message_cancel, METH_NOARGS},
+    {"cancel", OWNGIL_FAST(message_cancel)},
+    {"settle", OWNGIL_FAST(message_settle)},
     {"refuse", message_refuse, METH_NOARGS},
     {"await_answer", OWNGIL_FAST(message_await_answer)},
     {"stop_waiting", message_stop_waiting, METH_O},

@@ -17,7 +17,9 @@ typedef struct {
     PyTypeObject *transfer_type;
     PyTypeObject *wakeup_type;
     PyObject *queue_closed; /* exception class */
-    PyObject *future_names; /* a tuple; see future.h */
+    PyObject *future_names; /* a tuple; see future.c */
+    PyObject *acquire_name; /* "acquire", of locks */
+    PyObject *release_name; /* "release" */
     Py_ssize_t versioned;   /* number of modules when all types had versions; see type_versions.h */
     size_t indexed;         /* number of modules that have an index of extension_modules.c */
 } owngil_state;
@@ -34,8 +36,8 @@ owngil_state_of(PyTypeObject *type)
 /* clang-format off */
 #define OWNGIL_ADDITIONS(X) \
     X(block) X(message) X(queue) X(transfer) X(wakeup) X(lock) X(semaphore) X(bounded_semaphore) X(event) X(barrier) \
-    X(counter) X(worker) X(start_worker) X(tasks) X(limits) X(tracing) X(future) X(plain_values) X(process) \
-    X(other_interpreters) X(libraries) X(extension_modules)
+    X(counter) X(worker) X(start_worker) X(tasks) X(limits) X(tracing) X(future) X(locked) X(plain_values) \
+    X(process) X(other_interpreters) X(libraries) X(extension_modules)
 /* clang-format on */
 
 #define DECLARE(name) int owngil_add_##name(PyObject *module, owngil_state *state);

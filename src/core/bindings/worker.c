@@ -2,7 +2,6 @@
 #include "bindings/worker.h"
 
 #include "bindings/parts.h"
-#include "bindings/raise.h"
 #include "workers/interrupts.h"
 #include "workers/life.h"
 
@@ -25,6 +24,17 @@ owngil_worker_running_task(owngil_worker *worker)
     return task == OWNGIL_TASK_START ? 0 : task;
 }
 
+/* Returns None, or NULL with RuntimeError set if the error is not 0: the worker was not interrupted. */
+static PyObject *
+none_or_error(const owngil_worker *worker, int error)
+{
+    return error == 0 ? Py_NewRef(Py_None)
+                      : PyErr_Format(PyExc_RuntimeError,
+                                     "worker '%s' cannot be interrupted, because no thread can be started for that: %s."
+                                     " Try again when the process or the system has fewer threads.",
+                                     worker->name, strerror(error));
+}
+
 /* interrupt(task=0, grace=0.0, /): raise KeyboardInterrupt in the task that the worker is running, if any; or only in
  * the task with that id. Return before the interrupt arrives there. If the task still runs after `grace` seconds, a
  * STUCK reports it; 0: never. */
@@ -41,7 +51,8 @@ worker_interrupt(PyObject *self, PyObject *args)
         Py_RETURN_NONE; /* this is a forked child, which does not have the worker's thread */
     }
     uint64_t current = owngil_worker_running_task(worker);
-    return owngil_raise_errno(task == 0 || task == current ? owngil_interrupts_interrupt(worker, current, grace) : 0);
+    return none_or_error(worker,
+                         task == 0 || task == current ? owngil_interrupts_interrupt(worker, current, grace) : 0);
 }
 
 /* stop(grace=0.0, /): interrupt the task that the worker is running, or its start, and every task that it begins from
@@ -57,7 +68,7 @@ worker_stop(PyObject *self, PyObject *args)
     if (owngil_refcount_is_inherited(&worker->base)) {
         Py_RETURN_NONE; /* as above */
     }
-    return owngil_raise_errno(owngil_interrupts_stop(worker, grace));
+    return none_or_error(worker, owngil_interrupts_stop(worker, grace));
 }
 
 /* join(): wait until the worker's thread has ended, soon after EXITED, and free the memory that its

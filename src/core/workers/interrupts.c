@@ -194,18 +194,20 @@ send_helper(const errand *what)
     return error;
 }
 
-/* Interrupts the task or the call. Returns 0 or an errno. If no helper thread can start for an interrupt with a grace
- * period, that is tried again. */
+/* Interrupts the task or the call. If no helper thread can start, that is tried again. Returns 0, or an errno if the
+ * thread of the timers cannot start either. */
 static int
 send_interrupt(owngil_worker *worker, uint64_t task, uint64_t limit, double grace)
 {
     int error = send_helper(&(errand){.worker = worker, .task = task, .limit = limit});
-    if (grace > 0) {
-        bool unsent = error != 0;
+    bool unsent = error != 0;
+    if (grace > 0 || unsent) {
         pthread_mutex_lock(&worker->lock);
+        const owngil_pending_interrupt *before = &worker->pending;
+        bool same = before->task == task && before->limit == limit;
         worker->pending = (owngil_pending_interrupt){.task = task,
                                                      .limit = limit,
-                                                     .grace = grace,
+                                                     .grace = grace > 0 || !same ? grace : before->grace,
                                                      .unsent = unsent,
                                                      .since = owngil_clock_now(),
                                                      .serial = worker->pending.serial + 1};
@@ -269,6 +271,9 @@ owngil_interrupts_grace_expired(owngil_timer *timer, uint64_t task)
             worker->pending.inspected = inspects;
         }
         pthread_mutex_unlock(&worker->lock);
+    }
+    if (error == 0 && !inspects && pending.grace == 0) {
+        return;
     }
     /* A later interrupt may have set the timer for itself by now. */
     (void)owngil_timer_set(timer,

@@ -9,10 +9,10 @@
 #include "workers/worker.h"
 
 /* Raises KeyboardInterrupt in task number `task`, if the worker still runs it when a helper thread gets its GIL. Does
- * not wait for that. Returns 0, or an errno if no helper thread can start. Locks the worker. Needs no GIL.
+ * not wait for that. If no helper thread can start, the timers' thread tries again. Returns 0, or an errno if that
+ * thread cannot start either. Locks the worker. Needs no GIL.
  *
- * With a `grace` period in seconds, not 0: if the task still runs after it, the dispatcher gets a message STUCK; and if
- * no helper thread can start, that is tried again. */
+ * With a `grace` period in seconds, not 0: if the task still runs after it, the dispatcher gets a message STUCK. */
 int owngil_interrupts_interrupt(owngil_worker *worker, uint64_t task, double grace);
 
 /* Interrupts the worker's task, and lets every task that it begins from now on fail with KeyboardInterrupt. The

@@ -1,11 +1,11 @@
 """A queue between interpreters."""
 
-import threading
 from collections.abc import Iterator
 from typing import Any, Self
 
 from owngil import _core, _wire
 from owngil._errors import ChannelClosed
+from owngil._wire.interrupts import is_interrupt
 
 __all__ = ["Channel"]
 
@@ -15,23 +15,12 @@ _NOTHING_CAN_BE_SENT = "the channel is closed: nothing can be sent"
 _NOTHING_LEFT = "the channel is closed and empty: nothing can be received"
 
 
-def _is_intact(received: _core.Transfer) -> bool:
-    """Return whether the object can be rebuilt now: then a signal handler has raised the exception before."""
-    if not _core.in_main_interpreter() or threading.current_thread() is not threading.main_thread():
-        return False
-    try:
-        _wire.loads(received.parts)
-    except Exception:
-        return False
-    return True
-
-
 def _rebuild(received: _core.Transfer) -> Any:
     """Return the object. Confirm a message that cannot be rebuilt, so that it does not go back into the queue."""
     try:
         return _wire.loads(received.parts)
-    except Exception:
-        if not _is_intact(received):
+    except BaseException as error:
+        if not is_interrupt(error):
             received.confirmed = True
         raise
 

@@ -1,7 +1,6 @@
 """The default pool, which starts at its first use."""
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
@@ -12,22 +11,21 @@ __all__ = ["map", "run", "to_interpreter"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_lock = threading.Lock()
 _pool: Pool | None = None
 
 
 def _default_pool() -> Pool:
     global _pool
-    with _lock:
-        if _pool is None:
-            _pool = Pool(thread_name_prefix="owngil")
-        return _pool
+    if _pool is None:
+        pool = Pool(thread_name_prefix="owngil")  # it has no worker before its first task
+        if _pool is None:  # no other thread can run between this and the next line
+            _pool = pool
+    return _pool
 
 
 def _after_fork() -> None:
-    """Forget the pool in a forked child, which has none of its workers; another thread may have held the lock."""
-    global _lock, _pool
-    _lock = threading.Lock()
+    """Forget the pool in a forked child, which has none of its workers."""
+    global _pool
     _pool = None
 
 

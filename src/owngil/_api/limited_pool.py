@@ -7,6 +7,7 @@ from concurrent.futures import CancelledError, Executor, Future
 from types import TracebackType
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+from owngil import _core
 from owngil._tasks.future import TaskFuture
 from owngil._worker.limits import Limited
 
@@ -35,7 +36,7 @@ class LimitedPool(Executor):
     def __init__(self, pool: _Limitable, seconds: float) -> None:
         self._pool = pool
         self._seconds = seconds
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # it is taken by `_core.locked` only
         self._closed = False
         self._pending: set[Future[Any]] = set()
 
@@ -45,11 +46,14 @@ class LimitedPool(Executor):
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """As Pool.submit, with the limit."""
-        with self._lock:
-            self._check_open()
-            future: Future[T] = self._pool.submit(Limited(fn, self._seconds), *args, **kwargs)
-            self._pending.add(future)
+        future: Future[T] = _core.locked(self._lock, self._submit, Limited(fn, self._seconds), args, kwargs)
         future.add_done_callback(self._pending.discard)
+        return future
+
+    def _submit(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[T]:
+        self._check_open()
+        future = self._pool.submit(fn, *args, **kwargs)
+        self._pending.add(future)
         return future
 
     def map(self, fn: Callable[..., T], *iterables: Iterable[Any], **options: Any) -> Iterator[T]:  # type: ignore[override]
@@ -72,9 +76,8 @@ class LimitedPool(Executor):
         cancel_futures : bool, optional
             Whether to cancel those of them that have not started.
         """
-        with self._lock:
-            self._closed = True
-            pending = list(self._pending)
+        _core.locked(self._lock, setattr, self, "_closed", True)
+        pending = list(self._pending)
         if cancel_futures:
             for future in pending:
                 future.cancel()

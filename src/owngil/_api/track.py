@@ -59,7 +59,7 @@ def track(
             raise TypeError(f"track() takes futures, such as pool.submit() returns, not {type(future).__name__}")
     deadline = None if timeout is None else monotonic() + timeout
     shown = make_progress(progress, len(unique), "tasks")
-    values = _read(unique, shown, ordered, deadline)
+    values = _read(unique, len(unique), shown, ordered, deadline)
     if shown is not None:
         shown.close_with(values)
         for future in unique:
@@ -77,7 +77,7 @@ def _in_order(futures: "list[Future[T]]", deadline: float | None) -> Iterator["F
 
 
 def _read(
-    futures: "list[Future[T]]", progress: Progress | None, ordered: bool, deadline: float | None
+    futures: "list[Future[T]]", count: int, progress: Progress | None, ordered: bool, deadline: float | None
 ) -> Iterator["Future[T]"]:
     try:
         if ordered:
@@ -85,6 +85,7 @@ def _read(
         else:
             yield from as_completed(futures, seconds_left(deadline))
         if progress is not None:
+            progress.finish_all(count)
             progress.join()
     finally:
         if progress is not None:

@@ -70,23 +70,23 @@ class WorkerLocal[T]:
         if place is None:
             place = self._place = _places.setdefault(self._key, _Place())
         if not place.is_made:
-            self._make(place)
+            _core.locked(place.lock, self._make, place)
         value: T = place.value
         return value
 
     def _make(self, place: _Place) -> None:
-        with place.lock:
-            if place.is_made:
-                return
-            if self._call is not None:
-                make, args, kwargs = self._call
-            else:
-                assert self._saved is not None
-                make, args, kwargs = self._saved.load()
-            value = make(*args, **kwargs)
-            if not place.is_made:  # unless make() has waited for a task that made it
-                place.value = value
-                place.is_made = True
+        """Make the object; with the place's lock held."""
+        if place.is_made:
+            return
+        if self._call is not None:
+            make, args, kwargs = self._call
+        else:
+            assert self._saved is not None
+            make, args, kwargs = self._saved.load()
+        value = make(*args, **kwargs)
+        if not place.is_made:  # unless make() has waited for a task that made it
+            place.value = value
+            place.is_made = True
 
     def __repr__(self) -> str:
         place = _places.get(self._key)

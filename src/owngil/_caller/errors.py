@@ -5,8 +5,11 @@ import pickle
 from owngil import _wire
 from owngil._caller.sources import fill_in
 from owngil._errors import RemoteError, RemoteTraceback
+from owngil._wire.interrupts import is_interrupt
 
 __all__ = ["load_error"]
+
+_set_cause = BaseException.__cause__.__set__  # type: ignore[union-attr]  # a frozen exception takes no attributes
 
 
 def load_error(failure: _wire.Failure) -> BaseException:
@@ -17,8 +20,11 @@ def load_error(failure: _wire.Failure) -> BaseException:
         try:
             error = pickle.loads(pickled)
         except Exception as problem:
+            if is_interrupt(problem):
+                raise
             reason = f"{type(problem).__name__}: {problem}"
-    if not isinstance(error, BaseException):
+    if not issubclass(type(error), BaseException):
         error = RemoteError(type_name, message, reason)
-    error.__cause__ = RemoteTraceback(fill_in(text))
+    assert error is not None
+    _set_cause(error, RemoteTraceback(fill_in(text)))
     return error

@@ -3,6 +3,9 @@
 Every thread that learns that something is done may update the bar: the collector, or a thread that waits for a result.
 One thread does so at a time; it also shows what other threads have counted meanwhile. So none of them waits. Only the
 reader waits, at its end, until the bar is complete.
+
+Counting needs no lock. CPython gives the GIL to other threads, and runs signal handlers, only at the start of a
+function, after a call, and before a loop begins again; nothing is called while numbers change.
 """
 
 import os
@@ -10,10 +13,10 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from time import monotonic
 from typing import Any, Protocol
 
-from owngil._caller.deadline import seconds_left
+from owngil import _core
+from owngil._wire.interrupts import is_interrupt
 
 __all__ = ["Progress", "make_progress"]
 
@@ -132,43 +135,45 @@ class Progress:
     def __init__(self, wanted: object, total: int | None, description: str) -> None:
         self._total = total
         self._sink = _sink_for(wanted, total, description)
-        # Guards the attributes below, for short moments. Reentrant, because finalizers and signal handlers use it, too.
-        self._changed = threading.Condition(threading.RLock())
-        self._done = 0
+        self.done = 0
+        self.parts = 0  # parts that are not done
         self._told = 0
-        self._parts = 0  # parts that are not done
         self._ended = False  # all parts were added
+        self._all_done = False
         self._closing = False
-        self._closed = False
-        self._teller = 0  # the thread that updates the sink
+        self._closed = _core.Event()  # set when the sink is not used any more
+        # Held by the thread that updates the sink. It is taken by `_core.locked_within` only.
+        self._telling = threading.Lock()
+        self._teller = 0  # that thread
         self._pid = os.getpid()  # a forked child shows no progress, because its tasks will never be done
 
     def add_part(self) -> None:
         """Count a part. `finish_part` may have been called for it already."""
-        with self._changed:
-            self._parts += 1
+        self.parts += 1
 
     def finish_part(self, count: int) -> None:
         """Count a part, with `count` items, as done."""
-        if self._pid == os.getpid():
-            with self._changed:
-                self._parts -= 1
-                self._done += count
-            self._tell()
+        if not self._all_done:
+            self.parts -= 1
+            self.done += count
+        self.tell()
+
+    def finish_all(self, count: int) -> None:
+        """Count all parts as done, with `count` items in all. Signal handlers may have ended calls of `finish_part`."""
+        self._all_done = True
+        self.parts = 0
+        self.done = count
+        self.tell()
 
     def end_parts(self) -> None:
         """Say that all parts were added. May be called again."""
-        if self._pid == os.getpid():
-            with self._changed:
-                self._ended = True
-            self._tell()
+        self._ended = True
+        self.tell()
 
     def close(self) -> None:
         """Show no progress from now on, whether or not all is done. Never waits."""
-        if self._pid == os.getpid():
-            with self._changed:
-                self._closing = True
-            self._tell()
+        self._closing = True
+        self.tell()
 
     def close_with(self, values: Iterator[Any]) -> None:
         """Close when the iterator is deleted, at the latest: it may never be read."""
@@ -184,45 +189,42 @@ class Progress:
         self._await_close(None)
 
     def _await_close(self, timeout: float | None) -> None:
-        if self._pid != os.getpid():
-            return
-        deadline = None if timeout is None else monotonic() + timeout
-        with self._changed:
-            while not self._closed or self._teller:
-                if self._teller == threading.get_ident() or seconds_left(deadline) == 0:
-                    break
-                self._changed.wait(seconds_left(deadline))
+        self.tell()
+        if self._pid == os.getpid() and self._teller != threading.get_ident():
+            self._closed.wait(timeout)
 
-    def _tell(self) -> None:
+    def _has_news(self) -> bool:
+        complete = self._ended and self.parts == 0
+        return not self._closed.is_set() and (self.done != self._told or complete or self._closing)
+
+    def tell(self) -> None:
         """Update the sink, unless another thread does: then that one shows the news, too."""
-        while True:
-            with self._changed:
-                if self._teller or self._closed:
-                    return
-                done, step = self._done, self._done - self._told
-                complete = self._ended and self._parts == 0
-                closing = complete or self._closing
-                if step == 0 and not closing:
-                    return
-                self._teller = threading.get_ident()
-                self._told = done
-            closed = closing
-            try:
-                if step:
-                    self._sink.advance(step, done, self._total)
-                if closing:
-                    self._sink.close(complete, done)
-            except BaseException as error:
-                # In the main thread, it may be Ctrl-C, or an exception of a signal handler.
-                if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
-                    raise
-                closed = True
-                sys.excepthook(*sys.exc_info())
-            finally:
-                with self._changed:
-                    self._teller = 0
-                    self._closed = closed
-                    self._changed.notify_all()
+        if self._pid == os.getpid():
+            while self._has_news() and _core.locked_within(self._telling, 0, self._show):
+                pass
+
+    def _show(self) -> None:
+        if self._closed.is_set():
+            return
+        self._teller = threading.get_ident()
+        try:
+            complete = self._ended and self.parts == 0
+            closing = complete or self._closing
+            done, step = self.done, self.done - self._told
+            self._told = done
+            if step:
+                self._sink.advance(step, done, self._total)
+            if closing:
+                self._sink.close(complete, done)
+                self._closed.set()
+        except BaseException as error:
+            # In the main thread, it may be Ctrl-C, or an exception of a signal handler.
+            if is_interrupt(error):
+                raise
+            self._closed.set()
+            sys.excepthook(*sys.exc_info())
+        finally:
+            self._teller = 0
 
 
 def make_progress(wanted: object, total: int | None, description: str) -> Progress | None:

@@ -317,6 +317,20 @@ def _load(path: str, inherited: tuple[bytes, ...]) -> tuple[Copy, _Loading | Non
     return loading.copy, None
 
 
+def _load_outermost(path: str) -> tuple[Copy, list[str]]:
+    """Load a private copy; return it, and if no other is being loaded, the shared libraries that are new."""
+    global _depth
+    _depth += 1
+    try:
+        copy, _ = _load(path, ())
+    finally:
+        _depth -= 1
+    new = [] if _depth else [*_unlimited]
+    if new:
+        _unlimited.clear()
+    return copy, new
+
+
 def load(path: str) -> Copy:
     """Load this interpreter's private copy of the library in the file `path`, once.
 
@@ -336,16 +350,7 @@ def load(path: str) -> Copy:
 
 def _load_and_limit(path: str) -> Copy:
     """Load the copy, and limit the threads of the shared libraries that this loads."""
-    global _depth
-    with _lock:
-        _depth += 1
-        try:
-            copy, _ = _load(path, ())
-        finally:
-            _depth -= 1
-        new = [] if _depth else [*_unlimited]
-        if new:
-            _unlimited.clear()
+    copy, new = _core.locked(_lock, _load_outermost, path)
     # Without the lock: limit() may import a module whose import lock belongs to a thread that waits for this lock.
     if new:
         blas_threads.limit(new)
@@ -371,8 +376,7 @@ def _find_private(path: str) -> Copy | None:
         image = _read(raw)
         if image.soname is not None and image.soname.startswith(_SYSTEM):
             return None
-        with _lock:
-            private = _is_private(raw, image, policy.is_beside(path), image.rpath)
+        private = _core.locked(_lock, _is_private, raw, image, policy.is_beside(path), image.rpath)
     except (LoadError, OSError):
         return None  # the dynamic loader tells the caller the reason
     return load(path) if private else None

@@ -65,35 +65,37 @@ class Lender:
             self._clients.pop(number, None)
         elif kind == UNBLOCKED:
             if not dispatcher.workers.blocked:
-                self._end_surplus()
+                _core.locked(dispatcher.lock, self._end_surplus)
         elif kind == INTERRUPT:
             dispatcher.workers.interrupt(number)
         self._start_wanted()
 
     def _start_wanted(self) -> None:
         dispatcher = self._dispatcher
-        failure = None
-        with dispatcher.lock:
-            workers = dispatcher.workers
-            active = len(workers.alive.keys() - workers.blocked - self._ending)
-            full = active >= workers.limit or len(dispatcher.tasks) == 0
-            if full or self._over or dispatcher.broken is not None:
-                return
+        failure = _core.locked(dispatcher.lock, self._start_one)
+        if failure is not None:
+            dispatcher.break_pool(failure)
+
+    def _start_one(self) -> str | None:
+        """Start a worker if one is wanted. If none could start, and there is no other, return why."""
+        dispatcher = self._dispatcher
+        workers = dispatcher.workers
+        active = len(workers.alive.keys() - workers.blocked - self._ending)
+        full = active >= workers.limit or len(dispatcher.tasks) == 0
+        if not full and not self._over and dispatcher.broken is None:
             try:
                 dispatcher.start_worker()
             except Exception as error:
-                failure = str(error)
-        if failure is not None and active == 0:
-            dispatcher.break_pool(failure)
+                return str(error) if active == 0 else None
+        return None
 
     def _end_surplus(self) -> None:
         dispatcher = self._dispatcher
-        with dispatcher.lock:
-            numbers = sorted(dispatcher.workers.alive.keys() - self._ending)
-            for number in numbers[dispatcher.workers.limit :]:
-                self._ending.add(number)
-                with contextlib.suppress(_core.QueueClosed):  # it will end anyway
-                    dispatcher.tasks.put_for(number, END, 0, ())
+        numbers = sorted(dispatcher.workers.alive.keys() - self._ending)
+        for number in numbers[dispatcher.workers.limit :]:
+            self._ending.add(number)
+            with contextlib.suppress(_core.QueueClosed):  # it will end anyway
+                dispatcher.tasks.put_for(number, END, 0, ())
 
     def on_exit(self, number: int) -> None:
         """Record that a worker has ended."""

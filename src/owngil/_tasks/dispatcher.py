@@ -11,13 +11,15 @@ No future waits for ever: it is resolved by a worker's reply, by cancellation be
 the collector at its end.
 """
 
+import _thread
+import contextlib
 import sys
 import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import BrokenExecutor, InvalidStateError
+from concurrent.futures import BrokenExecutor
 from contextvars import Context
 from itertools import count
 from typing import Protocol
@@ -29,6 +31,7 @@ from owngil._caller.notebooks import Collector
 from owngil._caller.settings import keep_contexts
 from owngil._tasks.exit import known, live
 from owngil._tasks.future import TaskFuture, about_to_wait, collectors
+from owngil._wire.interrupts import is_interrupt
 from owngil._wire.protocol import CALL, ERROR
 
 __all__ = ["CLOSED", "BrokenPoolError", "Dispatcher", "Source"]
@@ -63,6 +66,12 @@ class Reader(Protocol):
         """End the wait: the thread will find out that this process is a fork."""
 
 
+def _show_exception() -> None:
+    """Show the exception that is being handled, as an uncaught one is."""
+    with contextlib.suppress(BaseException):  # the hook may raise one, too
+        sys.excepthook(*sys.exc_info())
+
+
 class Dispatcher(ABC):
     """Tasks submitted here to workers that share a queue.
 
@@ -81,19 +90,20 @@ class Dispatcher(ABC):
         self.replies = replies
         self._inbox = inbox
         self._keeps_contexts = keep_contexts()
-        # Guards the attributes below. Reentrant, because a signal handler or a finalizer may run at any point.
+        # Guards the attributes below. Reentrant, because a signal handler or a finalizer may run at any point. It is
+        # taken by `_core.locked` only.
         self.lock = threading.RLock()
         self._pending: dict[int, TaskFuture] = {}
         self._sources: set[Source] = set()
         self.readers: weakref.WeakSet[Reader] = weakref.WeakSet()
         self._failed: deque[tuple[TaskFuture, str]] = deque()  # futures that are to fail, and why
         self._task_ids = count(1)
+        self._is_collected = False  # a collector was started
         self._collector: threading.Thread | None = None
         self.collector_ident = 0
         self._collecting = threading.Lock()  # held by the collector while it lives
         self._relieved: list[threading.Thread] = []  # former collectors that are still in a callback
-        self._collectors = 1  # the number of collectors, former ones included, that have not ended
-        self._turns = threading.RLock()  # guards that number, for short moments
+        self._collectors = _core.Counter(1)  # the number of collectors, former ones included, that have not ended
         self._ended = _core.Event()  # set by the last collector at its end
         self.broken_error: type[BrokenPoolError] = BrokenPoolError
         self.broken: str | None = None  # the reason
@@ -136,8 +146,13 @@ class Dispatcher(ABC):
         try:
             self.tasks.put(CALL, future._task, parts, None, future)
         except _core.QueueClosed:  # by a signal handler, since the caller's check
-            self.forget(future._task)
             raise RuntimeError(CLOSED) from None
+
+    def _withdraw(self, future: TaskFuture) -> None:
+        """Stop the task, because an exception keeps its submitter from getting the future."""
+        self.forget(future._task)
+        if future._message is not None:
+            future.stop()
 
     def forget(self, task: int) -> None:
         """Drop a task that is cancelled, or has its result."""
@@ -168,13 +183,14 @@ class Dispatcher(ABC):
             return  # in a signal handler that interrupts submit(), for whose lock the collector may wait
         if threading.current_thread() in (self._collector, *self._relieved):
             return  # in a callback
-        if not self.abandoned and self._collector is not None:
+        if not self.abandoned and self._is_collected:
             try:
                 # Wait for an event first: before 3.13, a Thread.join() that Ctrl-C interrupts marks the thread as ended
                 # (gh-90882).
                 self._ended.wait()
                 for collector in (self._collector, *self._relieved):
-                    collector.join()
+                    if isinstance(collector, Collector):
+                        collector.join()
             except KeyboardInterrupt:
                 self.given_up = self._stopped
                 raise
@@ -219,29 +235,35 @@ class Dispatcher(ABC):
                 return
             self.forget(future._task)
             try:
-                if not future.done():
-                    future.set_exception(self.broken_error(reason))
-            except InvalidStateError:  # another thread was quicker
-                pass
+                _core.resolve(future, None, self.broken_error(reason))
             except BaseException:  # as in _handle_replies
-                sys.excepthook(*sys.exc_info())
+                _show_exception()
 
     # Replies
 
     def _start_collector(self, name: str) -> None:
-        if self._collector is None:
-            collector = Collector(self._collect, f"{name} collector")
-            collector.start()
-            self._collector = collector
+        """Start the collector, unless it is there; with the lock held."""
+        if not self._is_collected:
+            # Thread.start() is Python code with locks, which an exception of a signal handler could leave locked. So
+            # another thread calls it, in which no handler runs.
+            _thread.start_new_thread(self._begin_collecting, (f"{name} collector",))
+            self._is_collected = True
             live.add(self)
 
-    def _collect(self) -> None:
+    def _begin_collecting(self, name: str) -> None:
         # Two collectors start if Ctrl-C, or a signal handler that submits, interrupts _start_collector() after the
         # start of the first and before the record of it. The lock lets one of them collect. It records itself: perhaps
         # there is no further submit() to do that.
-        if self._collecting.acquire(blocking=False):
+        if not self._collecting.acquire(blocking=False):
+            return
+        self._is_collected = True
+        live.add(self)
+        self._collector = Collector(self._take_turn, name)
+        try:
+            self._collector.start()
+        except RuntimeError:  # there can be no further thread
             self._collector = threading.current_thread()
-            live.add(self)
+            self._collector.name = name
             self._take_turn()
 
     def _take_turn(self) -> None:
@@ -259,12 +281,8 @@ class Dispatcher(ABC):
             if self.collector_ident == me:
                 self.collector_ident = 0  # the system may give another thread the same number
                 collectors.pop(me, None)
-            with self._turns:
-                self._collectors -= 1
-                is_last = self._collectors == 0
-            if is_last and not self.abandoned:
-                with self.lock:  # after _start_collector() has recorded it
-                    live.discard(self)
+            if self._collectors.add(-1) == 0 and not self.abandoned:
+                _core.locked(self.lock, live.discard, self)  # after _start_collector() has recorded it
                 self._ended.set()
 
     def hand_over(self, done: Callable[[], bool] | None = None, deadline: float | None = None) -> None:
@@ -281,13 +299,11 @@ class Dispatcher(ABC):
         successor = Collector(self._take_turn, relieved.name)
         self._relieved = [thread for thread in self._relieved if thread.is_alive()] + [relieved]
         self._collector = successor
-        with self._turns:
-            self._collectors += 1
+        self._collectors.add(1)
         try:
             successor.start()
         except BaseException as error:
-            with self._turns:
-                self._collectors -= 1
+            self._collectors.add(-1)
             self._relieved.remove(relieved)
             self._collector = former
             self.collector_ident = threading.get_ident()
@@ -324,7 +340,7 @@ class Dispatcher(ABC):
             try:
                 self.handle(*reply)
             except BaseException:  # such as SystemExit of a callback: other tasks must go on
-                sys.excepthook(*sys.exc_info())
+                _show_exception()
         return False
 
     @abstractmethod
@@ -333,24 +349,24 @@ class Dispatcher(ABC):
 
     def resolve(self, kind: int, task: int, parts: _wire.Parts) -> None:
         """Resolve a task's future with its worker's answer."""
-        future = self._pending.pop(task, None)
+        future = self._pending.get(task)
         if future is None:
             self._relay(kind, task, parts)
-            return
-        failure: BaseException | None = None
-        result = None
-        try:
-            if kind == ERROR:
-                failure = load_error(_wire.loads(parts, self.replies))
-            else:
-                result = _wire.loads(parts, self.replies)
-        except BaseException as error:
-            error.add_note("owngil: the task ended, but what it sent back cannot be rebuilt at the caller")
-            failure = error
-        if failure is not None:
-            future.set_exception(failure)
         else:
-            future.set_result(result)
+            _core.settle(future, self.rebuild, kind, parts, self.replies)
+
+    def rebuild(self, kind: int, parts: _wire.Parts, replies: _core.Queue | None = None) -> "_core.Outcome":
+        """Return the outcome that a worker's answer has. Raise only what does not come from the answer."""
+        try:
+            answer = _wire.loads(parts, replies)
+            return (None, load_error(answer)) if kind == ERROR else (answer, None)
+        except BaseException as error:
+            # A thread that has little stack left, and waits for this, leaves the answer to the collector.
+            if is_interrupt(error) or (isinstance(error, RecursionError) and replies is None):
+                raise
+            with contextlib.suppress(BaseException):  # a frozen exception takes no notes
+                error.add_note("owngil: the task ended, but what it sent back cannot be rebuilt at the caller")
+            return None, error
 
     @abstractmethod
     def _relay(self, kind: int, task: int, parts: _wire.Parts) -> None:

@@ -46,27 +46,27 @@ class _Blocked:
 
     def __init__(self) -> None:
         self._futures: set[HandedFuture] = set()
+        self._is_told = False  # the dispatcher of this worker knows that the worker is blocked
         self._lock = threading.RLock()
         self._is_worker = not _core.in_main_interpreter()
 
     def add(self, future: "HandedFuture") -> None:
         if not self._is_worker:
             return
-        with self._lock:
-            if not self._futures:
-                reports.send(BLOCKED, ())
-            self._futures.add(future)
-        if future._state != "PENDING":  # resolved meanwhile, perhaps before it was added
+        _core.locked(self._lock, self._change, self._futures.add, future)
+        if future._status != "PENDING":  # resolved meanwhile, perhaps before it was added
             self.discard(future)
 
     def discard(self, future: "HandedFuture") -> None:
-        if not self._is_worker:
-            return
-        with self._lock:
-            if future in self._futures:
-                self._futures.discard(future)
-                if not self._futures:
-                    reports.send(UNBLOCKED, ())
+        """Forget a future. If an interrupt ends this, call it again."""
+        if self._is_worker:
+            _core.locked(self._lock, self._change, self._futures.discard, future)
+
+    def _change(self, change: "Callable[[HandedFuture], None]", future: "HandedFuture") -> None:
+        change(future)
+        if self._is_told != bool(self._futures):
+            reports.send(BLOCKED if self._futures else UNBLOCKED, ())
+            self._is_told = bool(self._futures)
 
 
 _blocked = _Blocked()
@@ -98,24 +98,20 @@ class HandedFuture(TaskFuture):
     _dispatcher: "HandedDispatcher"
     _parts: _wire.Parts | None  # of the call, until the future is resolved
     _helper = 0  # the thread that runs the task in place, has done so, or tries to
-    _resolving = False
 
-    @property
-    def _condition(self) -> threading.Condition:  # type: ignore[override]
-        # A thread that asks for the condition is about to wait, or adds a callback.
-        if self._state == "PENDING" and not self._resolving:
+    def _look(self) -> None:
+        super()._look()
+        # A thread that looks is about to wait, or looks again and again.
+        if self._status == "PENDING":
             _blocked.add(self)
-        return super()._condition
 
     def _prepare_wait(self, timeout: float | None) -> None:
-        try:
-            if self._state == "PENDING" and timeout is None and self._dispatcher.in_own_worker():
+        if self._status == "PENDING" and timeout is None and self._dispatcher.in_own_worker():
+            try:
                 self._run_here()
-            if self._state == "PENDING":
-                _blocked.add(self)
-        except KeyboardInterrupt:  # as in TaskFuture.result
-            self.stop()
-            raise
+            except KeyboardInterrupt:  # as in TaskFuture.result
+                self.stop()
+                raise
 
     def _run_here(self) -> None:
         """Run the task in this thread, unless another thread or a worker does."""
@@ -128,16 +124,13 @@ class HandedFuture(TaskFuture):
             return
         _depth += 1
         try:
-            if message.cancel():
-                kind, answer = _run(parts)
-                self._dispatcher.resolve(kind, self._task, _as_received(answer, writable=True))
-        except BaseException as error:  # an interrupt before or after the task, or no memory
-            if message.cancelled and self._state == "PENDING":
-                with contextlib.suppress(Exception):
-                    self.set_exception(error)
-            raise
+            message.settle(self, self._run, parts)
         finally:
             _depth -= 1
+
+    def _run(self, parts: _wire.Parts) -> "_core.Outcome":
+        kind, answer = _run(parts)
+        return self._dispatcher.rebuild(kind, _as_received(answer, writable=True))
 
     def result(self, timeout: float | None = None) -> Any:
         """As Future.result."""
@@ -148,15 +141,6 @@ class HandedFuture(TaskFuture):
         """As Future.exception."""
         self._prepare_wait(timeout)
         return super().exception(timeout)
-
-    def set_exception(self, exception: BaseException | None) -> None:
-        """As Future.set_exception."""
-        self._resolving = True
-        super().set_exception(exception)
-
-    def _finish_cancel(self) -> None:
-        self._resolving = True
-        super()._finish_cancel()
 
     def _on_resolved(self) -> None:
         self._parts = None
@@ -190,26 +174,28 @@ class HandedDispatcher(Dispatcher):
         source: Source | None = None,
     ) -> TaskFuture:
         """As Dispatcher.submit."""
-        with self.lock:
-            if self.broken is not None:
-                raise self.broken_error(self.broken)
-            if self._closed or self._over or self.tasks.closed:
-                raise RuntimeError(CLOSED)
-            if self._collector is None:
-                try:
-                    self.replies.put(JOIN, self._client, (self._inbox,))
-                except _core.QueueClosed:
-                    raise RuntimeError(CLOSED) from None
-                self._start_collector(f"client {self._client}")
-            future = HandedFuture(self, next(self._task_ids), on_done)
-            future._parts = parts
+        return _core.locked(self.lock, self._submit, parts, on_done)
+
+    def _submit(self, parts: _wire.Parts, on_done: Callable[[TaskFuture], None] | None) -> TaskFuture:
+        if self.broken is not None:
+            raise self.broken_error(self.broken)
+        if self._closed or self._over or self.tasks.closed:
+            raise RuntimeError(CLOSED)
+        if not self._is_collected:
             try:
-                self._enqueue(future, parts)
-                if len(self.tasks) > 0:
-                    self._tell_owner(NEED, 0)
-            except KeyboardInterrupt:  # the caller will not get the future
-                future.stop()
-                raise
+                self.replies.put(JOIN, self._client, (self._inbox,))
+            except _core.QueueClosed:
+                raise RuntimeError(CLOSED) from None
+            self._start_collector(f"client {self._client}")
+        future = HandedFuture(self, next(self._task_ids), on_done)
+        future._parts = parts
+        try:
+            self._enqueue(future, parts)
+            if len(self.tasks) > 0:
+                self._tell_owner(NEED, 0)
+        except BaseException:  # the caller will not get the future
+            self._withdraw(future)
+            raise
         return future
 
     def about_to_wait(self, done: Callable[[], bool], deadline: float | None) -> None:

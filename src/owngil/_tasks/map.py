@@ -10,7 +10,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
 from contextvars import copy_context
 from itertools import islice
 from time import monotonic
@@ -23,6 +23,7 @@ from owngil._caller.progress import Progress, make_progress
 from owngil._errors import RemoteTraceback
 from owngil._tasks.dispatcher import Dispatcher
 from owngil._tasks.future import TaskFuture
+from owngil._wire.interrupts import is_interrupt
 from owngil._worker.calls import call_chunk
 
 __all__ = ["MapCalls", "size_after"]
@@ -49,9 +50,10 @@ class _Items:
             return None
         size = min(size, self.left)
         at = self._at
+        chunk = tuple(column[at : at + size] for column in self._columns)
         self._at += size
         self.left -= size
-        return tuple(column[at : at + size] for column in self._columns)
+        return chunk
 
 
 class _Stream:
@@ -91,14 +93,18 @@ class _Done:
     """Chunks in the order in which they were done. Ctrl-C always ends a wait, because the core does the waiting."""
 
     def __init__(self) -> None:
-        self._futures: deque[Future[Any]] = deque()
+        self._futures: deque[TaskFuture] = deque()
         self._count = _core.Semaphore(0)
 
-    def put(self, future: Future[Any]) -> None:
-        self._futures.append(future)
-        self._count.release()
+    def put(self, future: TaskFuture) -> None:
+        """Add a chunk. If an interrupt ends this, call it again."""
+        if not future._is_listed:
+            # No interrupt comes between these lines: the first call is that of release().
+            future._is_listed = True
+            self._futures += (future,)
+            self._count.release()
 
-    def get(self, timeout: float | None) -> Future[Any] | None:
+    def get(self, timeout: float | None) -> TaskFuture | None:
         """Return the next; None if there will be none, because this process is a fork."""
         if not self._count.acquire(timeout=timeout):
             raise TimeoutError
@@ -165,14 +171,14 @@ class MapCalls:
             self._ahead: float = float("inf")  # no size to find, and no reason to wait
         else:
             self._ahead = buffersize or _AHEAD * workers
-        # Guards `_open`, `_waiting` and `_early`, for short moments in which no code of the user runs. Reentrant,
-        # because a signal handler may use this map.
-        self._lock = threading.RLock()
+        # These three need no lock: see `future` on where other threads can run. Nothing is called while they change.
         self._open = 0  # chunks that count against `_ahead`
-        self._waiting: deque[Future[Any]] = deque()  # chunks that were not read
-        self._early: set[Future[Any]] = set()  # chunks that were read before they were added to `_waiting`
+        self._waiting: deque[TaskFuture] = deque()  # chunks that were not read
+        self._early: set[TaskFuture] = set()  # chunks that were read before they were added to `_waiting`
+        self._failure: BaseException | None = None  # why no further chunk can be submitted: raised after the last one
         # Held by the thread that submits, which runs code of the user: the items' iterator. Only a reader that has
         # nothing else to do waits for it, without holding another lock. Other threads set `_wanted` for the holder.
+        # It is taken by `_core.locked_within` only.
         self._feeding = threading.Lock()
         self._feeder = 0  # the thread that holds it
         self._wanted = False
@@ -186,15 +192,15 @@ class MapCalls:
         self._progress: Progress | None = None
         if progress is not None and progress is not False:
             self._progress = make_progress(progress, self._items.left, _wire.describe_callable(fn))
-        if self._ahead < float("inf") and not self._follows_reader:
-            dispatcher.add_source(self)  # submits also when the results are not read
         try:
+            if self._ahead < float("inf") and not self._follows_reader:
+                dispatcher.add_source(self)  # submits also when the results are not read
             self._feed()
         except KeyboardInterrupt:
             self._stop()
             raise
         except BaseException:  # of an iterable, or because an item cannot be pickled
-            self.cancel()
+            _core.insist(self.cancel)
             raise
         self._maker = 0
 
@@ -211,36 +217,30 @@ class MapCalls:
 
     def _submit(self) -> bool:
         """Submit the next chunk; return whether there may be another."""
-        future: Future[Any]
+        if self._failure is not None:
+            _core.insist(self._end)
+            return False
         try:
             chunk = self._items.take(self._next_size())
             if chunk is None:
-                self._end()
+                _core.insist(self._end)
                 return False
             parts = _wire.dumps_call(call_chunk, (self._fn, chunk), {}, self._fn)
-            with self._lock:
-                self._open += 1
-            future = self._dispatcher.submit(parts, self._on_done, self)
+            self._open += 1
             if self._progress is not None:
                 self._progress.add_part()
-        except Exception as error:
-            if threading.get_ident() == self._maker:
+            future = self._dispatcher.submit(parts, self._on_done, self)
+            if future in self._early:
+                self._early -= {future}
+            else:
+                self._waiting += (future,)
+        except BaseException as error:
+            # A chunk is missing, so the map ends here, even if this thread is not the reader.
+            self._failure = error
+            if threading.get_ident() == self._maker or not isinstance(error, Exception) or is_interrupt(error):
                 raise
-            future = Future()  # gives the exception to the reader, in its turn
-            future.set_exception(error)
-            self._end()
-            if self._done is not None:
-                self._done.put(future)
-        try:
-            with self._lock:
-                if future in self._early:
-                    self._early.remove(future)
-                else:
-                    self._waiting.append(future)
-        except KeyboardInterrupt:  # the chunk will not be read
-            if isinstance(future, TaskFuture):
-                future.stop()
-            raise
+            _core.insist(self._end)
+            return False
         if self._cancelled:  # by another thread, before this chunk was added
             future.cancel()
         return not self._ended
@@ -251,19 +251,22 @@ class MapCalls:
         A reader waits for that thread, for `left` seconds at most.
         """
         self._wanted = True
-        while self._feeding.acquire(timeout=-1 if left is None else min(left, threading.TIMEOUT_MAX)):
-            try:
-                self._feeder = threading.get_ident()
-                self._wanted = False
-                while not self._ended and (self._all_at_once or self._open < self._ahead) and self._submit():
-                    pass
-            finally:
-                self._feeder = 0
-                self._feeding.release()
-            if not self._wanted:
-                break
+        if left is not None:
+            left = min(left, threading.TIMEOUT_MAX)
+        while self._wanted and _core.locked_within(self._feeding, left, self._submit_all):
+            pass
+
+    def _submit_all(self) -> None:
+        self._wanted = False
+        self._feeder = threading.get_ident()
+        try:
+            while not self._ended and (self._all_at_once or self._open < self._ahead) and self._submit():
+                pass
+        finally:
+            self._feeder = 0
 
     def _end(self) -> None:
+        """Record that nothing more is submitted. If an interrupt ends this, call it again: `_core.insist` does."""
         self._ended = True
         self._dispatcher.end_source(self)
         if self._progress is not None:
@@ -275,22 +278,22 @@ class MapCalls:
         try:
             self._feed()
         except BaseException:  # Ctrl-C: no thread will submit the rest
-            self.cancel()
+            _core.insist(self.cancel)
             raise
+        if self._ended:  # perhaps an interrupt has cut the end short
+            _core.insist(self._end)
 
     def leave_off(self) -> None:
         """Submit nothing more if the calling thread is the one that submits: it cannot wait for itself."""
         if self._feeder == threading.get_ident():
             self._cancelled = True
-            self._end()
+            _core.insist(self._end)
 
     def cancel(self) -> None:
         """Submit nothing more, and cancel the chunks that have not started."""
         self._cancelled = True
-        self._end()
-        with self._lock:
-            waiting = list(self._waiting)
-        for future in waiting:
+        _core.insist(self._end)
+        for future in list(self._waiting):
             future.cancel()
         if self._progress is not None:
             self._progress.close()
@@ -298,53 +301,63 @@ class MapCalls:
     # Done
 
     def _on_done(self, future: TaskFuture) -> None:
-        """Adapt the size to a chunk's time, and submit more. Called by the thread that has resolved the future."""
-        if future._state == "FINISHED" and future._exception is None:
-            seconds, count = future._result[:2]
-            self._size = size_after(self._size, seconds, count)
-        try:
-            if not self._follows_reader:
-                with self._lock:
-                    self._open -= 1
-                self._feed()
-            if self._done is not None:
-                self._done.put(future)
-        finally:
-            if self._progress is not None:
-                finished = future._state == "FINISHED" and future._exception is None
-                self._progress.finish_part(len(future._result[2]) if finished else 0)
+        """Adapt the size to a chunk's time, and submit more. Called by the thread that has resolved the future.
 
-    def _next_done(self, left: float | None) -> Future[Any] | None:
+        It is called again if an interrupt ends it.
+        """
+        done = future._status == "FINISHED" and future._exception is None
+        count = len(future._result[2]) if done else 0
+        progress = self._progress
+        if not future._is_counted:
+            # No interrupt comes between these lines, because nothing is called.
+            future._is_counted = True
+            if not self._follows_reader:
+                self._open -= 1
+            if progress is not None:
+                progress.parts -= 1
+                progress.done += count
+        if done:
+            seconds, calls = future._result[:2]
+            self._size = size_after(self._size, seconds, calls)
+        if self._done is not None:
+            self._done.put(future)
+        if progress is not None:
+            progress.tell()
+        if not self._follows_reader:
+            self._feed()
+
+    def _next_done(self, left: float | None) -> TaskFuture | None:
         """Return the next chunk to be read, done or not; None after the last."""
         if self._dispatcher.abandoned:  # in a forked child
-            self._lock = threading.RLock()  # a thread that does not exist here may have held it
             raise self._dispatcher.forked_error()
         if not self._waiting:
             self._feed(left)
-        with self._lock:
-            if not self._waiting:
-                if self._cancelled and self._items.left:
-                    raise CancelledError  # the pool was shut down with cancel_futures
-                if not self._ended:
-                    raise TimeoutError
-                return None
-            if self._done is None:
-                return self._waiting[0]
+        if not self._waiting:
+            if self._failure is not None:
+                failure, self._failure = self._failure, None  # its traceback holds this object
+                raise failure
+            if self._cancelled and self._items.left:
+                raise CancelledError  # the pool was shut down with cancel_futures
+            if not self._ended:
+                raise TimeoutError
+            return None
         done = self._done
+        if done is None:
+            return self._waiting[0]
         self._dispatcher.about_to_wait(lambda: not done.empty(), None if left is None else monotonic() + left)
         future = done.get(left)
         if future is None:
             raise self._dispatcher.forked_error()
         return future
 
-    def _forget(self, future: Future[Any]) -> None:
-        with self._lock:
-            if future in self._waiting:
-                self._waiting.remove(future)  # the first, if results are in order
-            else:
-                self._early.add(future)
-            if self._follows_reader:
-                self._open -= 1
+    def _forget(self, future: TaskFuture) -> None:
+        # No other thread can run between a look and the change.
+        if self._follows_reader:
+            self._open -= 1
+        if future in self._waiting:
+            self._waiting.remove(future)  # the first, if results are in order
+        else:
+            self._early |= {future}
 
     def results(self, deadline: float | None) -> Iterator[Any]:
         """Return an iterator over the results of the calls; see `_read`."""
@@ -378,15 +391,12 @@ class MapCalls:
                 self._stop()
             raise
         finally:
-            self.cancel()
+            _core.insist(self.cancel)
             if self._progress is not None:
                 self._progress.close_soon()
 
     def _stop(self) -> None:
         """Cancel and interrupt the chunks that were not read."""
         self.cancel()
-        with self._lock:
-            waiting = list(self._waiting)
-        for future in waiting:
-            if isinstance(future, TaskFuture):
-                future.stop()
+        for future in list(self._waiting):
+            future.stop()

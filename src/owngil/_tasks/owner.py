@@ -7,7 +7,6 @@ until the last worker has exited. If a worker cannot start, `break_pool` fails t
 import contextlib
 import sys
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextvars import Context, copy_context
 
 from owngil import _core, _wire
@@ -18,6 +17,7 @@ from owngil._tasks.future import TaskFuture
 from owngil._tasks.stats import Stats
 from owngil._tasks.stuck import describe_stuck, say
 from owngil._tasks.workers import Workers
+from owngil._wire.interrupts import is_interrupt
 from owngil._wire.protocol import (
     BLOCKED,
     BROKEN,
@@ -83,7 +83,8 @@ class OwnerDispatcher(Dispatcher):
         )
         self._prefix = prefix
         self._addressed: dict[TaskFuture, int] = {}  # futures of tasks for one worker, and its number
-        self._started: Future[int] = Future()
+        self._started = _core.Event()  # the first worker is ready, or the pool is broken
+        self._interpreter_id = -1  # of the first worker, when it is ready
         super().__init__(tasks, replies, replies)
 
     # Tasks
@@ -96,55 +97,59 @@ class OwnerDispatcher(Dispatcher):
     ) -> TaskFuture:
         """As Dispatcher.submit; starts a worker if one is wanted."""
         _core.complete_type_versions()  # for types of modules that were imported since
-        with self.lock:
-            if self.broken is not None:
-                raise self.broken_error(self.broken)
-            if self.tasks.closed or (self._closed and source not in self._sources):
-                raise RuntimeError(CLOSED)
-            future = TaskFuture(self, next(self._task_ids), on_done)
-            if self._keeps_contexts:
-                future.context = copy_context() if source is None else source.context
-            alive = self.workers.alive
-            try:
-                self._enqueue(future, parts)
-                # Start one more than there is work for, so that the next task need not wait for a start.
-                wanted = min(self.workers.limit, len(self._pending) + 1)
-                while len(alive) < wanted:
-                    self.start_worker()
-            except Exception:
-                if not alive or future._message is None:
-                    future.cancel()
-                    raise
-            except BaseException:  # Ctrl-C: the caller will not get the future
-                future.stop()
+        return _core.locked(self.lock, self._submit, parts, on_done, source)
+
+    def _submit(
+        self, parts: _wire.Parts, on_done: Callable[[TaskFuture], None] | None, source: Source | None
+    ) -> TaskFuture:
+        if self.broken is not None:
+            raise self.broken_error(self.broken)
+        if self.tasks.closed or (self._closed and source not in self._sources):
+            raise RuntimeError(CLOSED)
+        future = TaskFuture(self, next(self._task_ids), on_done)
+        if self._keeps_contexts:
+            future.context = copy_context() if source is None else source.context
+        alive = self.workers.alive
+        try:
+            self._enqueue(future, parts)
+            # Start one more than there is work for, so that the next task need not wait for a start.
+            wanted = min(self.workers.limit, len(self._pending) + 1)
+            while len(alive) < wanted:
+                self.start_worker()
+        except BaseException as error:
+            # If no further worker can start, others will run the task.
+            if not alive or future._message is None or not isinstance(error, Exception) or is_interrupt(error):
+                self._withdraw(future)
                 raise
-            return future
+        return future
 
     def submit_to_each(self, parts: _wire.Parts) -> list[TaskFuture]:
         """Queue a call once for each worker, in the order of their numbers; start those that are missing."""
+        return _core.locked(self.lock, self._submit_to_each, parts)
+
+    def _submit_to_each(self, parts: _wire.Parts) -> list[TaskFuture]:
         futures: list[TaskFuture] = []
-        with self.lock:
-            if self.broken is not None:
-                raise self.broken_error(self.broken)
-            try:
-                if self.tasks.closed or self._closed:
-                    raise _core.QueueClosed
-                self._start_missing()
-                for number in sorted(self.workers.alive):
-                    task = next(self._task_ids)
-                    future = TaskFuture(self, task, self._on_addressed_done)
-                    self._pending[task] = future
-                    self._addressed[future] = number
-                    futures.append(future)
-                    self.tasks.put_for(number, CALL, task, parts, future)
-            except BaseException as error:
-                for future in futures:
-                    if not future.cancel() and future._message is None:  # else a worker has the task, and will answer
-                        self.forget(future._task)
-                        self._addressed.pop(future, None)
-                if isinstance(error, _core.QueueClosed):
-                    raise RuntimeError(CLOSED) from None
-                raise
+        if self.broken is not None:
+            raise self.broken_error(self.broken)
+        try:
+            if self.tasks.closed or self._closed:
+                raise _core.QueueClosed
+            self._start_missing()
+            for number in sorted(self.workers.alive):
+                task = next(self._task_ids)
+                future = TaskFuture(self, task, self._on_addressed_done)
+                futures.append(future)
+                self._pending[task] = future
+                self._addressed[future] = number
+                self.tasks.put_for(number, CALL, task, parts, future)
+        except BaseException as error:
+            for future in futures:
+                if not future.cancel() and future._message is None:  # else a worker has the task, and will answer
+                    self.forget(future._task)
+                    self._addressed.pop(future, None)
+            if isinstance(error, _core.QueueClosed):
+                raise RuntimeError(CLOSED) from None
+            raise
         return futures
 
     def _on_addressed_done(self, future: TaskFuture) -> None:
@@ -152,17 +157,15 @@ class OwnerDispatcher(Dispatcher):
 
     def start(self) -> int:
         """Start one worker now, wait until it is ready, and return its interpreter's id."""
-        known = _core.Event()  # Ctrl-C always ends a wait for it, unlike one for a future
-        self._started.add_done_callback(lambda _: known.set())
-        with self.lock:
-            self.start_worker()
-        known.wait()
-        return self._started.result()
+        _core.locked(self.lock, self.start_worker)
+        self._started.wait()
+        if self._interpreter_id < 0:
+            raise self.broken_error(self.broken)
+        return self._interpreter_id
 
     def start_all(self) -> None:
         """Start all workers that are missing, and wait for none."""
-        with self.lock:
-            self._start_missing()
+        _core.locked(self.lock, self._start_missing)
 
     @property
     def busy(self) -> bool:
@@ -171,8 +174,7 @@ class OwnerDispatcher(Dispatcher):
 
     def stats(self) -> Stats:
         """Return what the workers have done, and the number of tasks that wait."""
-        with self.lock:
-            rows = self.workers.stats()
+        rows = _core.locked(self.lock, self.workers.stats)
         waiting = [future._message for future in list(self._pending.values())]
         return Stats(
             tuple(rows),
@@ -221,8 +223,7 @@ class OwnerDispatcher(Dispatcher):
             self._cancel_pending()
         try:
             self.close()
-            with self.lock:
-                self._closed = True
+            _core.locked(self.lock, setattr, self, "_closed", True)
             if wait:
                 for source in list(self._sources):
                     source.leave_off()
@@ -274,14 +275,16 @@ class OwnerDispatcher(Dispatcher):
 
     def lend(self) -> tuple[_core.Queue, _core.Queue, _core.Counter]:
         """Return what other interpreters need to submit tasks to the workers; see `clients`."""
-        with self.lock:
-            if self.abandoned:
-                raise self.forked_error()
-            if self._lender is None:
-                self._lender = Lender(self)
-            if not self.tasks.closed:
-                self._start_collector(self.workers.name(0))
-            return self.tasks, self.replies, self._lender.numbers
+        return self.tasks, self.replies, _core.locked(self.lock, self._lend)
+
+    def _lend(self) -> _core.Counter:
+        if self.abandoned:
+            raise self.forked_error()
+        if self._lender is None:
+            self._lender = Lender(self)
+        if not self.tasks.closed:
+            self._start_collector(self.workers.name(0))
+        return self._lender.numbers
 
     def _start_missing(self) -> None:
         while len(self.workers.alive) < self.workers.limit:
@@ -296,27 +299,7 @@ class OwnerDispatcher(Dispatcher):
         """Account for a worker that is gone, and replace it if tasks wait."""
         if joinable:
             self.workers.join(number)
-        with self.lock:
-            self.workers.remove(number)
-            # Copy the dict, because futures leave it without the lock when they are resolved.
-            left = [
-                future
-                for future, receiver in list(self._addressed.items())
-                if receiver == number and future._state == "PENDING"
-            ]
-            failure = None
-            wanted = bool(left) or len(self.tasks) > 0
-            if self.broken is None and wanted and (left or len(self.workers.alive) < self.workers.limit):
-                try:
-                    heir = self.start_worker()
-                except Exception as error:
-                    failure = str(error)
-                else:
-                    self.tasks.readdress(number, heir)
-                    self._addressed.update(dict.fromkeys(left, heir))
-                    for future in left:
-                        if future._state != "PENDING":  # it was resolved, and has left, since
-                            self._addressed.pop(future, None)
+        left, failure = _core.locked(self.lock, self._replace, number)
         if failure is not None:
             self._fail([future for future in left if future._message is not None and future._message.cancel()], failure)
             if not self.workers.alive:
@@ -324,25 +307,50 @@ class OwnerDispatcher(Dispatcher):
         if self._lender is not None:
             self._lender.on_exit(number)
 
+    def _replace(self, number: int) -> tuple[list[TaskFuture], str | None]:
+        """Start a worker in place of one that is gone, if tasks wait. Return those for the latter alone, and why none
+        could start.
+        """
+        self.workers.remove(number)
+        # Copy the dict, because futures leave it without the lock when they are resolved.
+        left = [
+            future
+            for future, receiver in list(self._addressed.items())
+            if receiver == number and future._status == "PENDING"
+        ]
+        wanted = bool(left) or len(self.tasks) > 0
+        if self.broken is None and wanted and (left or len(self.workers.alive) < self.workers.limit):
+            try:
+                heir = self.start_worker()
+            except Exception as error:
+                return left, str(error)
+            self.tasks.readdress(number, heir)
+            self._addressed.update(dict.fromkeys(left, heir))
+            for future in left:
+                if future._status != "PENDING":  # it was resolved, and has left, since
+                    self._addressed.pop(future, None)
+        return left, None
+
     def _done(self) -> bool:
-        if self.workers.alive or not self.tasks.closed:
-            return False
-        with self.lock:
-            if self._lender is not None and self.broken is None and len(self.tasks) > 0:
-                return False  # a WAKE is still to come, which starts a worker
-            return not self.workers.alive and self.tasks.closed
+        return not self.workers.alive and self.tasks.closed and _core.locked(self.lock, self._is_over)
+
+    def _is_over(self) -> bool:
+        if self._lender is not None and self.broken is None and len(self.tasks) > 0:
+            return False  # a WAKE is still to come, which starts a worker
+        return not self.workers.alive and self.tasks.closed
 
     def break_pool(self, reason: str) -> None:
-        with self.lock:
-            self.broken = reason
-            self.tasks.close()
-            waiting = list(self._pending.values())
+        waiting = _core.locked(self.lock, self._break, reason)
         if self._lender is not None:
             self._lender.tell_all(BROKEN, (reason.encode("utf-8", "replace"),))
         # Tasks that other workers are running are not cancelled, and still get their results.
         self._fail([f for f in waiting if f._message is not None and f._message.cancel()], reason)
-        if not self._started.done():
-            self._started.set_exception(self.broken_error(reason))
+        self._started.set()
+
+    def _break(self, reason: str) -> list[TaskFuture]:
+        self.broken = reason
+        self.tasks.close()
+        return list(self._pending.values())
 
     # Replies
 
@@ -363,10 +371,10 @@ class OwnerDispatcher(Dispatcher):
         elif kind == READY:
             worker = self.workers.alive.get(number)
             if worker is None:  # start_worker() has not returned yet, and holds the lock
-                with self.lock:
-                    worker = self.workers.alive.get(number)
-            if worker is not None and not self._started.done():
-                self._started.set_result(worker.interpreter_id)
+                worker = _core.locked(self.lock, self.workers.alive.get, number)
+            if worker is not None and self._interpreter_id < 0:
+                self._interpreter_id = worker.interpreter_id
+                self._started.set()
         elif kind == FAILED:
             reason = b"".join(parts).decode() or "out of memory"  # type: ignore[arg-type]
             self.break_pool(f"worker '{self.workers.name(number)}' cannot work:\n{reason.rstrip()}")

@@ -132,13 +132,22 @@ class Workers:
 
     def interrupt(self, task: int = 0) -> None:
         """Raise KeyboardInterrupt in every task that is running; or in this one, and report it if it goes on."""
-        for worker in list(self.alive.values()):
-            worker.interrupt(task, GRACE if task else 0.0)
+        self._tell_each("interrupt", task, GRACE if task else 0.0)
 
     def stop(self) -> None:
         """Interrupt the tasks that run, and those that begin at this moment."""
+        self._tell_each("stop", GRACE)
+
+    def _tell_each(self, method: str, *arguments: float) -> None:
+        """Call a method of each worker. If some cannot be interrupted, raise the error of the first after the last."""
+        failure: RuntimeError | None = None
         for worker in list(self.alive.values()):
-            worker.stop(GRACE)
+            try:
+                getattr(worker, method)(*arguments)
+            except RuntimeError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     def forget(self) -> None:
         """Forget all workers: this process is a fork."""

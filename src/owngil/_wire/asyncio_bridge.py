@@ -27,8 +27,8 @@ class _Listener:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.wakeup = Wakeup()
         self.waiting: dict[int, tuple[asyncio.Future[None], Transfer]] = {}
+        self.wakeup = Wakeup()
         loop.add_reader(self.wakeup.fileno(), self._on_wakeup)
 
     def _on_wakeup(self) -> None:
@@ -38,7 +38,7 @@ class _Listener:
                 future.set_result(None)
 
     def __del__(self) -> None:
-        for _, transfer in self.waiting.values():
+        for _, transfer in getattr(self, "waiting", {}).values():  # a signal handler may have ended __init__()
             transfer.undo()
 
 
@@ -107,24 +107,32 @@ async def transfer(start: Callable[[Wakeup, int], Transfer], timeout: float | No
     number = next(_numbers)
     listener = _listener_of(loop)
     it = start(listener.wakeup, number)
-    if it.check():
-        return it
-    if seconds == 0 and it.withdraw():
-        raise TimeoutError
-    future: asyncio.Future[None] = loop.create_future()
-    listener.waiting[number] = future, it
-    del listener  # only the loop may refer to it
-    timer = None if seconds is None else loop.call_later(seconds, _set_result, future)
     try:
-        await future
-    except BaseException:
+        if not it.check():
+            if seconds == 0 and it.withdraw():
+                raise TimeoutError
+            future: asyncio.Future[None] = loop.create_future()
+            listener.waiting[number] = future, it
+            del listener  # only the loop may refer to it
+            await _until(future, seconds, loop, number)
+            if it.withdraw():
+                raise TimeoutError
+            it.check()
+    except BaseException:  # its traceback would keep the transfer in this frame
         it.undo()
         raise
+    return it
+
+
+async def _until(
+    future: asyncio.Future[None], seconds: float | None, loop: asyncio.AbstractEventLoop, number: int
+) -> None:
+    """Wait for the future, for so many seconds at most."""
+    timer = None
+    try:
+        timer = None if seconds is None else loop.call_later(seconds, _set_result, future)
+        await future
     finally:
         if timer is not None:
             timer.cancel()
         _stop_waiting(loop, number)
-    if it.withdraw():
-        raise TimeoutError
-    it.check()
-    return it

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
+from owngil._core import locked
 from owngil._wire.globals import HOME, MISSING, ORIGIN, Origin, Version, set_state
 
 __all__ = ["with_versions"]
@@ -62,12 +63,16 @@ def _reference(value: object) -> Callable[[], object]:
 def _version(name: str, value: object, origin: Origin | None) -> Version:
     if origin is not None and origin.objects.get(name, MISSING) is value:  # it was received, and is passed on
         return origin.versions.get(name, (origin.counter, 1))
-    with _counting:
-        last, version = _versions.get(name, (None, 0))
-        if last is None or last() is not value:
-            version += 1
-            _versions[name] = (_reference(value), version)
-    return _counter, version
+    return _counter, locked(_counting, _count, name, value)
+
+
+def _count(name: str, value: object) -> int:
+    """Return the version of the object; with the lock held."""
+    last, version = _versions.get(name, (None, 0))
+    if last is None or last() is not value:
+        version += 1
+        _versions[name] = (_reference(value), version)
+    return version
 
 
 def with_versions(fn: FunctionType, reduced: tuple[Any, ...]) -> tuple[Any, ...]:

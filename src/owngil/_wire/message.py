@@ -17,6 +17,7 @@ from typing import Any
 from owngil._core import Block, Queue, dumps_plain, dumps_plain_call, wrote_call
 from owngil._wire.arrays import block_of
 from owngil._wire.chunks import Chunks
+from owngil._wire.interrupts import is_interrupt
 from owngil._wire.naming import describe_callable, type_name
 from owngil._wire.pickler import Handle, Pickler, loading
 
@@ -43,7 +44,9 @@ def _explain(error: Exception, obj: object, what: str) -> Exception:
     tracer = _cloudpickler().Tracer(Chunks())
     try:
         tracer.dump(obj)
-    except Exception:
+    except Exception as again:
+        if is_interrupt(again):
+            raise
         culprit = f"an object of type '{type_name(type(tracer.last))}'"
     else:  # the second time, pickling did not fail
         culprit = "an object"
@@ -71,7 +74,9 @@ def _pickle_plainly(obj: object) -> Parts | None:
         return _pickle(Pickler, obj)
     except MemoryError:
         raise
-    except Exception:
+    except Exception as error:
+        if is_interrupt(error):
+            raise
         return None
 
 
@@ -103,6 +108,8 @@ def dumps(obj: object, what: str) -> Parts:
         except MemoryError:
             raise
         except Exception as error:
+            if is_interrupt(error):
+                raise
             raise _explain(error, obj, what) from error
     return parts
 

@@ -1,0 +1,42 @@
+"""Tells exceptions that interrupt a rebuilding from those of the object that is rebuilt.
+
+What interrupts says nothing about the object, which can be rebuilt later. An object that raises an exception would
+raise it again, or do worse things twice.
+"""
+
+import threading
+from types import FrameType, TracebackType
+
+from owngil import _core
+
+__all__ = ["is_interrupt"]
+
+
+def _is_handler(frame: FrameType) -> bool:
+    """Return whether the frame is of a signal handler: it was called with the frame that it interrupts."""
+    interrupted = frame.f_back
+    if interrupted is None:
+        return False
+    for value in frame.f_locals.values():
+        if value is interrupted or (type(value) is tuple and any(entry is interrupted for entry in value)):
+            return True
+    return False
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Return whether the exception comes from code that the calling thread did not call: a signal handler, an interrupt.
+
+    A signal handler that is written in C is known by KeyboardInterrupt only.
+    """
+    if not _core.in_main_interpreter():  # the core raises KeyboardInterrupt, and SystemExit in threads at the end
+        return not isinstance(error, Exception)
+    if threading.get_ident() != threading.main_thread().ident:
+        return False
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    entry: TracebackType | None = error.__traceback__
+    while entry is not None:
+        if _is_handler(entry.tb_frame):
+            return True
+        entry = entry.tb_next
+    return False
