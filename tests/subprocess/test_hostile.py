@@ -1,7 +1,6 @@
 """Unusual extension modules, and interrupts and threads at the worst moment: no crash, no hang."""
 
 import platform
-import sys
 from pathlib import Path
 
 import pytest

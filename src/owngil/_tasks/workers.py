@@ -10,7 +10,6 @@ from functools import cache
 from itertools import count
 
 from owngil import _core, _wire
-
 from owngil._caller.settings import settings_of_caller
 from owngil._isolation import blas_threads, other_interpreters, policy
 from owngil._tasks.stats import History, WorkerStats, worker_stats

@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import Any
 
 from owngil import _core
-
 from owngil._isolation import import_hook, other_interpreters
 from owngil._worker.processes import end_helpers, refuse_fork_and_exec
 
