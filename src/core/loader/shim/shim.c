@@ -9,22 +9,38 @@
 
 #include "base/compat.h"
 
+#include <aio.h>
 #include <dlfcn.h>
 #include <mqueue.h>
+#include <netdb.h>
+#include <printf.h>
+#include <search.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <syslog.h>
 #include <threads.h>
 #include <time.h>
+#include <wchar.h>
 
 #define EXPORT __attribute__((visibility("default")))
 
 EXPORT owngil_shim owngil_shim_data; /* filled in by the core, in each copy */
 
-/* Pins the copy that `function` belongs to. Returns the path of its original, or NULL. */
+/* Pins the copy that `address` belongs to. Returns the path of its original, or NULL. */
 static const char *
-pin(const void *function)
+pin(const void *address)
 {
-    return owngil_shim_data.pin(owngil_shim_data.copies, function);
+    return owngil_shim_data.pin(owngil_shim_data.copies, address);
+}
+
+static void
+pin_all(const void *const addresses[], size_t count)
+{
+    for (size_t k = 0; k < count; k++) {
+        if (addresses[k] != NULL) {
+            pin(addresses[k]);
+        }
+    }
 }
 
 static void
@@ -82,13 +98,6 @@ owngil_shim_Py_AtExit(void (*function)(void))
 }
 
 EXPORT int
-owngil_shim_PySys_AddAuditHook(Py_AuditHookFunction hook, void *data)
-{
-    pin((const void *)hook);
-    return PySys_AddAuditHook(hook, data);
-}
-
-EXPORT int
 owngil_shim_PyThread_tss_create(Py_tss_t *key)
 {
     int was_there = PyThread_tss_is_created(key);
@@ -122,57 +131,69 @@ owngil_shim_PyThread_tss_free(Py_tss_t *key)
 EXPORT void *
 owngil_shim_dlsym(void *handle, const char *name)
 {
-    void *function = owngil_shim_data.lookup(owngil_shim_data.copies, name);
+    void *function = owngil_shim_data.lookup(owngil_shim_data.copies, handle, name);
     if (function != NULL) {
         return function;
     }
     return dlsym(handle, name);
 }
 
-/* The next functions pin copies: their arguments are called later, even if the copy has been unloaded by then. */
-
-EXPORT void
-owngil_shim_PyMem_SetAllocator(PyMemAllocatorDomain domain, PyMemAllocatorEx *allocator)
+/* Returns the function that the C library will call for the event, or NULL. */
+static const void *
+called(const struct sigevent *event)
 {
-    pin((const void *)allocator->malloc);
-    PyMem_SetAllocator(domain, allocator);
+    return event != NULL && event->sigev_notify == SIGEV_THREAD ? event->sigev_notify_function : NULL;
 }
 
-EXPORT void
-owngil_shim_PyObject_SetArenaAllocator(PyObjectArenaAllocator *allocator)
-{
-    pin((const void *)allocator->alloc);
-    PyObject_SetArenaAllocator(allocator);
-}
+/* The addresses that a request for input or output keeps: its own, that of its buffer, and a function. */
+#define REQUEST(request) request, (const void *)(request)->aio_buf, called(&(request)->aio_sigevent)
 
-static void
-pin_event(const struct sigevent *event)
+static const void *
+pin_requests(struct aiocb *const list[], int count)
 {
-    if (event != NULL && event->sigev_notify == SIGEV_THREAD) {
-        pin((const void *)event->sigev_notify_function);
+    for (int k = 0; k < count; k++) {
+        if (list[k] != NULL) {
+            pin_all((const void *[]){REQUEST(list[k])}, 3);
+        }
     }
+    return NULL;
 }
 
-EXPORT int
-owngil_shim_timer_create(clockid_t clock, struct sigevent *event, timer_t *timer)
+static const void *
+pin_lookups(struct gaicb *const list[], int count)
 {
-    pin_event(event);
-    return timer_create(clock, event, timer);
+    for (int k = 0; k < count; k++) {
+        if (list[k] != NULL) {
+            pin_all((const void *[]){list[k], list[k]->ar_name, list[k]->ar_service, list[k]->ar_request}, 4);
+        }
+    }
+    return NULL;
 }
 
-EXPORT int
-owngil_shim_mq_notify(mqd_t queue, const struct sigevent *event)
-{
-    pin_event(event);
-    return mq_notify(queue, event);
-}
+/* These have no header. */
+int __cxa_at_quick_exit(void (*function)(void *), void *library);
+int __cxa_atexit(void (*function)(void *), void *argument, void *library);
+int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *library);
 
-EXPORT int
-owngil_shim_on_exit(void (*function)(int, void *), void *argument)
-{
-    pin((const void *)function);
-    return on_exit(function, argument);
-}
+/* Defines a function that pins copies and then does what the function `called_function` does. */
+#define PIN_AND_CALL(called_function, name, type, parameters, arguments, ...)              \
+    EXPORT type owngil_shim_##name parameters                                              \
+    {                                                                                      \
+        const void *const addresses[] = {__VA_ARGS__};                                     \
+        pin_all(addresses, sizeof(addresses) / sizeof(addresses[0]));                      \
+        return called_function arguments;                                                  \
+    }
+#define PIN_AND_CALL_LINKED(name, ...) PIN_AND_CALL(name, name, __VA_ARGS__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* register_printf_function() */
+OWNGIL_PINNING_FUNCTIONS(PIN_AND_CALL_LINKED)
+#pragma GCC diagnostic pop
+
+/* The core finds the functions of libstdc++ and libgcc, because the shim needs neither library. */
+#define PIN_AND_CALL_FOUND(name, type, parameters, ...) \
+    EXPORT type(*owngil_found_##name) parameters;       \
+    PIN_AND_CALL(owngil_found_##name, name, type, parameters, __VA_ARGS__)
+OWNGIL_PINNING_RUNTIME_FUNCTIONS(PIN_AND_CALL_FOUND)
 
 /* Pins the library of `start`, and completes `thread`. Returns NULL without memory. */
 static owngil_thread *
