@@ -23,7 +23,7 @@ PROGRAM = """
     with owngil.Interpreter() as it:
         assert it.call(register, name, write, source)
     with open("/proc/self/maps") as maps:
-        print(sum("registrations" in line for line in maps) > 0)
+        print(any(folder in line or "owngil:registrations" in line for line in maps))
     """
 
 # What is registered, and what provokes the call. The call is seen in the pipe, unless it comes at the end.
