@@ -11,7 +11,7 @@ PINNING = """
     Py_AddPendingCall
     aio_fsync aio_fsync64 aio_read aio_read64 aio_write aio_write64 fopencookie getaddrinfo_a lio_listio lio_listio64
     mq_notify on_exit register_printf_function register_printf_specifier register_printf_type timer_create
-""".split()
+"""
 
 #: owngil reads these when the worker has ended, and pins the copy that they lead to: src/core/loader/copies.c. The
 #: functions among them set signal handlers, of which there is a table to read.
@@ -19,7 +19,7 @@ READ_AT_THE_END = """
     PyImport_FrozenModules PyImport_Inittab PyOS_InputHook PyOS_ReadlineFunctionPointer PyOS_setsig
     __sysv_signal sigaction signal sigset ssignal sysv_signal
     argp_program_version_hook error_print_progname obstack_alloc_failed_handler
-""".split()
+"""
 
 #: The shim has functions of its own for these: src/core/loader/shim/shim.c. Functions for the end of the process, for
 #: forks and for quick_exit() leave the C library's lists with the copy, if they come with the handle of their library.
@@ -27,7 +27,7 @@ HANDLED_ELSEWHERE = """
     PyThread_start_new_thread Py_AtExit
     pthread_create pthread_key_create thrd_create tss_create
     at_quick_exit atexit pthread_atfork
-""".split()
+"""
 
 HARMLESS = {
     "called before the function returns": """
@@ -35,8 +35,8 @@ HARMLESS = {
         _PyDict_DelItemIf _PyObject_VisitManagedDict _PyTrash_cond _Py_string_to_number_with_underscores
         __argp_error __argp_failure __argp_help __argp_input __argp_parse __argp_state_help __argp_usage _argp_input
         argp_error argp_failure argp_help argp_parse argp_state_help argp_usage
-        bsearch call_once dl_iterate_phdr ftw ftw64 glob glob64 globfree globfree64 lfind lsearch makecontext nftw nftw64
-        pthread_once qsort qsort_r scandir scandir64 scandirat scandirat64
+        bsearch call_once dl_iterate_phdr ftw ftw64 glob glob64 globfree globfree64 lfind lsearch makecontext
+        nftw nftw64 pthread_once qsort qsort_r scandir scandir64 scandirat scandirat64
         tdelete tdestroy tfind tsearch twalk twalk_r
     """,
     "kept by an interpreter, and gone with it": """
@@ -49,7 +49,8 @@ HARMLESS = {
         PyCFunction_New PyCFunction_NewEx PyCMethod_New PyCapsule_New PyCapsule_SetDestructor
         PyDescr_NewClassMethod PyDescr_NewGetSet PyDescr_NewMethod PyDescr_NewWrapper
         PyFunction_SetVectorcall PyModule_AddFunctions PyModule_FromSlotsAndSpec PyType_FromSlots
-        _obstack_begin _obstack_begin_1 _obstack_memory_used _obstack_newchunk obstack_free obstack_printf obstack_vprintf
+        _obstack_begin _obstack_begin_1 _obstack_memory_used _obstack_newchunk obstack_free
+        obstack_printf obstack_vprintf
         fts64_children fts64_close fts64_open fts64_read fts64_set
         fts_children fts_close fts_open fts_read fts_set
         aio_cancel aio_cancel64 aio_error aio_error64 aio_return aio_return64 aio_suspend aio_suspend64
@@ -66,4 +67,4 @@ NOT_COVERED = """
     _PyCrossInterpreterData_Clear _PyCrossInterpreterData_Init _PyCrossInterpreterData_InitWithSize
     _PyCrossInterpreterData_NewObject _PyCrossInterpreterData_RegisterClass _PyCrossInterpreterData_Release
     _PyObject_GetCrossInterpreterData
-""".split()
+"""

@@ -31,10 +31,11 @@ NOW = {
     "PySys_AddAuditHook": "sys.audit('test.event')",
     "Py_AddPendingCall": "ctypes.pythonapi.Py_MakePendingCalls()",
     "PyFile_SetOpenCodeHook": "import io; io.open_code(__file__).close()",
-    "PyOS_ReadlineFunctionPointer": "ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)"
-    ".in_dll(ctypes.pythonapi, 'PyOS_ReadlineFunctionPointer')(None, None, b'')",
+    "PyOS_ReadlineFunctionPointer": "ctypes.CFUNCTYPE(*[ctypes.c_void_p] * 4)"
+    ".in_dll(ctypes.pythonapi, 'PyOS_ReadlineFunctionPointer')(None, None, None)",
     "PyOS_InputHook": "ctypes.CFUNCTYPE(None).in_dll(ctypes.pythonapi, 'PyOS_InputHook')()",
-    "obstack_alloc_failed_handler": "ctypes.CFUNCTYPE(None).in_dll(ctypes.CDLL(None), 'obstack_alloc_failed_handler')()",
+    "obstack_alloc_failed_handler": "ctypes.CFUNCTYPE(None)"
+    ".in_dll(ctypes.CDLL(None), 'obstack_alloc_failed_handler')()",
     "timer_create": "",
     "aio_read": "os.write(end, b'x')",
     "register_printf_specifier": "ctypes.CDLL(None).snprintf(ctypes.create_string_buffer(9), 9, b'%W')",

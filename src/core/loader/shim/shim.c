@@ -170,28 +170,30 @@ pin_lookups(struct gaicb *const list[], int count)
     return NULL;
 }
 
-/* These have no header. */
+/* These have no header. NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 int __cxa_at_quick_exit(void (*function)(void *), void *library);
 int __cxa_atexit(void (*function)(void *), void *argument, void *library);
 int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *library);
+/* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 
 /* Defines a function that pins copies and then does what the function `called_function` does. */
-#define PIN_AND_CALL(called_function, name, type, parameters, arguments, ...)              \
-    EXPORT type owngil_shim_##name parameters                                              \
-    {                                                                                      \
-        const void *const addresses[] = {__VA_ARGS__};                                     \
-        pin_all(addresses, sizeof(addresses) / sizeof(addresses[0]));                      \
-        return called_function arguments;                                                  \
+#define PIN_AND_CALL(called_function, name, type, parameters, arguments, ...) \
+    EXPORT type owngil_shim_##name parameters \
+    { \
+        const void *const addresses[] = {__VA_ARGS__}; \
+        pin_all(addresses, sizeof(addresses) / sizeof(addresses[0])); \
+        return called_function arguments; \
     }
 #define PIN_AND_CALL_LINKED(name, ...) PIN_AND_CALL(name, name, __VA_ARGS__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* register_printf_function() */
+/* A copy may call setbuf(). NOLINTNEXTLINE(bugprone-unsafe-functions,cert-msc24-c,cert-msc33-c) */
 OWNGIL_PINNING_FUNCTIONS(PIN_AND_CALL_LINKED)
 #pragma GCC diagnostic pop
 
 /* The core finds the functions of libstdc++ and libgcc, because the shim needs neither library. */
 #define PIN_AND_CALL_FOUND(name, type, parameters, ...) \
-    EXPORT type(*owngil_found_##name) parameters;       \
+    EXPORT type(*owngil_found_##name) parameters; \
     PIN_AND_CALL(owngil_found_##name, name, type, parameters, __VA_ARGS__)
 OWNGIL_PINNING_RUNTIME_FUNCTIONS(PIN_AND_CALL_FOUND)
 
