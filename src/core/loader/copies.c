@@ -2,12 +2,17 @@
 
 #include "base/compat.h"
 
+#include <argp.h>
 #include <dlfcn.h>
+#include <errno.h>
+#include <error.h>
 #include <limits.h>
+#include <obstack.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void
 owngil_copies_init(owngil_copies *self, owngil_refcounted *owner, const owngil_guest_functions *guests)
@@ -89,18 +94,34 @@ remove_key(owngil_copies *self, pthread_key_t key)
     pthread_mutex_unlock(&self->lock);
 }
 
-/* Returns the shim's function that copies call instead of the one called `name`, or NULL. */
+/* Returns the address of the shim's symbol that consists of these two parts. */
 static void *
-lookup(owngil_copies *self, const char *name)
+find_in_shim(const owngil_copies *self, const char *prefix, const char *name)
 {
-#define NAME(name) #name,
-    static const char *const names[] = {OWNGIL_SHIM_FUNCTIONS(NAME)};
+    char symbol[96];
+    snprintf(symbol, sizeof(symbol), "%s%s", prefix, name);
+    return dlsym(self->shim.handle, symbol);
+}
+
+/* Returns the shim's function that copies call instead of the one called `name`, which a copy looks up in `handle`; or
+ * NULL. */
+static void *
+lookup(owngil_copies *self, void *handle, const char *name)
+{
+#define NAME(name, ...) #name,
+    static const char *const names[] = {OWNGIL_SHIM_FUNCTIONS(NAME) OWNGIL_PINNING_FUNCTIONS(NAME)};
+    static const char *const runtime_names[] = {OWNGIL_PINNING_RUNTIME_FUNCTIONS(NAME)};
 #undef NAME
-    for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++) {
-        if (name != NULL && strcmp(name, names[k]) == 0) {
-            char symbol[64];
-            snprintf(symbol, sizeof(symbol), "owngil_shim_%s", name);
-            return dlsym(self->shim.handle, symbol);
+    for (size_t k = 0; name != NULL && k < sizeof(names) / sizeof(names[0]); k++) {
+        if (strcmp(name, names[k]) == 0) {
+            return find_in_shim(self, "owngil_shim_", name);
+        }
+    }
+    for (size_t k = 0; name != NULL && k < sizeof(runtime_names) / sizeof(runtime_names[0]); k++) {
+        if (strcmp(name, runtime_names[k]) == 0) {
+            void **found = find_in_shim(self, "owngil_found_", name);
+            *found = *found != NULL ? *found : dlsym(handle, name);
+            return *found != NULL ? find_in_shim(self, "owngil_shim_", name) : NULL;
         }
     }
     return NULL;
@@ -233,13 +254,17 @@ unlink_copy(owngil_copies *self, const owngil_copy *copy)
 int
 owngil_copies_load(owngil_copies *self, owngil_copy *copy, char *why, size_t why_size)
 {
-#define REDIRECTION(name) {#name, dlsym(self->shim.handle, "owngil_shim_" #name), NULL},
+#define REDIRECTION(name, ...) {#name, find_in_shim(self, "owngil_shim_", #name), NULL},
+#define RUNTIME_REDIRECTION(name, ...) \
+    {#name, find_in_shim(self, "owngil_shim_", #name), find_in_shim(self, "owngil_found_", #name)},
     /* Constructors may start threads: so the original is there before they run. */
     void **start_thread = (void **)&shim_of(self)->start_thread;
     const owngil_redirection redirections[] = {
         {OWNGIL_START_THREAD, dlsym(self->shim.handle, "owngil_shim_start_thread"), start_thread},
-        OWNGIL_SHIM_FUNCTIONS(REDIRECTION)};
+        OWNGIL_SHIM_FUNCTIONS(REDIRECTION) OWNGIL_PINNING_FUNCTIONS(REDIRECTION)
+            OWNGIL_PINNING_RUNTIME_FUNCTIONS(RUNTIME_REDIRECTION)};
 #undef REDIRECTION
+#undef RUNTIME_REDIRECTION
     if (owngil_load_open(&copy->loaded, redirections, sizeof(redirections) / sizeof(redirections[0]), why, why_size)
         < 0) {
         return -1;
@@ -362,7 +387,23 @@ owngil_copies_decide(owngil_copies *self,
             pin(self, (const void *)action.sa_handler);
         }
     }
-    pin(self, (const void *)PyOS_InputHook);
+    const void *const variables[] = {
+        PyOS_InputHook,
+        PyOS_ReadlineFunctionPointer,
+        PyImport_FrozenModules,
+        PyImport_Inittab,
+        argp_program_bug_address,
+        argp_program_version,
+        argp_program_version_hook,
+        error_print_progname,
+        obstack_alloc_failed_handler,
+        program_invocation_name,
+        program_invocation_short_name,
+        environ,
+    };
+    for (size_t k = 0; k < sizeof(variables) / sizeof(variables[0]); k++) {
+        pin(self, variables[k]);
+    }
     decide(self);
     bool uses_parsers = false;
     for (const owngil_copy *copy = self->newest; copy != NULL; copy = copy->next) {

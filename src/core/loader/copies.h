@@ -2,8 +2,8 @@
  * worker's end.
  *
  * Copies are unloaded when the worker's thread has ended. A copy is pinned, that is, stays loaded for ever with its
- * memory, when something outside of the worker may still call it: a thread that it started, a signal handler, an audit
- * hook.
+ * memory, when something outside of the worker may still call it or use its memory: a thread that it started, a signal
+ * handler, what pinning.h lists.
  */
 #pragma once
 

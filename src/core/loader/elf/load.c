@@ -123,8 +123,13 @@ redirect_symbol(const owngil_patch *patch, const struct link_map *map, size_t nu
             if (ELF64_R_SYM(relocation->r_info) == number
                 && (type == JUMP_SLOT || type == GLOBAL_DATA || type == ABSOLUTE) && relocation->r_addend == 0
                 && relocation->r_offset <= patch->elf.memory_end - sizeof(void *)) {
+                void *original;
+                memcpy(&original, (const void *)(map->l_addr + relocation->r_offset), sizeof(void *));
+                if (original == NULL) {
+                    continue; /* a weak symbol that no library has: the copy asks whether it is there */
+                }
                 if (redirection->original != NULL && *redirection->original == NULL) {
-                    memcpy(redirection->original, (const void *)(map->l_addr + relocation->r_offset), sizeof(void *));
+                    *redirection->original = original;
                 }
                 write_address(patch, map, relocation->r_offset, redirection->to);
             }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/compat.h"
+#include "loader/shim/pinning.h"
 #include "loader/threads.h"
 
 struct owngil_copies;
@@ -27,7 +28,7 @@ typedef struct {
     owngil_start_thread start_thread; /* libstdc++'s own */
     bool ended;                       /* the interpreter has ended */
     void *view;                       /* PyInterpreterView of the worker's interpreter; NULL before 3.15 */
-    void *(*lookup)(struct owngil_copies *copies, const char *name);
+    void *(*lookup)(struct owngil_copies *copies, void *handle, const char *name);
     const char *(*pin)(struct owngil_copies *copies, const void *address);
     int (*add_exit)(struct owngil_copies *copies, void (*function)(void));
     void (*add_key)(struct owngil_copies *copies, pthread_key_t key, const void *destroy);
@@ -41,8 +42,8 @@ typedef struct {
     void (*add_timer)(owngil_threads *threads, const char *library);
 } owngil_shim;
 
-/* The names of the functions that copies call instead of those of Python, libc and libstdc++; the shim has each under
- * the same name with the prefix "owngil_shim_". */
+/* The names of the functions that copies call instead of those of Python and libc, besides those in pinning.h; the shim
+ * has each under the same name with the prefix "owngil_shim_". */
 /* clang-format off */
 #if OWNGIL_HAVE_INTERPRETER_GUARDS
 #  define OWNGIL_SHIM_VIEWS(X) X(PyInterpreterView_FromMain) X(PyInterpreterView_Close)
@@ -51,10 +52,9 @@ typedef struct {
 #endif
 #define OWNGIL_SHIM_FUNCTIONS(X) \
     OWNGIL_SHIM_VIEWS(X) \
-    X(PyGILState_Ensure) X(PyGILState_Release) X(PyGILState_Check) X(Py_AtExit) X(PySys_AddAuditHook) \
+    X(PyGILState_Ensure) X(PyGILState_Release) X(PyGILState_Check) X(Py_AtExit) \
     X(PyTraceMalloc_Track) X(PyTraceMalloc_Untrack) X(Py_IsInitialized) X(Py_IsFinalizing) X(_Py_IsFinalizing) \
     X(PyThread_tss_create) X(PyThread_tss_delete) X(PyThread_tss_free) \
-    X(PyThread_start_new_thread) X(PyMem_SetAllocator) X(PyObject_SetArenaAllocator) \
-    X(timer_create) X(mq_notify) X(on_exit) \
+    X(PyThread_start_new_thread) \
     X(dlsym) X(thrd_create) X(tss_create) X(tss_delete) X(pthread_create) X(pthread_key_create) X(pthread_key_delete)
 /* clang-format on */

@@ -9,22 +9,38 @@
 
 #include "base/compat.h"
 
+#include <aio.h>
 #include <dlfcn.h>
 #include <mqueue.h>
+#include <netdb.h>
+#include <printf.h>
+#include <search.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <syslog.h>
 #include <threads.h>
 #include <time.h>
+#include <wchar.h>
 
 #define EXPORT __attribute__((visibility("default")))
 
 EXPORT owngil_shim owngil_shim_data; /* filled in by the core, in each copy */
 
-/* Pins the copy that `function` belongs to. Returns the path of its original, or NULL. */
+/* Pins the copy that `address` belongs to. Returns the path of its original, or NULL. */
 static const char *
-pin(const void *function)
+pin(const void *address)
 {
-    return owngil_shim_data.pin(owngil_shim_data.copies, function);
+    return owngil_shim_data.pin(owngil_shim_data.copies, address);
+}
+
+static void
+pin_all(const void *const addresses[], size_t count)
+{
+    for (size_t k = 0; k < count; k++) {
+        if (addresses[k] != NULL) {
+            pin(addresses[k]);
+        }
+    }
 }
 
 static void
@@ -113,13 +129,6 @@ owngil_shim_Py_AtExit(void (*function)(void))
 }
 
 EXPORT int
-owngil_shim_PySys_AddAuditHook(Py_AuditHookFunction hook, void *data)
-{
-    pin((const void *)hook);
-    return PySys_AddAuditHook(hook, data);
-}
-
-EXPORT int
 owngil_shim_PyThread_tss_create(Py_tss_t *key)
 {
     int was_there = PyThread_tss_is_created(key);
@@ -150,9 +159,9 @@ owngil_shim_PyThread_tss_free(Py_tss_t *key)
 
 /* Returns the shim's function that copies call instead of the one called `name`, or NULL. */
 __attribute__((used, visibility("hidden"))) void *
-owngil_shim_find(const char *name)
+owngil_shim_find(void *handle, const char *name)
 {
-    return owngil_shim_data.lookup(owngil_shim_data.copies, name);
+    return owngil_shim_data.lookup(owngil_shim_data.copies, handle, name);
 }
 
 /* void *owngil_shim_dlsym(void *handle, const char *name): finds by name the same function that a copy would be linked
@@ -172,7 +181,6 @@ __asm__(".pushsection .text\n"
         "    .cfi_adjust_cfa_offset 8\n"
         "    sub $8, %rsp\n" /* the stack's alignment */
         "    .cfi_adjust_cfa_offset 8\n"
-        "    mov %rsi, %rdi\n"
         "    call owngil_shim_find\n"
         "    add $8, %rsp\n"
         "    .cfi_adjust_cfa_offset -8\n"
@@ -201,7 +209,6 @@ __asm__(".pushsection .text\n"
         "    .cfi_offset x30, -24\n"
         "    mov x29, sp\n"
         "    stp x0, x1, [sp, 16]\n"
-        "    mov x0, x1\n"
         "    bl owngil_shim_find\n"
         "    mov x9, x0\n"
         "    ldp x0, x1, [sp, 16]\n"
@@ -220,52 +227,69 @@ __asm__(".pushsection .text\n"
 #  error "owngil knows the jumps of x86-64 and aarch64 only"
 #endif
 
-/* The next functions pin copies: their arguments are called later, even if the copy has been unloaded by then. */
-
-EXPORT void
-owngil_shim_PyMem_SetAllocator(PyMemAllocatorDomain domain, PyMemAllocatorEx *allocator)
-{
-    pin((const void *)allocator->malloc);
-    PyMem_SetAllocator(domain, allocator);
-}
-
-EXPORT void
-owngil_shim_PyObject_SetArenaAllocator(PyObjectArenaAllocator *allocator)
-{
-    pin((const void *)allocator->alloc);
-    PyObject_SetArenaAllocator(allocator);
-}
-
-/* Keeps what an event needs for which the C library starts threads. */
-static void
-keep_for(const struct sigevent *event)
+/* Pins the library of the function that the C library calls for the event, and records that the C library may start a
+ * thread for that at any time. Returns NULL. */
+static const void *
+keep_event(const struct sigevent *event)
 {
     if (event != NULL && event->sigev_notify == SIGEV_THREAD) {
         const char *library = pin((const void *)event->sigev_notify_function);
         owngil_shim_data.add_timer(owngil_shim_data.threads, library);
     }
+    return NULL;
 }
 
-EXPORT int
-owngil_shim_timer_create(clockid_t clock, struct sigevent *event, timer_t *timer)
+/* The addresses that a request for input or output keeps: its own, that of its buffer, and what its event needs. */
+#define REQUEST(request) request, (const void *)(request)->aio_buf, keep_event(&(request)->aio_sigevent)
+
+static const void *
+pin_requests(struct aiocb *const list[], int count)
 {
-    keep_for(event);
-    return timer_create(clock, event, timer);
+    for (int k = 0; k < count; k++) {
+        if (list[k] != NULL) {
+            pin_all((const void *[]){REQUEST(list[k])}, 3);
+        }
+    }
+    return NULL;
 }
 
-EXPORT int
-owngil_shim_mq_notify(mqd_t queue, const struct sigevent *event)
+static const void *
+pin_lookups(struct gaicb *const list[], int count)
 {
-    keep_for(event);
-    return mq_notify(queue, event);
+    for (int k = 0; k < count; k++) {
+        if (list[k] != NULL) {
+            pin_all((const void *[]){list[k], list[k]->ar_name, list[k]->ar_service, list[k]->ar_request}, 4);
+        }
+    }
+    return NULL;
 }
 
-EXPORT int
-owngil_shim_on_exit(void (*function)(int, void *), void *argument)
-{
-    pin((const void *)function);
-    return on_exit(function, argument);
-}
+/* These have no header. NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
+int __cxa_at_quick_exit(void (*function)(void *), void *library);
+int __cxa_atexit(void (*function)(void *), void *argument, void *library);
+int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *library);
+/* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
+
+/* Defines a function that pins copies and then does what the function `called_function` does. */
+#define PIN_AND_CALL(called_function, name, type, parameters, arguments, ...) \
+    EXPORT type owngil_shim_##name parameters \
+    { \
+        const void *const addresses[] = {__VA_ARGS__}; \
+        pin_all(addresses, sizeof(addresses) / sizeof(addresses[0])); \
+        return called_function arguments; \
+    }
+#define PIN_AND_CALL_LINKED(name, ...) PIN_AND_CALL(name, name, __VA_ARGS__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* register_printf_function() */
+/* A copy may call setbuf(). NOLINTNEXTLINE(bugprone-unsafe-functions,cert-msc24-c,cert-msc33-c) */
+OWNGIL_PINNING_FUNCTIONS(PIN_AND_CALL_LINKED)
+#pragma GCC diagnostic pop
+
+/* The core finds the functions of libstdc++ and libgcc, because the shim needs neither library. */
+#define PIN_AND_CALL_FOUND(name, type, parameters, ...) \
+    EXPORT type(*owngil_found_##name) parameters; \
+    PIN_AND_CALL(owngil_found_##name, name, type, parameters, __VA_ARGS__)
+OWNGIL_PINNING_RUNTIME_FUNCTIONS(PIN_AND_CALL_FOUND)
 
 /* Pins the library of `start`, and completes `thread`. Returns NULL without memory. */
 static owngil_thread *
