@@ -46,6 +46,8 @@ PATCHING = """
         else:
             print(*core.missing_parts(), sep="\\n")
 """
+# Headers before 3.13 name another function.
+PARSE = "_PyArg_ParseTupleAndKeywordsFast" + ("" if sys.version_info >= (3, 13) else "_SizeT")
 RETURN_0, RETURN_1 = r"b'\x31\xc0\xc3'", r"b'\xb8\x01\x00\x00\x00\xc3'"
 patches_code = pytest.mark.skipif(platform.machine() != "x86_64", reason="the patch is machine code of x86-64")
 
@@ -134,9 +136,9 @@ def test_the_number_of_a_thread(attempt):
     )
 
 
-@pytest.mark.parametrize("damage", ["int has not the flag", "a class has the flag"])
+@pytest.mark.parametrize("damage", ["a shared type lacks it", "a class has it"])
 def test_the_flag_of_shared_types(attempt, damage):
-    name = "int" if damage == "int has not the flag" else "importlib.machinery.ModuleSpec"
+    name = "type(...)" if damage == "a shared type lacks it" else "importlib.machinery.ModuleSpec"
     before = f"""
     flags = id({name}) + 168
     assert ctypes.c_ulong.from_address(flags).value == {name}.__flags__
@@ -151,7 +153,7 @@ def test_the_flag_of_shared_types(attempt, damage):
 
 @patches_code
 def test_the_list_of_keyword_parsers(attempt):
-    assert attempt('function("_PyArg_ParseTupleAndKeywordsFast")', RETURN_1) == (
+    assert attempt(f'function("{PARSE}")', RETURN_1) == (
         refused("its list of keyword parsers is not as expected")
         if sys.version_info < (3, 12, 4)
         else "Private copies of extension modules that parse keywords stay when their worker ends: CPython's list of"
@@ -166,7 +168,7 @@ def test_work_without_the_list_of_keyword_parsers(ends_cleanly):
     printed = ends_cleanly(
         PATCHING
         + f"""
-    with patched(function("_PyArg_ParseTupleAndKeywordsFast"), {RETURN_1}):
+    with patched(function("{PARSE}"), {RETURN_1}):
         import owngil
 
     def use():

@@ -17,7 +17,7 @@
 
 #include "base/compat.h"
 
-/* Checks that the flag of types that interpreters share is where it is expected: `int` has it, and `own`, a class of the
+/* Checks that the flag of types that interpreters share is where it is expected: the type of Ellipsis has it, and `own`, a class of the
  * calling interpreter, has not. If it is not, then since 3.14 the functions below do nothing. Returns whether it is.
  * Needs the GIL of the main interpreter. */
 bool owngil_type_versions_check(PyTypeObject *own);
