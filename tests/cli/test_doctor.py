@@ -453,3 +453,18 @@ def test_ctrl_c_ends_the_children(make):
     _, err = command.communicate(timeout=HANGS_AFTER)
     assert (command.returncode, err) == (130, "owngil doctor: interrupted\n")
     assert not Path(f"/proc/{child}").exists()
+
+
+def test_what_owngil_does_without(monkeypatch):
+    sentence = (
+        "A closed worker leaves objects of more than 512 bytes that C code still holds: another allocator is in place"
+        " (PYTHONMALLOC, tracemalloc or a package's)."
+    )
+    for value, missing in (("malloc", [sentence]), ("", [])):
+        monkeypatch.setenv("PYTHONMALLOC", value)
+        if not value:
+            monkeypatch.delenv("PYTHONMALLOC")
+        text = subprocess.check_output([*COMMAND, "cloudpickle"], text=True, timeout=HANGS_AFTER)
+        assert (sentence in " ".join(text.split())) == bool(missing)
+        data = json.loads(subprocess.check_output([*COMMAND, "--json", "cloudpickle"], text=True, timeout=HANGS_AFTER))
+        assert data["missing"] == missing

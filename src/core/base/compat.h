@@ -42,11 +42,16 @@
 #  define Py_IsFinalizing _Py_IsFinalizing
 #endif
 
-/* Whether all interpreters share the type: Python's own static types (_Py_TPFLAGS_STATIC_BUILTIN). */
+/* The flag of types that all interpreters share: Python's own static types. CPython's name for it may be hidden. */
+#define OWNGIL_SHARED_TYPE (1UL << 1)
+#ifdef _Py_TPFLAGS_STATIC_BUILTIN
+_Static_assert(_Py_TPFLAGS_STATIC_BUILTIN == OWNGIL_SHARED_TYPE, "CPython's flag of shared types is another bit");
+#endif
+
 static inline bool
 owngil_compat_is_shared_type(PyTypeObject *type)
 {
-    return (PyType_GetFlags(type) & (1UL << 1)) != 0;
+    return (PyType_GetFlags(type) & OWNGIL_SHARED_TYPE) != 0;
 }
 
 static inline bool

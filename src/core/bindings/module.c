@@ -5,6 +5,7 @@
 #include "bindings/state.h"
 #include "cpython/arena_tracking.h"
 #include "cpython/large_objects.h"
+#include "cpython/selfcheck.h"
 #include "cpython/tracemalloc_hooks.h"
 #include "memory/block.h"
 #include "messaging/kinds.h"
@@ -33,7 +34,8 @@ static int
 module_exec(PyObject *module)
 {
     owngil_state *state = PyModule_GetState(module);
-    if (add_constants(module, state) < 0) {
+    bool is_main = PyInterpreterState_Get() == PyInterpreterState_Main();
+    if ((is_main && owngil_selfcheck_run(module) < 0) || add_constants(module, state) < 0) {
         return -1;
     }
 #define ADD(name) \
@@ -42,9 +44,13 @@ module_exec(PyObject *module)
     }
     OWNGIL_ADDITIONS(ADD)
 #undef ADD
-    if (PyInterpreterState_Get() == PyInterpreterState_Main()) {
+    if (is_main) {
         owngil_arena_tracking_start(owngil_registry_owner_of_thread);
-        owngil_large_objects_install();
+        if (!owngil_large_objects_install()) {
+            owngil_selfcheck_do_without(
+                "A closed worker leaves objects of more than 512 bytes that C code still holds: "
+                "another allocator is in place (PYTHONMALLOC, tracemalloc or a package's).");
+        }
         owngil_tracemalloc_hooks_prepare();
         owngil_block_configure();
         if (owngil_fork_watch() < 0) {

@@ -5,6 +5,7 @@
 #include "base/process_notes.h"
 #include "cpython/immortal_refcounts.h"
 #include "cpython/keyword_parsers.h"
+#include "cpython/selfcheck.h"
 #include "memory/lease.h"
 #include "workers/registry.h"
 #include "workers/shutdown.h"
@@ -62,6 +63,25 @@ static PyObject *
 in_main_interpreter(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
     return PyBool_FromLong(PyInterpreterState_Get() == PyInterpreterState_Main());
+}
+
+/* missing_parts(): return sentences, a tuple of str, on what owngil does without in this process; see selfcheck.h. */
+static PyObject *
+missing_parts(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    Py_ssize_t count = 0;
+    while (owngil_selfcheck_missing((size_t)count) != NULL) {
+        count++;
+    }
+    PyObject *tuple = PyTuple_New(count);
+    for (Py_ssize_t k = 0; tuple != NULL && k < count; k++) {
+        PyObject *item = PyUnicode_FromString(owngil_selfcheck_missing((size_t)k));
+        PyTuple_SET_ITEM(tuple, k, item);
+        if (item == NULL) {
+            Py_CLEAR(tuple);
+        }
+    }
+    return tuple;
 }
 
 /* protect_immortals(): protect the objects that all interpreters share from extension modules with an old stable ABI;
@@ -124,6 +144,7 @@ take_process_notes(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 }
 
 static PyMethodDef functions[] = {
+    {"missing_parts", missing_parts, METH_NOARGS},
     {"protect_immortals", protect_immortals, METH_NOARGS},
     {"count_workers", count_workers, METH_NOARGS},
     {"get_process_note", get_process_note, METH_VARARGS},

@@ -2,6 +2,19 @@
 
 #include "base/compat.h"
 
+bool
+owngil_immortal_refcounts_check(void)
+{
+    /* Not None: an extension module with an old stable ABI may have changed its count already. Py_IncRef() is CPython's
+     * function, not the macro of the headers that owngil was built with. */
+    PyObject *shared = Py_Ellipsis;
+    Py_ssize_t before = Py_REFCNT(shared);
+    Py_IncRef(shared);
+    bool counts = Py_REFCNT(shared) != before;
+    Py_DecRef(shared);
+    return !counts;
+}
+
 #if PY_VERSION_HEX < 0x030E0000 && SIZEOF_VOID_P == 8
 
 /* Far from zero, and from the change of the sign. */

@@ -9,5 +9,10 @@
  */
 #pragma once
 
-/* Call it once. Needs the GIL of the main interpreter. Returns -1 with an exception. */
+#include <stdbool.h>
+
+/* Returns whether CPython leaves the reference counts of the objects that interpreters share alone. Needs the GIL. */
+bool owngil_immortal_refcounts_check(void);
+
+/* Protects them. Call it once. Needs the GIL of the main interpreter. Returns -1 with an exception. */
 int owngil_immortal_refcounts_protect(void);

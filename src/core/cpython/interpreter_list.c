@@ -7,52 +7,75 @@
 #include <stdint.h>
 #include <string.h>
 
-/* The start of _PyRuntime since 3.13. It is made for debuggers and has not changed since. */
+static PyInterpreterState **list; /* the place of CPython's pointer to its newest interpreter; NULL: not found */
+
+/* Whether the list may be there: the pointer to the main interpreter is the next one. */
+static bool
+may_be_at(PyInterpreterState **place)
+{
+    return place[0] == PyInterpreterState_Head() && place[1] == PyInterpreterState_Main();
+}
+
+#if PY_VERSION_HEX >= 0x030D0000
+
+/* The start of _PyRuntime. It is made for debuggers and has not changed since 3.13. */
 typedef struct {
     char cookie[8];
     uint64_t version, free_threaded, runtime_size, finalizing, interpreters_head;
 } debug_offsets;
 
-static const char DEBUG_COOKIE[] = "xdebugpy";
-
-/* Returns the place of CPython's pointer to its newest interpreter, or NULL if that place is not certain. */
 static PyInterpreterState **
-find_list(PyInterpreterState *newest, PyInterpreterState *main)
+find_list(char *runtime)
 {
-    char *runtime = dlsym(RTLD_DEFAULT, "_PyRuntime");
+    static const char cookie[] = "xdebugpy";
+    const debug_offsets *offsets = (const debug_offsets *)(void *)runtime;
+    if (memcmp(offsets->cookie, cookie, sizeof(offsets->cookie)) != 0 || offsets->version != Py_Version
+        || offsets->interpreters_head % sizeof(void *) != 0
+        || offsets->interpreters_head + 2 * sizeof(void *) > offsets->runtime_size) {
+        return NULL;
+    }
+    PyInterpreterState **place = (PyInterpreterState **)(void *)(runtime + offsets->interpreters_head);
+    return may_be_at(place) ? place : NULL;
+}
+
+#else
+
+/* Searches all of _PyRuntime. There must be exactly one such place. */
+static PyInterpreterState **
+find_list(char *runtime)
+{
     Dl_info info;
     const ElfW(Sym) *symbol = NULL;
-    if (runtime == NULL || !dladdr1(runtime, &info, (void **)&symbol, RTLD_DL_SYMENT) || symbol == NULL
-        || info.dli_saddr != runtime || symbol->st_size < sizeof(debug_offsets)) {
+    if (!dladdr1(runtime, &info, (void **)&symbol, RTLD_DL_SYMENT) || symbol == NULL || info.dli_saddr != runtime) {
         return NULL;
     }
     PyInterpreterState **found = NULL;
     for (size_t at = 0; at + 2 * sizeof(void *) <= symbol->st_size; at += sizeof(void *)) {
-        PyInterpreterState **pair = (PyInterpreterState **)(void *)(runtime + at);
-        if (pair[0] == newest && pair[1] == main) {
+        PyInterpreterState **place = (PyInterpreterState **)(void *)(runtime + at);
+        if (may_be_at(place)) {
             if (found != NULL) {
                 return NULL;
             }
-            found = pair;
+            found = place;
         }
     }
-    const debug_offsets *offsets = (const debug_offsets *)(void *)runtime;
-    if (found != NULL && memcmp(offsets->cookie, DEBUG_COOKIE, sizeof(offsets->cookie)) == 0
-        && runtime + offsets->interpreters_head != (char *)found) {
-        return NULL;
-    }
     return found;
+}
+
+#endif
+
+bool
+owngil_interpreter_list_find(void)
+{
+    char *runtime = dlsym(RTLD_DEFAULT, "_PyRuntime");
+    list = runtime != NULL ? find_list(runtime) : NULL;
+    return list != NULL;
 }
 
 void
 owngil_interpreter_list_forget(void)
 {
-    PyInterpreterState *newest = PyInterpreterState_Head(), *main = PyInterpreterState_Main();
-    if (newest == main || PyInterpreterState_Next(main) != NULL) {
-        return;
-    }
-    PyInterpreterState **list = find_list(newest, main);
-    if (list != NULL) {
-        *list = main;
+    if (list != NULL && may_be_at(list) && PyInterpreterState_Next(PyInterpreterState_Main()) == NULL) {
+        *list = PyInterpreterState_Main();
     }
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf; two workers may end at the same time */
+static bool unknown; /* owngil_keyword_parsers_check() has failed; set before there is a worker */
 
 #if PY_VERSION_HEX < 0x030D0000
 
@@ -98,10 +99,18 @@ add_head(void)
     return parser;
 }
 
+bool
+owngil_keyword_parsers_check(void)
+{
+    const _PyArg_Parser *first = add_head(), *second = add_head();
+    unknown = first == NULL || second == NULL || second->next != first;
+    return !unknown;
+}
+
 void
 owngil_keyword_parsers_release(void)
 {
-    if (Py_Version >= 0x030C0400) {
+    if (Py_Version >= 0x030C0400 || unknown) {
         return;
     }
     _PyArg_Parser *head = add_head();
@@ -115,7 +124,7 @@ owngil_keyword_parsers_release(void)
 bool
 owngil_keyword_parsers_forget(bool (*is_unloadable)(const void *context, const void *address), const void *context)
 {
-    _PyArg_Parser *head = add_head();
+    _PyArg_Parser *head = unknown ? NULL : add_head();
     pthread_mutex_lock(&lock);
     for (_PyArg_Parser *at = head; at != NULL; at = at->next) {
         while (at->next != NULL && is_unloadable(context, at->next)) {

@@ -12,12 +12,17 @@
 #include "base/compat.h"
 #include <stdbool.h>
 
+/* Checks that a new struct becomes the head of CPython's list, and leads to the one before. If it does not, the list
+ * stays as it is, and owngil_keyword_parsers_forget() returns false. Returns whether it does. Needs the GIL of the main
+ * interpreter, sets no exception. */
+bool owngil_keyword_parsers_check(void);
+
 /* On 3.12.0 to 3.12.3, replaces the tuples of all structs by tuples that belong to no interpreter. Needs the GIL, sets
  * no exception. */
 void owngil_keyword_parsers_release(void);
 
 /* Removes the structs for whose address is_unloadable() returns true from the list. Returns false when there is no
- * memory for that. Needs the GIL, sets no exception. */
+ * memory for that, or when the list is not as expected. Needs the GIL, sets no exception. */
 bool owngil_keyword_parsers_forget(bool (*is_unloadable)(const void *context, const void *address),
                                    const void *context);
 

@@ -256,12 +256,12 @@ hook_realloc(void *context, void *address, size_t size)
     return result;
 }
 
-void
+bool
 owngil_large_objects_install(void)
 {
     static const PyMemAllocatorDomain domains[2] = {PYMEM_DOMAIN_MEM, PYMEM_DOMAIN_OBJ};
     if (range != NULL || getenv("PYTHONMALLOC") != NULL) {
-        return;
+        return range != NULL;
     }
     PyMemAllocatorEx found[2];
     for (size_t k = 0; k < 2; k++) {
@@ -271,11 +271,11 @@ owngil_large_objects_install(void)
      * are there only for a while, they later restore the allocators from before ours, which would then get our
      * blocks. */
     if (found[0].ctx != NULL || found[1].ctx != NULL || found[0].malloc != found[1].malloc) {
-        return;
+        return false;
     }
     char *start = mmap(NULL, RANGE + CHUNK, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (start == MAP_FAILED) {
-        return;
+        return false;
     }
     /* A huge page for each of many sizes would be a waste. */
     (void)madvise(start, RANGE + CHUNK, MADV_NOHUGEPAGE);
@@ -285,6 +285,7 @@ owngil_large_objects_install(void)
     for (size_t k = 0; k < 2; k++) {
         PyMem_SetAllocator(domains[k], &hook);
     }
+    return true;
 }
 
 owngil_large_objects *

@@ -10,6 +10,8 @@
 #include "base/atfork.h"
 #include "base/compat.h"
 
+#include <stdbool.h>
+
 enum { OWNGIL_LARGE_OBJECTS_CLASSES = 80 }; /* sizes of blocks: eight for each doubling from 512 bytes to 512 KiB */
 
 /* A worker's heap. Needs the GIL of `interp`. */
@@ -20,8 +22,9 @@ typedef struct {
 } owngil_large_objects;
 
 /* Puts hooks before CPython's allocators, once. Does nothing if other hooks are there already (tracemalloc, debug
- * hooks), or if no range of addresses can be had. Needs the GIL of the main interpreter. */
-void owngil_large_objects_install(void);
+ * hooks), or if no range of addresses can be had. Returns whether the hooks are there. Needs the GIL of the main
+ * interpreter. */
+bool owngil_large_objects_install(void);
 
 /* Makes the calling thread take its blocks from `self`, while it runs `self->interp`; NULL: from CPython again. Returns
  * the heap that it used before, or NULL. */

@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 
 static atomic_bool exhausted; /* CPython gives immutable types no versions any more */
+static bool unknown;          /* owngil_type_versions_check() has failed; set before there is a worker */
 
 /* Gives the type a version, if it has none: from the process's counter if that is not exhausted, else from the
  * interpreter's own counter, as if the type were mutable. Its bases come first, as in CPython. Needs the GIL of the
@@ -107,6 +108,13 @@ use_up_some(void)
     return count;
 }
 
+bool
+owngil_type_versions_check(PyTypeObject *own)
+{
+    unknown = !owngil_compat_is_shared_type(&PyEllipsis_Type) || owngil_compat_is_shared_type(own);
+    return !unknown;
+}
+
 int
 owngil_type_versions_exhaust_shared(void)
 {
@@ -124,7 +132,7 @@ owngil_type_versions_exhaust_shared(void)
 void
 owngil_type_versions_give(PyObject *module)
 {
-    PyObject *names = PyModule_Check(module) ? PyModule_GetDict(module) : NULL;
+    PyObject *names = PyModule_Check(module) && !unknown ? PyModule_GetDict(module) : NULL;
     Py_ssize_t at = 0;
     PyObject *value;
     while (names != NULL && PyDict_Next(names, &at, NULL, &value)) {
@@ -140,7 +148,7 @@ owngil_type_versions_complete(Py_ssize_t *known)
 {
     PyObject *modules = PyImport_GetModuleDict();
     Py_ssize_t count = modules != NULL && PyDict_Check(modules) ? PyDict_GET_SIZE(modules) : 0;
-    if (count == *known || !atomic_load(&exhausted)) {
+    if (count == *known || !atomic_load(&exhausted) || unknown) {
         return 0;
     }
     if (visit_all(give_version) < 0) {

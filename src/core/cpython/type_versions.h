@@ -17,6 +17,11 @@
 
 #include "base/compat.h"
 
+/* Checks that the flag of types that interpreters share is where it is expected: the type of Ellipsis has it, and `own`, a class of the
+ * calling interpreter, has not. If it is not, then since 3.14 the functions below do nothing. Returns whether it is.
+ * Needs the GIL of the main interpreter. */
+bool owngil_type_versions_check(PyTypeObject *own);
+
 /* Before 3.14, gives versions to all types that interpreters share, and exhausts the process's counter. Needs the GIL
  * of the main interpreter, before there is another. Returns -1 with an exception. */
 int owngil_type_versions_exhaust_shared(void);

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 import owngil
+from owngil import _core
 from owngil.cli.doctor.examine import Result, examine
 from owngil.cli.doctor.packages import Package, find_package, installed_packages, scientific_packages
 from owngil.cli.errors import InputError
@@ -51,6 +52,8 @@ def _run(options: argparse.Namespace) -> int:
         print(json.dumps(_as_json(results), indent=1))
     else:
         print(f"owngil {owngil.__version__}, Python {platform.python_version()}, {platform.platform()}\n")
+        for text in _core.missing_parts():
+            print("\n".join([*_wrap(text, ""), ""]))
         table = _Table(packages)
         print(table.head(), flush=True)
         for result in _examine_all(packages, options.timeout):
@@ -102,6 +105,7 @@ def _as_json(results: list[Result]) -> dict[str, Any]:
         "owngil": owngil.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "missing": list(_core.missing_parts()),
         "ok": not any(result.failed for result in results),
         "packages": [asdict(result) for result in results],
     }
