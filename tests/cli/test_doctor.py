@@ -199,7 +199,7 @@ def test_json_has_all_keys(doctor, make):
     code, out = doctor("plain", "--json")
     told = json.loads(out)
     assert code == 0
-    assert set(told) == {"schema", "owngil", "python", "platform", "ok", "packages"}
+    assert set(told) == {"schema", "owngil", "python", "platform", "missing", "ok", "packages"}
     assert (told["schema"], told["owngil"], told["ok"]) == (1, owngil.__version__, True)
     (result,) = told["packages"]
     assert set(result) == {

@@ -377,3 +377,20 @@ def test_a_signal_handler_may_close_the_pool_while_its_thread_submits(ends_clean
         """
     )
     assert out == "1\n"
+
+
+def test_a_worker_waits_for_the_threads_of_its_tasks(ends_cleanly):
+    program = """
+    import threading
+    import owngil
+
+    def start():
+        thread = threading.Thread(target=lambda: (threading.Event().wait(0.7), print("ended")))
+        thread.start()
+        return thread.daemon
+
+    with owngil.Interpreter() as it:
+        print(it.call(start))
+    print("closed")
+    """
+    assert ends_cleanly(program).split() == ["False", "ended", "closed"]

@@ -128,7 +128,11 @@ def _prepare(name: str, setup: _wire.Parts) -> int | None:
 def main() -> None:
     """Run as a worker: prepare, serve, flush."""
     name, number, setup, _, replies = _core.worker_setup()
-    threading.current_thread().name = name
+    own_thread: Any = threading.current_thread()
+    own_thread.name = name
+    # Since 3.13 threading takes this thread for a daemon, because it has not started it. Threads of tasks would inherit
+    # that, and be ended with the worker.
+    own_thread._daemonic = False
     reports.connect(name, replies, number)
     _forward_reports()
     stdio.install()
