@@ -385,7 +385,9 @@ def end_loop(loop):
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()
-    loop.run_until_complete(asyncio.wait(tasks) if tasks else asyncio.sleep(0))
+    if tasks:
+        # With a limit, because asyncio does not resume a task if the exception came while it began to wait.
+        loop.run_until_complete(asyncio.wait(tasks, timeout=0.1))
     loop.close()
 
 

@@ -518,11 +518,17 @@ def test_worker_local_in_the_child(forks_cleanly):
 
 @pytest.mark.parametrize(
     "wait",
-    ["list(pool.map(wait, [gate]))", "list(pool.map(wait, [gate], ordered=False))", "pool.submit(wait, gate).result()"],
+    [
+        "list(pool.map(wait, [gate]))",
+        "list(pool.map(wait, [gate], ordered=False))",
+        "pool.submit(wait, gate).result()",
+        "[future.result() for future in futures.wait([pool.submit(wait, gate)]).done]",
+    ],
 )
 def test_the_child_of_a_signal_handler_does_not_go_on_waiting(forks_cleanly, wait):
     out = forks_cleanly(f"""
         import signal, threading
+        from concurrent import futures
 
         def fork(*_):
             global child

@@ -214,6 +214,9 @@ class Dispatcher(ABC):
         self.broken = "its workers belong to the process that forked this one; make new ones here"
         for reader in list(self.readers):
             reader.abandon()
+        for future in list(self._pending.values()):
+            if future._waiting:  # this thread may wait for it, and have forked in a signal handler
+                future._look()
 
     def _cancel_pending(self) -> None:
         for source in list(self._sources):

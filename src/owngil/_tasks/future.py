@@ -239,8 +239,6 @@ class TaskFuture(Future[Any]):
     def _look(self) -> None:
         """Prepare for a look at the state: in a forked child, no worker will answer."""
         if self._dispatcher.abandoned and self._status == "PENDING":
-            # The threads that wait are not in this process.
-            self._waiting = []
             self._done_callbacks = []
             self._on_done = None
             self._awaited = False
@@ -336,6 +334,7 @@ class TaskFuture(Future[Any]):
             dispatcher = self._dispatcher
             if message.await_answer(dispatcher.replies, self, dispatcher.rebuild, seconds_left(deadline)):
                 return
+            self._look()  # a signal handler may have forked
         waiter = _Waiter()
         self._add_waiter(waiter)
         try:

@@ -24,7 +24,7 @@ def _is_handler(frame: FrameType) -> bool:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Return whether code that the calling thread did not call has raised it: a signal handler, an interrupt.
+    """Return whether the exception comes from code that the thread did not call: a signal handler, or an interrupt.
 
     A signal handler that is written in C is known by KeyboardInterrupt only.
     """
