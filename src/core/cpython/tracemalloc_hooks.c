@@ -98,7 +98,10 @@ DEFINE_HOOKS(mem, MEM)
 DEFINE_HOOKS(obj, OBJ)
 
 #define HOOK(name, domain) \
-    {.ctx = &hooks[domain], .malloc = name##_malloc, .calloc = name##_calloc, .realloc = name##_realloc, \
+    {.ctx = &hooks[domain], \
+     .malloc = name##_malloc, \
+     .calloc = name##_calloc, \
+     .realloc = name##_realloc, \
      .free = name##_free}
 static PyMemAllocatorEx hooks[DOMAINS] = {[RAW] = HOOK(raw, RAW), [MEM] = HOOK(mem, MEM), [OBJ] = HOOK(obj, OBJ)};
 

@@ -18,7 +18,8 @@ _living: set[Hashable] = set()  # the workers for which they are replaced
 
 def _getallocatedblocks() -> int:
     """Return the number of memory blocks of all interpreters; workers stand still meanwhile."""
-    return _core.call_alone(_originals.get("getallocatedblocks", sys.getallocatedblocks), ())
+    count: int = _core.call_alone(_originals["getallocatedblocks"], ())
+    return count
 
 
 _replacements: dict[str, Callable[..., Any]] = {
