@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 from owngil._caller import logging, warnings
+from owngil._isolation import environment
 
 __all__ = ["keep_contexts", "settings_of_caller"]
 
@@ -13,6 +14,7 @@ def settings_of_caller() -> dict[str, Any]:
     return {
         "path": [entry for entry in sys.path if isinstance(entry, str)],
         "argv": list(sys.argv),
+        "environment": environment.variables(),
         "recursion_limit": sys.getrecursionlimit(),
         "int_max_str_digits": sys.get_int_max_str_digits(),
         "dont_write_bytecode": sys.dont_write_bytecode,

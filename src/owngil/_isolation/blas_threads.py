@@ -12,6 +12,7 @@ import os
 from typing import Any
 
 from owngil import _core
+from owngil._isolation import environment
 
 __all__ = ["limit", "restore", "set_pool_size"]
 
@@ -63,7 +64,7 @@ def _limit(new: set[str], share: int) -> None:
 
     for library in threadpoolctl.ThreadpoolController().lib_controllers:
         path = os.path.realpath(library.filepath)
-        if path in new and not any(name in os.environ for name in _VARIABLES.get(library.internal_api, ())):
+        if path in new and not any(map(environment.had, _VARIABLES.get(library.internal_api, ()))):
             _set(library, path, share)
 
 

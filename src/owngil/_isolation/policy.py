@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from owngil import _core
+from owngil._isolation import environment
 
 __all__ = [
     "ADAPTED",
@@ -144,6 +145,9 @@ ADAPTED: dict[str, Callable[[ModuleType], None]] = {
     "sys": _without_trampolines,
     "syslog": _without_syslog,
     "_locale": _without_setlocale,
+    "posix": environment.adapt_posix,
+    "_posixsubprocess": environment.adapt_subprocesses,
+    "time": environment.adapt_time,
     **dict.fromkeys(("_socket", "grp", "pwd", "spwd"), _core.guard_lookups),
 }
 

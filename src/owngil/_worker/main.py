@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from owngil import _core, _wire
-from owngil._isolation import blas_threads
+from owngil._isolation import blas_threads, environment
 from owngil._wire.globals import close_opened, opened
 from owngil._wire.protocol import ERROR, READY, RESULT, START
 from owngil._worker import reports, stdio
@@ -54,6 +54,7 @@ def _apply(settings: dict[str, Any]) -> None:
     """Take over what `settings_of_caller` found at the caller."""
     sys.path[:] = settings["path"]
     sys.argv[:] = settings["argv"]
+    environment.replace_environment(settings["environment"])
     sys.setrecursionlimit(settings["recursion_limit"])
     sys.set_int_max_str_digits(settings["int_max_str_digits"])
     sys.dont_write_bytecode = settings["dont_write_bytecode"]
