@@ -99,7 +99,12 @@ read_segments(owngil_image *self)
                 count++;
             }
             self->dynamic_count = count;
+            self->dynamic_address = segment->p_vaddr;
         }
+    }
+    /* The dynamic loader reads the entries from memory. */
+    if (self->dynamic != NULL && at_address(self, self->dynamic_address, 1, 1) != (const void *)self->dynamic) {
+        return "its dynamic section is damaged";
     }
     return NULL;
 }

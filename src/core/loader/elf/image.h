@@ -19,6 +19,7 @@ typedef struct {
     ElfW(Addr) memory_end; /* the first address behind all PT_LOAD segments */
     ElfW(Addr) relro, relro_end; /* addresses of the part that is read-only once relocated; 0, 0: none */
     const ElfW(Dyn) * dynamic; /* NULL: none */
+    ElfW(Addr) dynamic_address;
     size_t dynamic_count; /* without DT_NULL, which ends them */
     const char *strings; /* ends in a NUL byte; NULL: none */
     size_t strings_size;

@@ -21,6 +21,14 @@ enum { JUMP_SLOT = R_AARCH64_JUMP_SLOT, GLOBAL_DATA = R_AARCH64_GLOB_DAT, ABSOLU
 #  error "owngil knows the relocations of x86-64 and aarch64 only"
 #endif
 
+/* Whether `map` is what the dynamic loader has made of the copy's file: no library that was loaded before. */
+static bool
+is_own(const owngil_loaded *self, const struct link_map *map)
+{
+    return strcmp(map->l_name, self->name) == 0
+           && (uintptr_t)map->l_ld == map->l_addr + self->patch.elf.dynamic_address;
+}
+
 /* Spells `path`, which is absolute, as no earlier call did: puts "./" and ".//", which change nothing for the kernel,
  * before the file's name. They are the binary digits of a number that is never used again. Returns NULL without
  * memory. */
@@ -300,6 +308,12 @@ owngil_load_open(owngil_loaded *self, const owngil_redirection *redirections, si
     if (handle == NULL || dlinfo(handle, RTLD_DI_LINKMAP, &self->map) != 0) {
         const char *said = dlerror();
         snprintf(why, why_size, "the dynamic loader says: %s", said != NULL ? said : "nothing");
+        return -1;
+    }
+    if (!is_own(self, self->map)) {
+        /* The handle stays open: it may be another copy's only one. */
+        snprintf(why, why_size, "the dynamic loader returned another library instead of the copy: %s",
+                 self->map->l_name);
         return -1;
     }
     self->handle = handle;
