@@ -44,6 +44,9 @@ const ElfW(Phdr) * owngil_image_segment_at(const owngil_image *self, ElfW(Addr) 
 /* Returns the string of the `k`-th dynamic entry with `tag`, or NULL when there are fewer. */
 const char *owngil_image_string(const owngil_image *self, ElfW(Sxword) tag, size_t k);
 
+/* Returns the name of symbol `number`, which is less than `symbol_count`; "" if it has none. */
+const char *owngil_image_symbol_name(const owngil_image *self, size_t number);
+
 /* Returns the name of the next symbol that the library takes from elsewhere, "" if it has no name, or NULL: no more.
  * `*k`, which starts at 0, becomes the symbol's number. */
 const char *owngil_image_next_import(const owngil_image *self, size_t *k);
