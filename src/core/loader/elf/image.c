@@ -8,6 +8,12 @@
 #  define NATIVE_CLASS ELFCLASS32
 #endif
 
+#if defined(__x86_64__)
+#  define NATIVE_MACHINE EM_X86_64
+#else
+#  define NATIVE_MACHINE EM_AARCH64
+#endif
+
 /* Whether the image has `length` bytes at `offset`. */
 static bool
 is_inside(const owngil_image *self, size_t offset, size_t length)
@@ -221,16 +227,19 @@ read_relocations(owngil_image *self)
     return NULL;
 }
 
-/* Finds the table of functions that the entry `tag` points at, and returns how many there are. */
-static size_t
-count_functions(const owngil_image *self, ElfW(Sxword) tag, ElfW(Sxword) size_tag, ElfW(Addr) * address)
+/* Finds the table of functions that the entry `tag` points at, and how many there are. Returns whether it is all in
+ * memory; a library without a table has 0 functions. */
+static bool
+find_functions(const owngil_image *self, ElfW(Sxword) tag, ElfW(Sxword) size_tag, ElfW(Addr) * address, size_t *count)
 {
-    ElfW(Xword) size;
-    if (!find_dynamic(self, tag, address) || !find_dynamic(self, size_tag, &size) || *address >= self->memory_end
-        || size > self->memory_end - *address) {
-        return 0;
+    ElfW(Xword) size = 0;
+    bool has_table = find_dynamic(self, tag, address), has_size = find_dynamic(self, size_tag, &size);
+    if (!has_table || (has_size && size == 0)) {
+        return true;
     }
-    return size / sizeof(ElfW(Addr));
+    *count = size / sizeof(ElfW(Addr));
+    return has_size && size % sizeof(ElfW(Addr)) == 0 && *address < self->memory_end
+           && size <= self->memory_end - *address;
 }
 
 const char *
@@ -241,7 +250,8 @@ owngil_image_read(owngil_image *self, const void *image, size_t size)
     if (size < sizeof(*header) || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0) {
         return "it is not an ELF file";
     }
-    if (header->e_ident[EI_CLASS] != NATIVE_CLASS || header->e_type != ET_DYN) {
+    if (header->e_ident[EI_CLASS] != NATIVE_CLASS || header->e_machine != NATIVE_MACHINE
+        || header->e_type != ET_DYN) {
         return "it is not a shared library for this kind of machine";
     }
     static const char *(*const readers[])(owngil_image *) = {read_segments, read_strings, read_relocations,
@@ -254,8 +264,10 @@ owngil_image_read(owngil_image *self, const void *image, size_t size)
     }
     (void)find_dynamic(self, DT_INIT, &self->init);
     (void)find_dynamic(self, DT_FINI, &self->fini);
-    self->init_count = count_functions(self, DT_INIT_ARRAY, DT_INIT_ARRAYSZ, &self->init_array);
-    self->fini_count = count_functions(self, DT_FINI_ARRAY, DT_FINI_ARRAYSZ, &self->fini_array);
+    if (!find_functions(self, DT_INIT_ARRAY, DT_INIT_ARRAYSZ, &self->init_array, &self->init_count)
+        || !find_functions(self, DT_FINI_ARRAY, DT_FINI_ARRAYSZ, &self->fini_array, &self->fini_count)) {
+        return "its table of constructors or destructors is damaged";
+    }
     ElfW(Xword) flags;
     self->text_relocations =
         find_dynamic(self, DT_TEXTREL, &flags) || (find_dynamic(self, DT_FLAGS, &flags) && (flags & DF_TEXTREL) != 0);
