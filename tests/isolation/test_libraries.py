@@ -348,6 +348,22 @@ def test_a_damaged_needed_library(layout, workers):
             worker.call(use, layout.name, 1)
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_cut_off_library_is_not_given_to_the_dynamic_loader(layout, workers, depth):
+    path = layout.library("short", state=None)
+    linked = [path]
+    if depth == 2:
+        linked = [layout.library("long", "-Wl,-rpath,$ORIGIN", state=None, needs=["short"], linked=[path])]
+    layout.module("long" if depth == 2 else "short", *linked)
+    path.write_bytes(path.read_bytes()[:-1][: 4096 + 64])
+    for worker in workers:
+        with pytest.raises(owngil.IsolationError, match=r"it needs .*libshort\.so, which cannot be loaded: it is cut off"):
+            worker.call(use, layout.name, 1)
+    layout.library("short", state=None)
+    counts, _, _ = in_all(workers, layout.name)
+    assert set(map(tuple, counts)) == {(7,) * len(count) for count in counts}
+
+
 @pytest.mark.parametrize("kind", ["CDLL", "PyDLL"])
 def test_ctypes_opens_private_copies(layout, workers, kind):
     path = layout.library("opened")
