@@ -357,7 +357,7 @@ def test_a_cut_off_library_is_not_given_to_the_dynamic_loader(layout, workers, d
     layout.module("long" if depth == 2 else "short", *linked)
     path.write_bytes(path.read_bytes()[:-1][: 4096 + 64])
     for worker in workers:
-        with pytest.raises(owngil.IsolationError, match=r"it needs .*libshort\.so, which cannot be loaded: it is cut off"):
+        with pytest.raises(owngil.IsolationError, match=r"libshort\.so, which cannot be loaded: it is cut off"):
             worker.call(use, layout.name, 1)
     layout.library("short", state=None)
     counts, _, _ = in_all(workers, layout.name)

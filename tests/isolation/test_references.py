@@ -1,4 +1,4 @@
-"""References of private copies to the functions that owngil has of its own: all are redirected, or the copy is refused."""
+"""References of private copies to functions that owngil has too: all are redirected, or the copy is refused."""
 
 import os
 import platform

@@ -91,7 +91,7 @@ def _read(path: bytes) -> _Image:
                   state, pinned)  # fmt: skip
 
 
-# The core's sentences about files that the dynamic loader passes over: it looks in the next folder, or says what is wrong.
+# The core's sentences about files that the dynamic loader passes over, or refuses without a crash.
 _PASSED_OVER = ("it cannot be read", "it is not a shared library for this kind of machine")
 
 
