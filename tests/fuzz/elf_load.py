@@ -33,9 +33,10 @@ class Server:
     def __init__(self, way: str, folder: Path) -> None:
         self._output, self._errors = folder / f"{way}.json", folder / f"{way}.err"
         program = [sys.executable, "-X", "faulthandler", str(HERE / "fuzzing" / "loaded.py"), way]
+        environment = {**os.environ, "PYTHONPATH": str(HERE)}
         self._process = subprocess.Popen(
-            program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(HERE)}
-        )  # fmt: skip
+            program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
 
     def ask(self, kind: str, name: str, path: Path, seconds: float = SECONDS) -> None:
         """Begin to import the module `name` in the file `path`."""
@@ -81,7 +82,7 @@ def run(rng: random.Random, name: str) -> Counter[str]:
         damaged = folder / f"damaged-{sample.name}.so" if sample.path == sample.module else sample.path
         module = damaged if sample.path == sample.module else sample.module
         plain, owngil = Server("plain", folder), Server("owngil", folder)
-        for number in range(FILES if sample.kind != "numpy" else FILES // 8):
+        for number in range(FILES if sample.kind != "numpy" else max(FILES // 8, 1)):
             data, done = (layout.data, ["nothing"]) if number == 0 else damage(rng, layout)
             damaged.unlink(missing_ok=True)
             damaged.write_bytes(data)

@@ -57,8 +57,10 @@ class Layout:
         self._add_tables()
 
     def _offset_of(self, address: int) -> int | None:
-        return next((offset + address - start for start, offset, size in self._loads if start <= address < start + size),
-                    None)  # fmt: skip
+        for start, offset, size in self._loads:
+            if start <= address < start + size:
+                return offset + address - start
+        return None
 
     def _add_tables(self) -> None:
         dynamic = next(part for part in self.parts if part.name == "dynamic")
