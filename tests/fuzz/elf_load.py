@@ -61,6 +61,14 @@ class Server:
         self._process.communicate()
 
 
+def place(folder: Path, sample: elf_samples.Sample) -> Path:
+    """Return where the damaged file is to be: as deep as in a wheel, with the libraries of wheels at their places."""
+    for libs in sample.path.parents[2].glob("*.libs"):
+        (folder / libs.name).symlink_to(libs)
+    (folder / "package" / "part").mkdir(parents=True)
+    return folder / "package" / "part" / f"damaged-{sample.name}.so"
+
+
 def is_worse(plain: tuple[str, str], owngil: tuple[str, str]) -> bool:
     """Return whether owngil does worse than plain Python."""
     verdict, text = owngil
@@ -79,7 +87,7 @@ def run(rng: random.Random, name: str) -> Counter[str]:
         real = elf_samples.real()
         sample = rng.choice(samples if rng.random() < 0.7 else real)
         layout = Layout(sample.path.read_bytes())
-        damaged = folder / f"damaged-{sample.name}.so" if sample.path == sample.module else sample.path
+        damaged = place(folder, sample) if sample.path == sample.module else sample.path
         module = damaged if sample.path == sample.module else sample.module
         plain, owngil = Server("plain", folder), Server("owngil", folder)
         for number in range(FILES if sample.kind != "numpy" else max(FILES // 8, 1)):

@@ -35,8 +35,8 @@ def test_damaged_files_are_read_and_copied_or_refused(tmp_path):
 
 
 def test_sound_files_give_the_same_answer_in_a_worker(tmp_path):
-    summary = summary_of(run("elf_load.py", tmp_path, "--cases", "6", files=1))
-    assert summary["plain loaded, owngil loaded"] == summary["files"] == 6
+    summary = summary_of(run("elf_load.py", tmp_path, "--cases", "12", files=1))
+    assert summary["plain loaded, owngil loaded"] == summary["files"] == 12
 
 
 LOADED, REFUSED, CRASHED = ("loaded", "1"), ("refused", "ImportError: invalid ELF header"), ("crashed", "exit code -11")

@@ -56,9 +56,9 @@ def small(folder: Path) -> list[Sample]:
     script = folder / "versions"
     script.write_text("ONE { global: *; };\n")
     inner = libraries.library(folder / "libinner.so", "inner", f"-Wl,--version-script={script}")
+    search = "-Wl,--enable-new-dtags,-rpath,$ORIGIN:$ORIGIN/../.."
     outer = libraries.compile_c(
-        folder / "outer.so", SOURCE, "-DNAME=outer", "-DLIBRARY=inner", "-Wl,--enable-new-dtags,-rpath,$ORIGIN",
-        str(inner),
+        folder / "outer.so", SOURCE, "-DNAME=outer", "-DLIBRARY=inner", search, str(inner)
     )  # fmt: skip
     return [*samples, Sample("outer", "answer", outer, outer), Sample("inner", "answer", inner, outer)]
 
