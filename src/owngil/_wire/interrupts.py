@@ -11,16 +11,24 @@ from owngil import _core
 
 __all__ = ["is_interrupt"]
 
+_CO_OPTIMIZED = 1  # as inspect has it, which takes long to import
+
 
 def _is_handler(frame: FrameType) -> bool:
     """Return whether the frame is of a signal handler: it was called with the frame that it interrupts."""
     interrupted = frame.f_back
-    if interrupted is None:
+    if interrupted is None or not frame.f_code.co_flags & _CO_OPTIMIZED:  # else it is no function's
         return False
-    for value in frame.f_locals.values():
-        if value is interrupted or (type(value) is tuple and any(entry is interrupted for entry in value)):
-            return True
-    return False
+    variables = frame.f_locals
+    found = any(
+        value is interrupted or (type(value) is tuple and any(entry is interrupted for entry in value))
+        for value in variables.values()
+    )
+    if type(variables) is dict:
+        # Before 3.13 this is a copy, which the frame keeps. With the exception in it, all frames of the traceback would
+        # stay until the next garbage collection.
+        variables.clear()
+    return found
 
 
 def is_interrupt(error: BaseException) -> bool:
