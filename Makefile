@@ -6,7 +6,7 @@ export PYTHON
 export OWNGIL_CRATES ?= $(wildcard .venvs/crates)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all stress asan tsan soak bench ecosystem lint format clean
+.PHONY: help demo test test-all stress fuzz asan tsan soak bench ecosystem lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,17 @@ stress: ## run the loops that provoke rare races for long, on one Python
 
 test-all: ## run the tests on Python 3.12, 3.13, 3.14 and 3.15
 	@tools/test-all
+
+# The programs of tests/fuzz share the time equally; NAME=elf_read is one of them.
+SECONDS = 600
+SEED = 0
+FUZZ = $(if $(NAME),tests/fuzz/$(NAME).py,$(filter-out tests/fuzz/test_%,$(wildcard tests/fuzz/*.py)))
+
+fuzz: ## run random cases for a while, SECONDS=600 SEED=0 NAME=elf_read; a failure says how to run its case again
+	@tools/make-venv $(VENV) test
+	@status=0; for program in $(FUZZ); do \
+		$(VENV)/bin/python $$program --seconds $$(($(SECONDS) / $(words $(FUZZ)))) --seed $(SEED) || status=1; \
+	done; exit $$status
 
 asan: ## run the loader's tests with the address and undefined behaviour sanitizers
 	@tools/asan .venvs/asan $(PYTEST_ARGS)

@@ -20,6 +20,7 @@ SETTINGS = hypothesis.settings(
 )
 HEADER, PROGRAM_HEADER, DYNAMIC_ENTRY = 64, 56, 16
 PT_DYNAMIC = 2
+DT_INIT_ARRAYSZ, DT_FINI_ARRAYSZ = 27, 28
 # Values that make offsets and sizes wrap around, or point just inside or outside of the file.
 NASTY = [0, 1, 7, 8, 0xFF, 0x1000, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**63 - 1, 2**63, 2**64 - 8, 2**64 - 1]
 
@@ -46,6 +47,14 @@ def read(folder: Path, data: bytes) -> None:
     assert isinstance(answer, str | tuple)
     if isinstance(answer, str):
         assert answer
+
+
+def dynamic_entries(data: bytes) -> list[int]:
+    """Return the offsets of the entries of the dynamic section."""
+    start, count = struct.unpack_from("<Q", data, 32)[0], struct.unpack_from("<H", data, 56)[0]
+    headers = [struct.unpack_from("<IIQQQQ", data, start + k * PROGRAM_HEADER) for k in range(count)]
+    return [place for kind, _, offset, _, _, size in headers if kind == PT_DYNAMIC
+            for place in range(offset, offset + size, DYNAMIC_ENTRY)]  # fmt: skip
 
 
 def places_of_interest(data: bytes) -> list[int]:
@@ -106,3 +115,25 @@ def test_files_that_are_no_libraries(tmp_path):
     read(tmp_path, b"\x7fELF" + bytes(1000))
     with pytest.raises(ValueError, match="null byte"):
         _core.read_library(b"a\0b")
+
+
+def test_another_machine(whole, tmp_path):
+    """The machine is a number at offset 18 of the file."""
+    data = bytearray(whole)
+    struct.pack_into("<H", data, 18, 8)  # MIPS
+    path = tmp_path / "mips.so"
+    path.write_bytes(data)
+    assert _core.read_library(str(path).encode()) == "it is not a shared library for this kind of machine"
+
+
+@pytest.mark.parametrize("value", [4, 2**32, 2**64 - 8])
+@pytest.mark.parametrize("tag", [DT_INIT_ARRAYSZ, DT_FINI_ARRAYSZ])
+def test_tables_of_functions(whole, tmp_path, tag, value):
+    """A copy would not run the constructors in a table that cannot be read."""
+    data = bytearray(whole)
+    entry = next(place for place in dynamic_entries(whole) if struct.unpack_from("<Q", whole, place)[0] == tag)
+    struct.pack_into("<Q", data, entry + 8, value)
+    path = tmp_path / "functions.so"
+    path.write_bytes(data)
+    answer = _core.read_library(str(path).encode())
+    assert answer == "its table of constructors or destructors is damaged"

@@ -436,6 +436,22 @@ def test_dlsym_searches_from_the_copy_that_calls_it(layout, ends_cleanly, tmp_pa
     assert out == f"{home / '__init__.py'} (-1, 1, False)\n"
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_cut_off_library_is_not_given_to_the_dynamic_loader(layout, workers, depth):
+    path = layout.library("short", state=None)
+    linked = [path]
+    if depth == 2:
+        linked = [layout.library("long", "-Wl,-rpath,$ORIGIN", state=None, needs=["short"], linked=[path])]
+    layout.module("long" if depth == 2 else "short", *linked)
+    path.write_bytes(path.read_bytes()[:-1][: 4096 + 64])
+    for worker in workers:
+        with pytest.raises(owngil.IsolationError, match=r"libshort\.so, which cannot be loaded: it is cut off"):
+            worker.call(use, layout.name, 1)
+    layout.library("short", state=None)
+    counts, _, _ = in_all(workers, layout.name)
+    assert set(map(tuple, counts)) == {(7,) * len(count) for count in counts}
+
+
 @pytest.mark.parametrize("kind", ["CDLL", "PyDLL"])
 def test_ctypes_opens_private_copies(layout, workers, kind):
     path = layout.library("opened")

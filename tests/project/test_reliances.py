@@ -88,7 +88,9 @@ def missing(module, path, file):
     ("module", "path", "since", "file"), PRIVATE_NAMES, ids=[f"{module}.{path}" for module, path, _, _ in PRIVATE_NAMES]
 )
 def test_private_names_exist(module, path, since, file):
-    assert path.removesuffix("()").rpartition(".")[2] in (PACKAGE / file).read_text(), f"{file} does not use it any more"
+    assert path.removesuffix("()").rpartition(".")[2] in (PACKAGE / file).read_text(), (
+        f"{file} does not use it any more"
+    )
     if sys.version_info >= since:
         sentence = missing(module, path, file)
         assert sentence is None, sentence
@@ -112,7 +114,7 @@ def test_private_names_of_numpy_exist(module, name, file):
 
 def test_cloudpickle_reduces_functions_as_expected():
     here = {"__name__": "__main__", "used": 1}
-    exec("def function():\n    return used", here)  # noqa: S102
+    exec("def function():\n    return used", here)
     make, arguments, state, items, pairs, set_state = cloudpickle.Pickler(BytesIO()).reducer_override(here["function"])
     assert state[1]["__globals__"] == {"used": 1}
     assert (items, pairs) == (None, None)
@@ -188,7 +190,9 @@ def test_each_test_on_the_page_exists():
     assert len(named) > 40
     for file, name in sorted(named):
         assert (ROOT / file).is_file(), file
-        assert not name or re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text(), re.MULTILINE), f"{file}::{name}"
+        assert not name or re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text(), re.MULTILINE), (
+            f"{file}::{name}"
+        )
 
 
 def test_each_row_has_a_guard_or_a_reason():

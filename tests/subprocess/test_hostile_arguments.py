@@ -11,7 +11,9 @@ SOURCE = """
     from owngil import _core
 
     TRUST = {"close_library", "create_module", "set_threads", "use_array_memory", "of_array"}
-    WAIT = {"acquire", "wait", "get", "receive", "put", "await_answer", "__enter__", "__exit__"}
+    WAIT = {
+        "acquire", "wait", "get", "receive", "put", "await_answer", "locked", "locked_within", "__enter__", "__exit__"
+    }
     END = {"die_of_sigint", "end_kept_workers", "before_end", "take_task", "join"}
 
     class Stop(BaseException):

@@ -91,6 +91,20 @@ def _read(path: bytes) -> _Image:
                   state, pinned)  # fmt: skip
 
 
+# The core's sentences about files that the dynamic loader passes over, or refuses without a crash.
+_PASSED_OVER = ("it cannot be read", "it is not a shared library for this kind of machine")
+
+
+def _read_needed(path: bytes) -> _Image | None:
+    """Read a needed library, or return None if the dynamic loader passes over it. It would crash at a cut-off one."""
+    try:
+        return _read(path)
+    except LoadError as error:
+        if str(error).startswith(_PASSED_OVER):
+            return None
+        raise LoadError(f"it needs {os.fsdecode(path)}, which cannot be loaded: {error}") from None
+
+
 def _find(name: bytes, image: _Image, inherited: tuple[bytes, ...]) -> bytes | None:
     """Return the path of a needed library as the dynamic loader would find it before it asks the system."""
     if b"/" in name:
@@ -165,9 +179,8 @@ class _Loading:
                     continue  # loading the copy fails with the same reason, and names the library that needs it
                 self.handles.append(answer[0])
                 found = os.path.realpath(answer[1])
-            try:
-                other = _read(found)
-            except (LoadError, OSError):
+            other = _read_needed(found)
+            if other is None:
                 continue
             search = (*other.rpath, *image.rpath, *inherited)
             if _is_private(found, other, beside, search):
@@ -200,8 +213,8 @@ class _Loading:
         for inner in image.needed:
             found = None if inner.startswith(_SYSTEM) else _find(inner, image, inherited)
             if found is not None and os.fsdecode(found) not in self.copy.shared and found not in outer:
-                with contextlib.suppress(LoadError, OSError):
-                    other = _read(found)
+                other = _read_needed(found)
+                if other is not None:
                     self._load_shared(inner, found, other, (*other.rpath, *inherited), outer)
         answer = _core.open_library(path)
         if isinstance(answer, str):

@@ -8,6 +8,12 @@
 #  define NATIVE_CLASS ELFCLASS32
 #endif
 
+#if defined(__x86_64__)
+#  define NATIVE_MACHINE EM_X86_64
+#else
+#  define NATIVE_MACHINE EM_AARCH64
+#endif
+
 /* Whether the image has `length` bytes at `offset`. */
 static bool
 is_inside(const owngil_image *self, size_t offset, size_t length)
@@ -99,7 +105,12 @@ read_segments(owngil_image *self)
                 count++;
             }
             self->dynamic_count = count;
+            self->dynamic_address = segment->p_vaddr;
         }
+    }
+    /* The dynamic loader reads the entries from memory. */
+    if (self->dynamic != NULL && at_address(self, self->dynamic_address, 1, 1) != (const void *)self->dynamic) {
+        return "its dynamic section is damaged";
     }
     return NULL;
 }
@@ -120,10 +131,10 @@ read_strings(owngil_image *self)
     return NULL;
 }
 
-/* Returns the number of symbols, SIZE_MAX if the hash table is damaged. Only that table tells: the DT_HASH table has
- * the number, in the DT_GNU_HASH table the last symbol ends the chain of the last bucket. */
+/* Returns the number of symbols in the hash table, SIZE_MAX if it is damaged: the DT_HASH table has the number, in the
+ * DT_GNU_HASH table the last symbol ends the chain of the last bucket. */
 static size_t
-count_symbols(const owngil_image *self)
+count_hashed_symbols(const owngil_image *self)
 {
     ElfW(Xword) address;
     if (find_dynamic(self, DT_HASH, &address)) {
@@ -162,15 +173,31 @@ count_symbols(const owngil_image *self)
     }
 }
 
+/* Returns the number of symbols. The DT_GNU_HASH table of a library without exports tells nothing about its imports:
+ * only the relocations do. */
+static size_t
+count_symbols(const owngil_image *self)
+{
+    size_t count = count_hashed_symbols(self);
+    for (size_t n = 0; n < 2; n++) {
+        for (size_t k = 0; k < self->relocation_count[n]; k++) {
+            size_t number = ELF64_R_SYM(self->relocations[n][k].r_info);
+            count = number >= count && number != 0 ? number + 1 : count;
+        }
+    }
+    return count;
+}
+
+/* Needs the relocations. */
 static const char *
 read_symbols(owngil_image *self)
 {
     ElfW(Xword) address;
-    size_t count;
-    if (self->strings == NULL || !find_dynamic(self, DT_SYMTAB, &address) || (count = count_symbols(self)) == 0) {
+    size_t count = count_symbols(self);
+    if (count == 0) {
         return NULL;
     }
-    if (count < SIZE_MAX / sizeof(ElfW(Sym))) {
+    if (self->strings != NULL && find_dynamic(self, DT_SYMTAB, &address) && count < SIZE_MAX / sizeof(ElfW(Sym))) {
         self->symbols = at_address(self, address, count * sizeof(ElfW(Sym)), _Alignof(ElfW(Sym)));
     }
     if (self->symbols == NULL) {
@@ -188,12 +215,11 @@ read_relocations(owngil_image *self)
     (void)find_dynamic(self, DT_PLTREL, &kind);
     for (size_t k = 0; k < 2; k++) {
         ElfW(Xword) address, size;
-        if (!find_dynamic(self, tags[k][0], &address) || !find_dynamic(self, tags[k][1], &size) || size == 0
-            || (k == 1 && kind != DT_RELA)) {
+        if (!find_dynamic(self, tags[k][0], &address) || !find_dynamic(self, tags[k][1], &size) || size == 0) {
             continue;
         }
         self->relocations[k] = at_address(self, address, size, _Alignof(ElfW(Rela)));
-        if (self->relocations[k] == NULL) {
+        if (self->relocations[k] == NULL || size % sizeof(ElfW(Rela)) != 0 || (k == 1 && kind != DT_RELA)) {
             return "its relocations are damaged";
         }
         self->relocation_count[k] = size / sizeof(ElfW(Rela));
@@ -201,16 +227,19 @@ read_relocations(owngil_image *self)
     return NULL;
 }
 
-/* Finds the table of functions that the entry `tag` points at, and returns how many there are. */
-static size_t
-count_functions(const owngil_image *self, ElfW(Sxword) tag, ElfW(Sxword) size_tag, ElfW(Addr) * address)
+/* Finds the table of functions that the entry `tag` points at, and how many there are. Returns whether it is all in
+ * memory; a library without a table has 0 functions. */
+static bool
+find_functions(const owngil_image *self, ElfW(Sxword) tag, ElfW(Sxword) size_tag, ElfW(Addr) * address, size_t *count)
 {
-    ElfW(Xword) size;
-    if (!find_dynamic(self, tag, address) || !find_dynamic(self, size_tag, &size) || *address >= self->memory_end
-        || size > self->memory_end - *address) {
-        return 0;
+    ElfW(Xword) size = 0;
+    bool has_table = find_dynamic(self, tag, address), has_size = find_dynamic(self, size_tag, &size);
+    if (!has_table || (has_size && size == 0)) {
+        return true;
     }
-    return size / sizeof(ElfW(Addr));
+    *count = size / sizeof(ElfW(Addr));
+    return has_size && size % sizeof(ElfW(Addr)) == 0 && *address < self->memory_end
+           && size <= self->memory_end - *address;
 }
 
 const char *
@@ -221,11 +250,11 @@ owngil_image_read(owngil_image *self, const void *image, size_t size)
     if (size < sizeof(*header) || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0) {
         return "it is not an ELF file";
     }
-    if (header->e_ident[EI_CLASS] != NATIVE_CLASS || header->e_type != ET_DYN) {
+    if (header->e_ident[EI_CLASS] != NATIVE_CLASS || header->e_machine != NATIVE_MACHINE || header->e_type != ET_DYN) {
         return "it is not a shared library for this kind of machine";
     }
-    static const char *(*const readers[])(owngil_image *) = {read_segments, read_strings, read_symbols,
-                                                             read_relocations};
+    static const char *(*const readers[])(owngil_image *) = {read_segments, read_strings, read_relocations,
+                                                             read_symbols};
     for (size_t k = 0; k < sizeof(readers) / sizeof(readers[0]); k++) {
         const char *damage = readers[k](self);
         if (damage != NULL) {
@@ -234,8 +263,10 @@ owngil_image_read(owngil_image *self, const void *image, size_t size)
     }
     (void)find_dynamic(self, DT_INIT, &self->init);
     (void)find_dynamic(self, DT_FINI, &self->fini);
-    self->init_count = count_functions(self, DT_INIT_ARRAY, DT_INIT_ARRAYSZ, &self->init_array);
-    self->fini_count = count_functions(self, DT_FINI_ARRAY, DT_FINI_ARRAYSZ, &self->fini_array);
+    if (!find_functions(self, DT_INIT_ARRAY, DT_INIT_ARRAYSZ, &self->init_array, &self->init_count)
+        || !find_functions(self, DT_FINI_ARRAY, DT_FINI_ARRAYSZ, &self->fini_array, &self->fini_count)) {
+        return "its table of constructors or destructors is damaged";
+    }
     ElfW(Xword) flags;
     self->text_relocations =
         find_dynamic(self, DT_TEXTREL, &flags) || (find_dynamic(self, DT_FLAGS, &flags) && (flags & DF_TEXTREL) != 0);
@@ -256,12 +287,18 @@ owngil_image_string(const owngil_image *self, ElfW(Sxword) tag, size_t k)
 }
 
 const char *
+owngil_image_symbol_name(const owngil_image *self, size_t number)
+{
+    const ElfW(Sym) *symbol = &self->symbols[number];
+    return symbol->st_name < self->strings_size ? self->strings + symbol->st_name : "";
+}
+
+const char *
 owngil_image_next_import(const owngil_image *self, size_t *k)
 {
     while (++*k < self->symbol_count) {
-        const ElfW(Sym) *symbol = &self->symbols[*k];
-        if (symbol->st_shndx == SHN_UNDEF) {
-            return symbol->st_name < self->strings_size ? self->strings + symbol->st_name : "";
+        if (self->symbols[*k].st_shndx == SHN_UNDEF) {
+            return owngil_image_symbol_name(self, *k);
         }
     }
     return NULL;

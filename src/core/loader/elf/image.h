@@ -19,6 +19,7 @@ typedef struct {
     ElfW(Addr) memory_end; /* the first address behind all PT_LOAD segments */
     ElfW(Addr) relro, relro_end; /* addresses of the part that is read-only once relocated; 0, 0: none */
     const ElfW(Dyn) * dynamic; /* NULL: none */
+    ElfW(Addr) dynamic_address;
     size_t dynamic_count; /* without DT_NULL, which ends them */
     const char *strings; /* ends in a NUL byte; NULL: none */
     size_t strings_size;
@@ -42,6 +43,9 @@ const ElfW(Phdr) * owngil_image_segment_at(const owngil_image *self, ElfW(Addr) 
 
 /* Returns the string of the `k`-th dynamic entry with `tag`, or NULL when there are fewer. */
 const char *owngil_image_string(const owngil_image *self, ElfW(Sxword) tag, size_t k);
+
+/* Returns the name of symbol `number`, which is less than `symbol_count`; "" if it has none. */
+const char *owngil_image_symbol_name(const owngil_image *self, size_t number);
 
 /* Returns the name of the next symbol that the library takes from elsewhere, "" if it has no name, or NULL: no more.
  * `*k`, which starts at 0, becomes the symbol's number. */

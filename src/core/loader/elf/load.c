@@ -21,6 +21,14 @@ enum { JUMP_SLOT = R_AARCH64_JUMP_SLOT, GLOBAL_DATA = R_AARCH64_GLOB_DAT, ABSOLU
 #  error "owngil knows the relocations of x86-64 and aarch64 only"
 #endif
 
+/* Whether `map` is what the dynamic loader has made of the copy's file: no library that was loaded before. */
+static bool
+is_own(const owngil_loaded *self, const struct link_map *map)
+{
+    return strcmp(map->l_name, self->name) == 0
+           && (uintptr_t)map->l_ld == map->l_addr + self->patch.elf.dynamic_address;
+}
+
 /* Spells `path`, which is absolute, as no earlier call did: puts "./" and ".//", which change nothing for the kernel,
  * before the file's name. They are the binary digits of a number that is never used again. Returns NULL without
  * memory. */
@@ -87,12 +95,11 @@ share_pages(const owngil_patch *patch, const struct link_map *map, int source, i
     }
 }
 
-/* Writes an address into the loaded copy, even where that has become read-only. */
-static void
+/* Writes an address into the loaded copy, even where that has become read-only. Returns 0 or an errno. */
+static int
 write_address(const owngil_patch *patch, const struct link_map *map, ElfW(Addr) place, void *value)
 {
-    const ElfW(Phdr) *segment = owngil_image_segment_at(&patch->elf, place);
-    int protection = segment != NULL ? protection_of(segment) : PROT_READ | PROT_WRITE;
+    int protection = protection_of(owngil_image_segment_at(&patch->elf, place));
     ElfW(Addr) mask = ~(ElfW(Addr))(patch->page - 1), page = place & mask;
     if (page >= (patch->elf.relro & mask) && page < (patch->elf.relro_end & mask)) {
         protection &= ~PROT_WRITE;
@@ -103,54 +110,78 @@ write_address(const owngil_patch *patch, const struct link_map *map, ElfW(Addr) 
     bool writable = (protection & PROT_WRITE) != 0;
     /* Text stays executable meanwhile. NOLINTNEXTLINE(clang-analyzer-security.MmapWriteExec) */
     if (!writable && mprotect(start, size, PROT_READ | PROT_WRITE | protection) != 0) {
-        return;
+        return errno;
     }
     memcpy((void *)(map->l_addr + place), &value, sizeof(value));
-    if (!writable) {
-        (void)mprotect(start, size, protection);
-    }
+    return writable || mprotect(start, size, protection) == 0 ? 0 : errno;
 }
 
-/* Makes the copy's references to symbol number `number` go elsewhere. */
-static void
-redirect_symbol(const owngil_patch *patch, const struct link_map *map, size_t number,
-                const owngil_redirection *redirection)
+/* Makes one of the copy's references to a symbol go elsewhere. Returns NULL, or a sentence (static, or from strerror)
+ * that says why it cannot. */
+static const char *
+redirect_reference(const owngil_patch *patch, const struct link_map *map, const ElfW(Rela) * relocation,
+                   const owngil_redirection *redirection)
 {
-    for (size_t n = 0; n < 2; n++) {
-        const ElfW(Rela) *relocation = patch->elf.relocations[n];
-        for (size_t left = patch->elf.relocation_count[n]; left > 0; left--, relocation++) {
-            unsigned int type = (unsigned int)ELF64_R_TYPE(relocation->r_info);
-            if (ELF64_R_SYM(relocation->r_info) == number
-                && (type == JUMP_SLOT || type == GLOBAL_DATA || type == ABSOLUTE) && relocation->r_addend == 0
-                && relocation->r_offset <= patch->elf.memory_end - sizeof(void *)) {
-                void *original;
-                memcpy(&original, (const void *)(map->l_addr + relocation->r_offset), sizeof(void *));
-                if (original == NULL) {
-                    continue; /* a weak symbol that no library has: the copy asks whether it is there */
-                }
-                if (redirection->original != NULL && *redirection->original == NULL) {
-                    *redirection->original = original;
-                }
-                write_address(patch, map, relocation->r_offset, redirection->to);
+    const owngil_image *elf = &patch->elf;
+    unsigned int type = (unsigned int)ELF64_R_TYPE(relocation->r_info);
+    if (type != JUMP_SLOT && type != GLOBAL_DATA && type != ABSOLUTE) {
+        return "its relocation is of a type that owngil does not know";
+    }
+    if (relocation->r_addend != 0) {
+        return "its relocation has an addend";
+    }
+    ElfW(Addr) place = relocation->r_offset;
+    const ElfW(Phdr) *segment = owngil_image_segment_at(elf, place);
+    if (segment == NULL || segment->p_memsz - (place - segment->p_vaddr) < sizeof(void *)) {
+        return "its place is outside of the library";
+    }
+    void *original;
+    memcpy(&original, (const void *)(map->l_addr + place), sizeof(void *));
+    /* NULL: a weak symbol that no library has; the copy asks whether it is there. An address of the copy itself: it has
+     * a function of that name, and is linked to use it. */
+    if (original == NULL || (uintptr_t)original - map->l_addr < elf->memory_end) {
+        return NULL;
+    }
+    if (redirection->original != NULL && *redirection->original == NULL) {
+        *redirection->original = original;
+    }
+    int error = write_address(patch, map, place, redirection->to);
+    return error != 0 ? strerror(error) : NULL;
+}
+
+/* Returns the redirection of the symbol called `name`, or NULL. */
+static const owngil_redirection *
+find_redirection(const char *name, const owngil_redirection *redirections, size_t count)
+{
+    for (size_t n = 0; n < count; n++) {
+        if (name[0] == redirections[n].name[0] && strcmp(name, redirections[n].name) == 0) {
+            return &redirections[n];
+        }
+    }
+    return NULL;
+}
+
+/* Makes the copy's references to symbols go elsewhere: also to those that the copy has itself, because the dynamic
+ * loader prefers the functions of the program and the C library. Returns 0, or -1 with `why` filled in. */
+static int
+redirect(const owngil_patch *patch, const struct link_map *map, const owngil_redirection *redirections, size_t count,
+         char *why, size_t why_size)
+{
+    const owngil_image *elf = &patch->elf;
+    for (size_t n = 0; n < 2 && count > 0; n++) {
+        for (size_t k = 0; k < elf->relocation_count[n]; k++) {
+            const ElfW(Rela) *relocation = &elf->relocations[n][k];
+            size_t number = ELF64_R_SYM(relocation->r_info);
+            const owngil_redirection *redirection =
+                number != 0 ? find_redirection(owngil_image_symbol_name(elf, number), redirections, count) : NULL;
+            const char *problem = redirection != NULL ? redirect_reference(patch, map, relocation, redirection) : NULL;
+            if (problem != NULL) {
+                snprintf(why, why_size, "its reference to %s cannot be redirected: %s", redirection->name, problem);
+                return -1;
             }
         }
     }
-}
-
-/* Makes the copy's references to the symbols go elsewhere. */
-static void
-redirect(const owngil_patch *patch, const struct link_map *map, const owngil_redirection *redirections, size_t count)
-{
-    const char *name;
-    for (size_t k = 0; (name = owngil_image_next_import(&patch->elf, &k)) != NULL;) {
-        size_t n = 0;
-        while (n < count && strcmp(name, redirections[n].name) != 0) {
-            n++;
-        }
-        if (n < count) {
-            redirect_symbol(patch, map, k, &redirections[n]);
-        }
-    }
+    return 0;
 }
 
 /* Makes the file for the copy in `directory` (NULL: memory), with all the room it needs. Returns 0 or an errno. */
@@ -313,9 +344,18 @@ owngil_load_open(owngil_loaded *self, const owngil_redirection *redirections, si
         }
         return -1;
     }
-    self->handle = handle;
+    if (!is_own(self, self->map)) {
+        /* The handle stays open: it may be another copy's only one. */
+        snprintf(why, why_size, "the dynamic loader returned another library instead of the copy: %s",
+                 self->map->l_name);
+        return -1;
+    }
     share_pages(&self->patch, self->map, self->source, self->file);
-    redirect(&self->patch, self->map, redirections, redirection_count);
+    if (redirect(&self->patch, self->map, redirections, redirection_count, why, why_size) < 0) {
+        owngil_fork_gate_close(handle); /* its constructors have not run */
+        return -1;
+    }
+    self->handle = handle;
     /* From here on, dladdr() and code that walks the list of libraries find the original's path, and so the files
      * beside it. owngil_load_clear() puts the loader's own name back, which the loader will free. */
     self->loader_name = self->map->l_name;
