@@ -118,8 +118,8 @@ run_task(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
     return result;
 }
 
-/* uninterrupted(fn, /, *args): return fn(*args). An interrupt of the worker's task that arrives meanwhile is raised
- * when the caller goes on. On other threads, which interrupts do not hit, this only calls fn. */
+/* uninterrupted(fn, /, *args): return fn(*args). If an interrupt of the worker's task arrives meanwhile, the core raises
+ * it when fn has returned. Interrupts do not hit other threads: there this only calls fn. */
 static PyObject *
 uninterrupted(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {

@@ -12,9 +12,9 @@
 #include "base/compat.h"
 #include <stdbool.h>
 
-/* Checks that a new struct becomes the head of CPython's list, and leads to the one before. If it does not, the list
- * stays as it is, and owngil_keyword_parsers_forget() returns false. Returns whether it does. Needs the GIL of the main
- * interpreter, sets no exception. */
+/* Checks that a new struct becomes the head of CPython's list, and leads to the one before. Returns whether it does. If
+ * not, the list keeps its structs, and owngil_keyword_parsers_forget() returns false from then on. Needs the GIL of the
+ * main interpreter, sets no exception. */
 bool owngil_keyword_parsers_check(void);
 
 /* On 3.12.0 to 3.12.3, replaces the tuples of all structs by tuples that belong to no interpreter. Needs the GIL, sets

@@ -1,8 +1,8 @@
 /* Lets tracemalloc see the main interpreter's memory only.
  *
- * tracemalloc has one table for the process, with str objects of the interpreter that allocated. When it traces a
- * worker, main changes the reference counts of the worker's objects, and keeps them when the worker has ended. So these
- * hooks stand before tracemalloc's: what another interpreter allocates does not reach tracemalloc.
+ * tracemalloc has one table for the process, with str objects of the interpreter that allocated. If it traced a worker,
+ * main would change the reference counts of the worker's objects, and read them after the worker has ended. So owngil
+ * puts these hooks before those of tracemalloc: it does not see what another interpreter allocates.
  */
 #pragma once
 

@@ -56,7 +56,7 @@ typedef struct owngil_worker {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     PyInterpreterState *interp;          /* NULL before its start and from the beginning of its end */
-    PyThreadState *tstate;               /* of the worker's own thread; set before `interp`, constant from then on */
+    PyThreadState *tstate;               /* the own thread state; set before `interp`, constant from then on */
     size_t holders;                      /* threads that keep the interpreter from ending */
     owngil_guest *guests;
     struct owngil_errand *errands;       /* of helper threads that do not have the GIL yet, see interrupts.c */

@@ -27,7 +27,7 @@ typedef struct {
     const owngil_guest_functions *guests;
     owngil_start_thread start_thread; /* libstdc++'s own */
     bool ended;                       /* the interpreter has ended */
-    void *view;                       /* PyInterpreterView of the worker's interpreter; NULL before 3.15 */
+    void *view;                       /* the PyInterpreterView; NULL before 3.15 */
     void *(*lookup)(struct owngil_copies *copies, void *handle, const char *name);
     const char *(*pin)(struct owngil_copies *copies, const void *address);
     int (*add_exit)(struct owngil_copies *copies, void (*function)(void));
