@@ -18,7 +18,7 @@ import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import BrokenExecutor
 from contextvars import Context
 from itertools import count
@@ -42,6 +42,27 @@ CLOSED = "cannot schedule new futures after shutdown: the workers are closed"
 
 class BrokenPoolError(BrokenExecutor):
     """A worker could not start, or its initializer failed; the pool accepts no more tasks."""
+
+
+def _join(threads: Sequence[threading.Thread]) -> None:
+    """Wait for the end of threads that are about to end."""
+
+    def join_all() -> None:
+        try:
+            for thread in threads:
+                thread.join()
+        finally:
+            joined.set()
+
+    joined = _core.Event()
+    if sys.version_info < (3, 13):
+        # Thread.join() is Python code here. A handler's exception in it marks a thread as ended that is not (gh-90882),
+        # or leaves locked what the next join() waits for. So another thread calls it, in which no handler runs.
+        with contextlib.suppress(RuntimeError):  # there can be no further thread
+            _thread.start_new_thread(join_all, ())
+            joined.wait()
+            return
+    join_all()
 
 
 class Source(Protocol):
@@ -185,12 +206,8 @@ class Dispatcher(ABC):
             return  # in a callback
         if not self.abandoned and self._is_collected:
             try:
-                # Wait for an event first: before 3.13, a Thread.join() that Ctrl-C interrupts marks the thread as ended
-                # (gh-90882).
                 self._ended.wait()
-                for collector in (self._collector, *self._relieved):
-                    if isinstance(collector, Collector):
-                        collector.join()
+                _join([thread for thread in (self._collector, *self._relieved) if isinstance(thread, Collector)])
             except KeyboardInterrupt:
                 self.given_up = self._stopped
                 raise
