@@ -6,7 +6,7 @@ Left out are the functions that say in _core.pyi that they trust an address, and
 import pytest
 
 SOURCE = """
-    import random, signal, sys, threading
+    import random, signal, sys, threading, warnings
     import owngil
     from owngil import _core
 
@@ -21,6 +21,7 @@ SOURCE = """
 
     def fuzz(where, seed, rounds):
         "Call everything `rounds` times with random arguments: in main with what waits, in a worker without."
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.15 warns of integers that are out of range
         in_main = threading.current_thread() is threading.main_thread() and _core.in_main_interpreter()
         skipped = TRUST | END | (set() if in_main else WAIT)
         chance = random.Random(seed)
