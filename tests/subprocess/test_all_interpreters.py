@@ -260,3 +260,30 @@ def test_what_an_init_function_makes_in_main_stays(ends_cleanly, tmp_path_factor
     (folder / "sitecustomize.py").write_text("import early\n")
     monkeypatch.setenv("PYTHONPATH", str(folder))
     assert ends_cleanly(EARLY) == "ends\n"
+
+
+WITHOUT_EXIT_FUNCTIONS = """
+    import sys, tracemalloc
+    import owngil
+
+    def lose():
+        import atexit
+        getattr(atexit, sys.argv[1])()
+
+    for _ in range(2):
+        with owngil.Interpreter() as it:
+            it.call(lose)
+            tracemalloc.start()  # pauses the worker
+            assert it.call(pow, 2, 3) == 8
+            tracemalloc.stop()
+        tracemalloc.start()
+        tracemalloc.stop()
+    assert sys.getallocatedblocks() > 0
+    print("ends")
+"""
+
+
+@pytest.mark.parametrize("name", ["_clear", "_run_exitfuncs"])
+def test_a_task_may_remove_the_exit_functions_of_its_worker(run_program, name):
+    done = run_program(WITHOUT_EXIT_FUNCTIONS, name)
+    assert (done.returncode, done.stdout) == (0, "ends\n"), done.stderr

@@ -164,7 +164,12 @@ before_end(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     if (worker == NULL) {
         return NULL;
     }
-    owngil_shutdown_before_end(worker);
+    if (worker->is_done) {
+        owngil_shutdown_before_end(worker);
+    }
+    else { /* a task calls atexit._run_exitfuncs(), which calls each function once */
+        worker->prepared = false;
+    }
     Py_RETURN_NONE;
 }
 

@@ -2,8 +2,8 @@
  *
  * CPython's functions attach a thread without a thread state to the main interpreter; these attach it to the worker's.
  * In a thread that belongs to the worker's interpreter they do what CPython's do. When the atexit functions of the
- * interpreter have run, PyGILState_Ensure() blocks a guest thread for ever: CPython does the same at its own end. While a thread unloads
- * private copies, their destructors find no interpreter, and do not wait for one.
+ * interpreter have run, PyGILState_Ensure() blocks a guest thread for ever: CPython does the same at its own end. While
+ * a thread unloads private copies, their destructors find no interpreter, and do not wait for one.
  */
 #pragma once
 

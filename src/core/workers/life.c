@@ -36,8 +36,8 @@ report_exception(owngil_worker *self)
     Py_XDECREF(exception);
 }
 
-/* Runs the bootstrap source in a namespace of its own. Returns 0, or -1 after reporting the failure. Needs the GIL. */
-static int
+/* Runs the bootstrap source in a namespace of its own, and reports a failure. Needs the GIL. */
+static void
 run_bootstrap(owngil_worker *self)
 {
     PyObject *globals = PyDict_New();
@@ -48,13 +48,11 @@ run_bootstrap(owngil_worker *self)
         result = code != NULL ? PyEval_EvalCode(code, globals, globals) : NULL;
         Py_XDECREF(code);
     }
-    bool failed = result == NULL;
-    if (failed) {
+    if (result == NULL) {
         report_exception(self);
     }
     Py_XDECREF(result);
     Py_XDECREF(globals);
-    return failed ? -1 : 0;
 }
 
 static void *
@@ -95,12 +93,17 @@ worker_main(void *argument)
         atomic_store(&self->interpreter_id, PyInterpreterState_GetID(interp));
         self->heap.interp = interp;
         owngil_large_objects_use(&self->heap);
-        if (run_bootstrap(self) < 0 && !self->prepared) {
-            owngil_shutdown_before_end(self); /* the atexit function may not be registered yet */
+        run_bootstrap(self);
+        self->is_done = true;
+        if (!self->prepared) {
+            owngil_shutdown_before_end(self); /* the atexit function is not registered yet, or not any more */
         }
         int64_t end = owngil_counters_enter(&self->activity.counters, OWNGIL_PHASE_END);
         Py_EndInterpreter(tstate); /* its atexit functions call owngil_shutdown_before_end() */
-        owngil_pause_let_in();
+        if (self->ends) {
+            owngil_pause_let_in();
+        }
+        owngil_registry_remove(self); /* if a task has removed the atexit function */
         owngil_large_objects_use(NULL);
         atomic_store(&self->own_interp, NULL);
         owngil_copies_exit(&self->copies);

@@ -67,6 +67,7 @@ typedef struct owngil_worker {
     unsigned long ident;
     uint64_t limits;                     /* calls with a limit, so far */
     bool prepared;                       /* the interpreter's atexit functions call owngil_shutdown_before_end() */
+    bool is_done;                        /* the interpreter has run its source, and is about to end */
     bool ends;                           /* owngil_shutdown_before_end() has returned */
     owngil_message *request;             /* the task that it took last, until it answers; owned */
     owngil_parking parking;
