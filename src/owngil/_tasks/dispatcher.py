@@ -46,23 +46,22 @@ class BrokenPoolError(BrokenExecutor):
 
 def _join(threads: Sequence[threading.Thread]) -> None:
     """Wait for the end of threads that are about to end."""
-
-    def join_all() -> None:
-        try:
-            for thread in threads:
-                thread.join()
-        finally:
-            joined.set()
-
-    joined = _core.Event()
     if sys.version_info < (3, 13):
         # Thread.join() is Python code here. A handler's exception in it marks a thread as ended that is not (gh-90882),
-        # or leaves locked what the next join() waits for. So another thread calls it, in which no handler runs.
+        # or leaves locked what the next join() waits for. So another thread waits, in which no handler runs.
+        joined = _core.Event()
+
+        def wait() -> None:
+            for thread in threads:
+                thread._wait_for_tstate_lock()  # join() would leave a record of the calling thread in `threading`
+            joined.set()
+
         with contextlib.suppress(RuntimeError):  # there can be no further thread
-            _thread.start_new_thread(join_all, ())
+            _thread.start_new_thread(wait, ())
             joined.wait()
             return
-    join_all()
+    for thread in threads:
+        thread.join()
 
 
 class Source(Protocol):
