@@ -354,6 +354,8 @@ def test_an_interrupt_while_the_collector_starts_keeps_no_worker(ends_cleanly):
         with owngil.Pool(1) as other:
             for lent in (other, None):
                 assert other.submit(abs, -1).result() == 1
+                while other._dispatcher.collector_ident == 0:
+                    time.sleep(0.001)  # main may take the result before the collector has started
                 before = set(os.listdir("/proc/self/task"))
                 with owngil.Pool(1) as pool:
                     print(pool.submit(submit_interrupted, lent).result())
