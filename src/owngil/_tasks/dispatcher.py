@@ -203,8 +203,12 @@ class Dispatcher(ABC):
             return  # in a signal handler that interrupts submit(), for whose lock the collector may wait
         if threading.current_thread() in (self._collector, *self._relieved):
             return  # in a callback
-        if not self.abandoned and self._is_collected:
+        if not self.abandoned and (self._is_collected or self in live):
             try:
+                try:
+                    self._start_collector("late")  # if an interrupted submit() has not started one
+                except RuntimeError:  # there can be no further thread
+                    self._begin_collecting("late collector")
                 self._ended.wait()
                 _join([thread for thread in (self._collector, *self._relieved) if isinstance(thread, Collector)])
             except KeyboardInterrupt:
@@ -263,11 +267,11 @@ class Dispatcher(ABC):
     def _start_collector(self, name: str) -> None:
         """Start the collector, unless it is there; with the lock held."""
         if not self._is_collected:
+            live.add(self)  # before the start: if that is interrupted, join() makes sure of a collector
             # Thread.start() is Python code with locks, which an exception of a signal handler could leave locked. So
             # another thread calls it, in which no handler runs.
             _thread.start_new_thread(self._begin_collecting, (f"{name} collector",))
             self._is_collected = True
-            live.add(self)
 
     def _begin_collecting(self, name: str) -> None:
         # Two collectors start if Ctrl-C, or a signal handler that submits, interrupts _start_collector() after the
@@ -276,7 +280,6 @@ class Dispatcher(ABC):
         if not self._collecting.acquire(blocking=False):
             return
         self._is_collected = True
-        live.add(self)
         self._collector = Collector(self._take_turn, name)
         try:
             self._collector.start()
