@@ -1,5 +1,6 @@
-"""Says in one clear sentence at import why owngil cannot work on this platform."""
+"""Says in one clear sentence at import why owngil cannot work on this platform, or with this installation."""
 
+import importlib.util
 import os
 import sys
 
@@ -14,7 +15,7 @@ def _has_glibc() -> bool:
 
 
 def check() -> None:
-    """Raise ImportError unless this is CPython 3.12 or newer, with a GIL, on Linux with glibc."""
+    """Raise ImportError unless this is CPython 3.12 or newer, with a GIL, on Linux with glibc, and has the core."""
     problem = None
     if sys.implementation.name != "cpython" or sys.version_info < (3, 12):
         problem = "CPython 3.12 or newer"
@@ -27,3 +28,11 @@ def check() -> None:
 
         this = f"{platform.python_implementation()} {platform.python_version()} on {platform.platform()}"
         raise ImportError(f"owngil needs {problem}; this is {this}")
+    if importlib.util.find_spec("owngil._core") is None:
+        here = os.path.dirname(__file__)
+        cores = sorted(name for name in os.listdir(here) if name.startswith("_core.") and name.endswith(".so"))
+        raise ImportError(
+            f"owngil was installed for another Python: in {here}, no _core is for {sys.implementation.cache_tag} "
+            f"({', '.join(cores) or 'there is none at all'}); install it with this Python: "
+            f"{sys.executable} -m pip install --force-reinstall owngil"
+        )

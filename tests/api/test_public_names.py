@@ -1,3 +1,5 @@
+import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -71,3 +73,18 @@ def test_refused_platforms_say_why(monkeypatch):
     monkeypatch.setattr(sys, "version_info", (3, 11, 9))
     with pytest.raises(ImportError, match=r"CPython 3\.12 or newer"):
         _platform.check()
+
+
+def test_an_installation_for_another_python_says_so(tmp_path):
+    package = tmp_path / "owngil"
+    shutil.copytree(Path(owngil.__file__).parent, package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    (package / "_core.cpython-39-x86_64-linux-gnu.so").touch()
+    ran = subprocess.run(
+        [sys.executable, "-c", "import owngil"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    last = ran.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: owngil was installed for another Python: in "), ran.stderr
+    assert f"no _core is for {sys.implementation.cache_tag} (_core.cpython-39-x86_64-linux-gnu.so); install it" in last

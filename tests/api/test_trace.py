@@ -247,6 +247,29 @@ def test_one_recording_at_a_time(tmp_path):
     check_format(json.loads((tmp_path / "first.json").read_text()))
 
 
+def test_a_recording_is_not_begun_anew(tmp_path):
+    with owngil.trace(tmp_path / "trace.json") as recording:
+        with pytest.raises(RuntimeError, match="a recording is on already"):
+            recording.start()
+    check_format(json.loads((tmp_path / "trace.json").read_text()))
+    owngil.trace(tmp_path / "trace.json").start().stop()
+
+
+def test_an_exception_of_a_signal_handler_loses_no_recording(tmp_path, monkeypatch):
+    def start_and_raise(start=owngil._core.trace_start):
+        start()
+        raise KeyboardInterrupt
+
+    recording = owngil.trace(tmp_path / "trace.json")
+    with monkeypatch.context() as patched:
+        patched.setattr("owngil._core.trace_start", start_and_raise)
+        with pytest.raises(KeyboardInterrupt):
+            recording.start()
+    recording.stop()
+    check_format(json.loads((tmp_path / "trace.json").read_text()))
+    owngil.trace(tmp_path / "trace.json").start().stop()
+
+
 def test_start_and_stop(tmp_path):
     recording = owngil.trace(os.fspath(tmp_path / "trace.json")).start()
     recording.stop()

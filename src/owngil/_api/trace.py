@@ -55,16 +55,18 @@ class trace:
         """Begin to record."""
         is_new = not os.path.exists(self._path)
         open(self._path, "a").close()  # finds out now whether the file can be written
-        if not _core.trace_start():
-            if is_new:
-                os.unlink(self._path)
-            raise RuntimeError(
-                "a recording is on already: there is one for the whole process, workers included; stop that first"
-            )
-        self._began = time.monotonic_ns()
-        self._clock = time.time()
-        at_end.append(self.stop)
-        return self
+        if self.stop not in at_end:
+            self._began = time.monotonic_ns()
+            self._clock = time.time()
+            at_end.append(self.stop)  # first: once the recording is on, a signal handler may raise
+            if _core.trace_start():
+                return self
+            at_end.remove(self.stop)
+        if is_new:
+            os.unlink(self._path)
+        raise RuntimeError(
+            "a recording is on already: there is one for the whole process, workers included; stop that first"
+        )
 
     def stop(self) -> None:
         """Write what was recorded since `start`. Stopping again does nothing."""

@@ -63,10 +63,22 @@ def _threads(workers: int, modules: Sequence[str]) -> Iterator[Run]:
             raise
 
 
-def _start_process(everybody: Any, modules: Sequence[str]) -> None:
+_stopped: Any = None  # in a process of the pool: a byte that all of them and the parent share
+
+
+def _start_process(everybody: Any, stopped: Any, modules: Sequence[str]) -> None:
+    global _stopped
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent stops these
+    _stopped = stopped
     _load(modules)
     everybody.wait()
+
+
+def _run_in_process(fn: Callable[..., Any], item: Any) -> Any:
+    try:
+        return fn(item, stop=lambda: _stopped.value != 0)
+    except KeyboardInterrupt:  # of the kernel that was stopped; the pool expects exceptions, and this is none
+        return None
 
 
 @contextmanager
@@ -74,7 +86,8 @@ def _processes(workers: int, modules: Sequence[str]) -> Iterator[Run]:
     # fork, the default on some systems, is unsafe: the caller may have threads.
     context = multiprocessing.get_context("forkserver")
     everybody = context.Barrier(workers + 1)
-    with context.Pool(workers, _start_process, (everybody, modules)) as pool:  # ends by terminating the processes
+    stopped = context.RawValue("b", 0)
+    with context.Pool(workers, _start_process, (everybody, stopped, modules)) as pool:
         everybody.wait()
 
         def run(fn: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
@@ -82,8 +95,8 @@ def _processes(workers: int, modules: Sequence[str]) -> Iterator[Run]:
             count = 0
             for count, item in enumerate(items, 1):  # noqa: B007
                 pool.apply_async(
-                    fn,
-                    (item,),
+                    _run_in_process,
+                    (fn, item),
                     callback=lambda result: done.put((result, None)),
                     error_callback=lambda error: done.put((None, error)),
                 )
@@ -93,7 +106,15 @@ def _processes(workers: int, modules: Sequence[str]) -> Iterator[Run]:
                     raise error
                 yield result
 
-        yield run
+        try:
+            yield run
+        except BaseException:
+            # Pool.terminate() may wait for ever: for a process that holds the lock of the results' pipe while it writes
+            # a large result that no thread reads any more. So the processes end by themselves.
+            stopped.value = 1
+            pool.close()
+            pool.join()
+            raise
 
 
 def _start_interpreter(arrivals: owngil.Channel, start: owngil.Channel, modules: Sequence[str]) -> None:

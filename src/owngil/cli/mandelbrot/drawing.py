@@ -1,5 +1,6 @@
 """Pictures by Matplotlib: without pyplot, so that it works in any thread and any interpreter."""
 
+from collections.abc import Callable
 from typing import IO, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from owngil.cli.mandelbrot.fractal import Band, Kernel, View, compute_band
+from owngil.cli.mandelbrot.fractal import Band, Kernel, View, compute_band, never
 
 __all__ = ["draw_chart", "draw_frame", "draw_picture", "join_frames", "known_cmap"]
 
@@ -39,9 +40,9 @@ def draw_picture(view: View, values: NDArray[np.float64], cmap: str, file: IO[by
     _figure(view, values, cmap).savefig(file, format="png")
 
 
-def draw_frame(view: View, kernel: Kernel, cmap: str) -> NDArray[np.uint8]:
-    """Compute a view and draw it, and return the picture, shape (height, width, 3) in pixels."""
-    _, values = compute_band(Band(view, 0, view.height), kernel)
+def draw_frame(view: View, kernel: Kernel, cmap: str, stop: Callable[[], bool] = never) -> NDArray[np.uint8]:
+    """Compute a view and draw it, and return the picture, shape (height, width, 3) in pixels; `stop` as in `compute_band`."""
+    _, values = compute_band(Band(view, 0, view.height), kernel, stop)
     canvas = FigureCanvasAgg(_figure(view, values, cmap))
     canvas.draw()  # type: ignore[no-untyped-call]
     return np.array(canvas.buffer_rgba())[:, :, :3]  # type: ignore[no-untyped-call]

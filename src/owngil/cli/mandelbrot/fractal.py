@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Band", "Kernel", "Values", "View", "assemble", "bands", "compute_band", "zoom"]
+__all__ = ["Band", "Kernel", "Values", "View", "assemble", "bands", "compute_band", "never", "zoom"]
 
 type Kernel = Literal["python", "numpy"]
 type Values = NDArray[np.float64]
@@ -65,11 +65,12 @@ def bands(view: View, count: int = 64) -> list[Band]:
 _STEPS_BETWEEN_STOPS = 100_000  # about ten milliseconds in Python
 
 
-def _never() -> bool:
+def never() -> bool:
+    """Say that nothing is to be stopped."""
     return False
 
 
-def compute_band(band: Band, kernel: Kernel, stop: Callable[[], bool] = _never) -> tuple[Band, Values]:
+def compute_band(band: Band, kernel: Kernel, stop: Callable[[], bool] = never) -> tuple[Band, Values]:
     """Compute the values of a band.
 
     Parameters
