@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from patience import HANGS_AFTER
@@ -229,3 +230,27 @@ def test_switches_of_the_interpreter(switch, tmp_path):
     if os.path.exists(file := f"/tmp/perf-{done.stdout.strip()}.map"):
         os.unlink(file)
     assert done.stderr == "" or "importtime" in switch
+
+
+WITHOUT_FOLDERS = """
+    import os
+    import owngil
+
+    before = os.getcwd()
+    with owngil.Interpreter() as it:
+        for change in (os.chdir, os.fchdir):
+            try:
+                it.call(change, "/")
+            except RuntimeError as error:
+                print(error)
+        print(it.call(os.getcwd) == os.getcwd() == before)
+"""
+
+
+def test_where_no_thread_may_have_a_folder_of_its_own(preload, ends_cleanly):
+    preload(Path(__file__).with_name("no_unshare.c"))
+    *refused, same = ends_cleanly(WITHOUT_FOLDERS).splitlines()
+    assert same == "True"
+    for name, error in zip(("chdir", "fchdir"), refused, strict=True):
+        assert error.startswith(f"os.{name}() in worker 'interpreter-")
+        assert "use absolute paths" in error

@@ -155,6 +155,14 @@ current_task(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     return PyLong_FromUnsignedLongLong(task);
 }
 
+/* has_own_folder(): return whether the calling worker has a current folder and a umask of its own. */
+static PyObject *
+has_own_folder(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
+{
+    owngil_worker *worker = owngil_worker_require_current();
+    return worker == NULL ? NULL : PyBool_FromLong(worker->has_own_folder);
+}
+
 /* before_end(): wait until the interpreter's other threads have ended, and prepare the interpreter's end. A worker
  * registers this among the first functions of atexit, so that it runs among the last. */
 static PyObject *
@@ -180,6 +188,7 @@ static PyMethodDef functions[] = {
     {"run_task", OWNGIL_FAST(run_task)},
     {"uninterrupted", OWNGIL_FAST(uninterrupted)},
     {"current_task", current_task, METH_NOARGS},
+    {"has_own_folder", has_own_folder, METH_NOARGS},
     {"before_end", before_end, METH_NOARGS},
     {NULL},
 };

@@ -35,6 +35,10 @@ bool owngil_thread_is_alive(pid_t id);
 /* Returns how many bytes of stack a worker's thread gets: as many as the main thread may use. */
 size_t owngil_thread_stack_size(void);
 
+/* Gives the calling thread a current folder and a umask of its own, which threads that it starts share with it. Returns
+ * false if the system does not allow that, as in some containers: then the thread goes on to share the process's. */
+bool owngil_thread_own_folder(void);
+
 /* Names the thread for debuggers and tools like top. A long name is cut. */
 void owngil_thread_set_name(pthread_t thread, const char *name);
 

@@ -71,6 +71,7 @@ worker_main(void *argument)
     PyThreadState *tstate = NULL;
 
     owngil_worker_adopt(self);
+    self->has_own_folder = owngil_thread_own_folder();
     owngil_tracemalloc_hooks_leave_out(true);
     owngil_pause_keep_out();
     PyStatus status = Py_NewInterpreterFromConfig(&tstate, &config);

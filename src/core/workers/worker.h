@@ -66,6 +66,7 @@ typedef struct owngil_worker {
     /* For the worker's own thread only. */
     unsigned long ident;
     uint64_t limits;                     /* calls with a limit, so far */
+    bool has_own_folder;                 /* and a umask */
     bool prepared;                       /* the interpreter's atexit functions call owngil_shutdown_before_end() */
     bool is_done;                        /* the interpreter has run its source, and is about to end */
     bool ends;                           /* owngil_shutdown_before_end() has returned */

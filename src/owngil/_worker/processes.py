@@ -1,6 +1,7 @@
-"""Replaces os.fork() and os.exec*() in a worker by functions that say what to use instead, and ends helper processes.
+"""Replaces functions of os that would act on the whole process, and ends a worker's helper processes.
 
-CPython refuses fork and exec in workers, because both act on the whole process. Its error does not say what to do.
+CPython refuses os.fork() and os.exec*() in workers. Its error does not say what to do; that of the functions here does.
+A worker has a current folder of its own, but for systems that do not allow it: there os.chdir() is refused, too.
 """
 
 import contextlib
@@ -9,32 +10,38 @@ import sys
 import threading
 from typing import Any, NoReturn
 
-__all__ = ["end_helpers", "refuse_fork_and_exec"]
+from owngil import _core
 
-_ADVICE = {
-    "fork": "use subprocess, or multiprocessing.get_context('spawn') or 'forkserver'",
-    "forkpty": "use pty.openpty() with subprocess",
-    "execv": "use subprocess.run() or os.posix_spawn()",
-    "execve": "use subprocess.run() or os.posix_spawn()",
+__all__ = ["end_helpers", "refuse_what_hits_all"]
+
+_REFUSED = {
+    "fork": "fork the whole process: use subprocess, or multiprocessing.get_context('spawn') or 'forkserver'",
+    "forkpty": "fork the whole process: use pty.openpty() with subprocess",
+    "execv": "replace the whole process: use subprocess.run() or os.posix_spawn()",
+    "execve": "replace the whole process: use subprocess.run() or os.posix_spawn()",
 }
+_FOLDER = (
+    "change the current folder of the whole process, because this system (a container, perhaps) does not let a thread "
+    "have its own: use absolute paths, or cwd= of subprocess"
+)
 
 
-def _refusal(name: str, advice: str) -> Any:
+def _refusal(name: str, why: str) -> Any:
     def refuse(*args: object, **kwargs: object) -> NoReturn:
         worker = threading.current_thread().name
-        what = "fork" if name.startswith("fork") else "replace"
-        raise RuntimeError(f"os.{name}() in worker '{worker}' would {what} the whole process: {advice}")
+        raise RuntimeError(f"os.{name}() in worker '{worker}' would {why}")
 
     refuse.__name__ = refuse.__qualname__ = name
-    refuse.__doc__ = f"Raise RuntimeError: a worker cannot do this; {advice}."
+    refuse.__doc__ = f"Raise RuntimeError: in a worker, this would {why}."
     return refuse
 
 
-def refuse_fork_and_exec() -> None:
-    """Replace os.fork(), os.forkpty() and os.exec*()."""
+def refuse_what_hits_all() -> None:
+    """Replace os.fork(), os.forkpty() and os.exec*(); os.chdir() and os.fchdir() if the worker has no own folder."""
     modules = [importlib.import_module(name) for name in ("os", "posix")]
-    for name, advice in _ADVICE.items():
-        refusal = _refusal(name, advice)
+    refused = _REFUSED if _core.has_own_folder() else {**_REFUSED, "chdir": _FOLDER, "fchdir": _FOLDER}
+    for name, why in refused.items():
+        refusal = _refusal(name, why)
         for module in modules:
             if hasattr(module, name):
                 setattr(module, name, refusal)

@@ -12,7 +12,7 @@ from typing import Any
 
 from owngil import _core
 from owngil._isolation import import_hook, other_interpreters
-from owngil._worker.processes import end_helpers, refuse_fork_and_exec
+from owngil._worker.processes import end_helpers, refuse_what_hits_all
 
 __all__ = ["after_import", "prepare_worker"]
 
@@ -116,7 +116,7 @@ def prepare_worker() -> None:
     # Import _pickle here: if no private copy can be made, this raises the error. pickle would ignore it.
     importlib.import_module("_pickle")
     _hide_signal_handlers()
-    refuse_fork_and_exec()
+    refuse_what_hits_all()
     other_interpreters.protect_worker()
     after_import("asyncio.base_events", _watch_loops)
     # NumPy changes its types while it is imported: they lose their version tags.

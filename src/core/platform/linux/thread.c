@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -48,6 +49,12 @@ owngil_thread_stack_size(void)
     }
     size_t size = (size_t)limit.rlim_cur;
     return size < (size_t)PTHREAD_STACK_MIN ? (size_t)PTHREAD_STACK_MIN : size;
+}
+
+bool
+owngil_thread_own_folder(void)
+{
+    return unshare(CLONE_FS) == 0;
 }
 
 void
