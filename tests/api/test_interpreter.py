@@ -14,8 +14,13 @@ class Custom(Exception):
 
 
 class Unpicklable(Exception):
-    def __init__(self, a, b):
-        super().__init__(a)
+    def __reduce__(self):
+        return Unpicklable, ()  # and never an instance
+
+    def __new__(cls, *args):
+        if not args:
+            raise TypeError("no arguments")
+        return super().__new__(cls, *args)
 
     def __str__(self):
         return "two arguments"

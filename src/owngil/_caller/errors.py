@@ -1,7 +1,5 @@
 """Rebuilds at the caller the exceptions of workers."""
 
-import pickle
-
 from owngil import _wire
 from owngil._caller.sources import fill_in
 from owngil._errors import RemoteError, RemoteTraceback
@@ -14,11 +12,11 @@ _set_cause = BaseException.__cause__.__set__  # type: ignore[union-attr]  # a fr
 
 def load_error(failure: _wire.Failure) -> BaseException:
     """Rebuild a worker's exception; if that is impossible, return a RemoteError."""
-    type_name, message, text, pickled, reason = failure
+    type_name, message, text, saved, reason = failure
     error: BaseException | None = None
-    if pickled is not None:
+    if saved is not None:
         try:
-            error = pickle.loads(pickled)
+            error = saved.load()
         except Exception as problem:
             if is_interrupt(problem):
                 raise

@@ -8,6 +8,7 @@ from typing import Any
 import cloudpickle
 
 from owngil._wire.chunks import Chunks
+from owngil._wire.classes import with_owner
 from owngil._wire.global_versions import with_versions
 from owngil._wire.pickler import LAZY_IMPORT, Handle, reduce_beside
 
@@ -47,6 +48,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             reduced = super().reducer_override(obj)
             if type(obj) is FunctionType and reduced is not NotImplemented:
                 return with_versions(obj, reduced)
+            if isinstance(obj, type) and type(reduced) is tuple and len(reduced) == 6:
+                return with_owner(obj, reduced)
         return reduced
 
 

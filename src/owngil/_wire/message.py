@@ -21,11 +21,11 @@ from owngil._wire.interrupts import is_interrupt
 from owngil._wire.naming import describe_callable, type_name
 from owngil._wire.pickler import Handle, Pickler, loading
 
-__all__ = ["Failure", "Parts", "SavedCall", "dumps", "dumps_call", "dumps_result", "loads", "loads_call"]
+__all__ = ["Failure", "Parts", "Saved", "SavedCall", "dumps", "dumps_call", "dumps_result", "loads", "loads_call"]
 
 type Parts = tuple[Block | Handle | bytes, ...]
-# A worker's exception: the name of its type, its text, its traceback as text, its pickle; or None, and the reason.
-type Failure = tuple[str, str, str, bytes | None, str]
+# A worker's exception: the name of its type, its text, its traceback as text, itself; or None, and the reason.
+type Failure = tuple[str, str, str, Saved | None, str]
 
 
 def _cloudpickler() -> Any:
@@ -163,7 +163,11 @@ def _unpickle(stream: Any, buffers: list[Any], handles: list[Any]) -> Any:
 
 def loads_call(parts: Parts) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
     """Rebuild the call that `dumps_call` took apart: a function, arguments and keyword arguments."""
-    call = loads(parts)
+    return _found(loads(parts))
+
+
+def _found(call: tuple[Any, Any, Any]) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """Return the function, the arguments and the keyword arguments of a call; the function may be named only."""
     if type(call[0]) is not str:
         fn, args, kwargs = call
         return fn, args, kwargs
@@ -172,8 +176,8 @@ def loads_call(parts: Parts) -> tuple[Callable[..., Any], tuple[Any, ...], dict[
     return getattr(module, function), args, {}
 
 
-class SavedCall:
-    """A call that was taken apart once, and can be sent and rebuilt many times."""
+class Saved:
+    """An object that was taken apart once, and can be sent and rebuilt many times."""
 
     __slots__ = ("_buffers", "_handles", "_stream")
 
@@ -189,9 +193,18 @@ class SavedCall:
     def __setstate__(self, state: tuple[Any, list[Any], list[Any]]) -> None:
         self._stream, self._buffers, self._handles = state
 
+    def load(self) -> Any:
+        """Return the object."""
+        if type(self._stream) is bytes and self._stream[0] != _PICKLE_MARK:
+            return marshal.loads(self._stream)
+        return _unpickle(self._stream, self._buffers, self._handles)
+
+
+class SavedCall(Saved):
+    """A call that was taken apart once."""
+
+    __slots__ = ()
+
     def load(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
         """Return the function, the arguments and the keyword arguments."""
-        if type(self._stream) is bytes and self._stream[0] != _PICKLE_MARK:
-            return loads_call((self._stream,))
-        fn, args, kwargs = _unpickle(self._stream, self._buffers, self._handles)
-        return fn, args, kwargs
+        return _found(super().load())

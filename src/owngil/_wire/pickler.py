@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from owngil._core import Barrier, BoundedSemaphore, Counter, Event, Lock, Queue, Semaphore, is_importable
 from owngil._wire.arrays import reduce_array, reduce_buffer
 from owngil._wire.chunks import Chunks
+from owngil._wire.exceptions import reduce_exception
 
 __all__ = [
     "LAZY_IMPORT",
@@ -43,10 +44,15 @@ def handle_of_message(number: int) -> Handle:
 
 
 def reduce_beside(obj: object, handles: list[Handle]) -> Any:
-    """Return how to pickle an object with a buffer, or a handle, which is appended to `handles`; or NotImplemented."""
+    """Return how to pickle an exception, an object with a buffer, or a handle; or NotImplemented.
+
+    A handle is appended to `handles`.
+    """
     if type(obj) in _HANDLES:
         handles.append(obj)  # type: ignore[arg-type]
         return handle_of_message, (len(handles) - 1,)
+    if isinstance(obj, BaseException):
+        return reduce_exception(obj)
     reduced = reduce_array(obj)
     return reduce_buffer(obj) if reduced is NotImplemented else reduced
 

@@ -1,6 +1,7 @@
 """Takes a task's exception apart, so that the caller can rebuild it."""
 
 import os
+import pickle
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -55,20 +56,18 @@ def _text(make: Callable[[], str]) -> str:
 
 
 # A plain MemoryError, for when there is no memory to pickle the one that was raised.
-_MEMORY_ERROR = b"cbuiltins\nMemoryError\n)R."
+_MEMORY_ERROR = _wire.Saved((pickle.dumps(MemoryError(), 5),))
 
 
 def describe_error(error: BaseException, worker: str) -> _wire.Failure:
-    """Take an exception apart: into its text and traceback, and its pickle if that is possible."""
+    """Take an exception apart: into its text and traceback, and itself if it can be pickled."""
     kind = type(error)
     message = _text(lambda: str(error))
     text = f"In worker '{worker}'{_text(lambda: _call(error))}:\n{_text(lambda: _show(error))}"
-    pickled: bytes | None
+    saved: _wire.Saved | None
     try:
-        import cloudpickle
-
-        pickled, reason = cloudpickle.dumps(error), ""
+        saved, reason = _wire.Saved(_wire.dumps(error, "it cannot be sent back")), ""
     except BaseException as problem:
         failure = problem
-        pickled, reason = _MEMORY_ERROR if kind is MemoryError else None, _text(lambda: str(failure))
-    return _wire.type_name(kind), message, text, pickled, reason
+        saved, reason = _MEMORY_ERROR if kind is MemoryError else None, _text(lambda: str(failure))
+    return _wire.type_name(kind), message, text, saved, reason

@@ -41,7 +41,7 @@ def draw_picture(view: View, values: NDArray[np.float64], cmap: str, file: IO[by
 
 
 def draw_frame(view: View, kernel: Kernel, cmap: str, stop: Callable[[], bool] = never) -> NDArray[np.uint8]:
-    """Compute a view and draw it, and return the picture, shape (height, width, 3) in pixels; `stop` as in `compute_band`."""
+    """Draw a view; return the picture, shape (height, width, 3) in pixels. For `stop` see `compute_band`."""
     _, values = compute_band(Band(view, 0, view.height), kernel, stop)
     canvas = FigureCanvasAgg(_figure(view, values, cmap))
     canvas.draw()  # type: ignore[no-untyped-call]
