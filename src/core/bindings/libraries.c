@@ -213,20 +213,24 @@ load_copies(PyObject *Py_UNUSED(module), PyObject *numbers)
     if (!PyTuple_Check(numbers)) {
         return PyErr_Format(PyExc_TypeError, "load_copies() takes a tuple");
     }
-    for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(numbers); k++) {
-        owngil_copy *copy = copy_of(worker, PyTuple_GET_ITEM(numbers, k));
-        if (copy == NULL) {
+    size_t count = (size_t)PyTuple_GET_SIZE(numbers);
+    owngil_copy **copies = PyMem_Calloc(count + 1, sizeof(*copies));
+    if (copies == NULL) {
+        return PyErr_NoMemory();
+    }
+    for (size_t k = 0; k < count; k++) {
+        copies[k] = copy_of(worker, PyTuple_GET_ITEM(numbers, (Py_ssize_t)k));
+        if (copies[k] == NULL) {
+            PyMem_Free(copies);
             return NULL;
         }
-        char why[2048] = "";
-        enter_fork_gate();
-        int failed = owngil_copies_load(&worker->copies, copy, why, sizeof(why));
-        owngil_fork_gate_leave();
-        if (failed < 0) {
-            return str_of_sentence(why);
-        }
     }
-    Py_RETURN_NONE;
+    char why[2048] = "";
+    enter_fork_gate();
+    int failed = owngil_copies_load(&worker->copies, copies, count, why, sizeof(why));
+    owngil_fork_gate_leave();
+    PyMem_Free(copies);
+    return failed < 0 ? str_of_sentence(why) : Py_NewRef(Py_None);
 }
 
 /* handle_of_copy(copy): return the dynamic loader's handle of a copy; 0 if it is not loaded. */

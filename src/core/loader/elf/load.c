@@ -368,8 +368,6 @@ owngil_load_open(owngil_loaded *self, const owngil_redirection *redirections, si
     self->fini_array = (void (**)(void))(self->start + elf->fini_array);
     self->fini_count = elf->fini_count;
     self->uses_parsers = uses_parsers(elf);
-    run_constructors(self);
-    clear_sources(self);
     return 0;
 }
 
@@ -387,12 +385,39 @@ owngil_load_finish(const owngil_loaded *self)
 }
 
 void
-owngil_load_clear(owngil_loaded *self)
+owngil_load_start(owngil_loaded *self)
+{
+    if (!self->started) {
+        self->started = true;
+        run_constructors(self);
+        clear_sources(self);
+    }
+}
+
+/* Unloads the copy, if it is loaded. */
+static void
+unload(owngil_loaded *self)
 {
     if (self->handle != NULL) {
         self->map->l_name = self->loader_name;
         owngil_fork_gate_close(self->handle);
+        self->handle = NULL;
+        self->start = self->end = 0;
     }
+}
+
+void
+owngil_load_cancel(owngil_loaded *self)
+{
+    if (!self->started) {
+        unload(self);
+    }
+}
+
+void
+owngil_load_clear(owngil_loaded *self)
+{
+    unload(self);
     clear_sources(self);
     free(self->name);
     free(self->path);
