@@ -137,6 +137,11 @@ def no_end_of_the_dynamic_section(elf: Elf) -> None:
             elf.put("Q", at, IGNORED_TAG)
 
 
+def an_empty_dynamic_section(elf: Elf) -> None:
+    for at, _ in elf.entries():
+        elf.put("Q", at, DT_NULL)
+
+
 IMPORT = """
     import sys
     import owngil
@@ -170,6 +175,7 @@ IMPORT = """
         (a_hash_chain_that_never_ends, "sysv", "its hash table is damaged"),
         (a_note_far_outside, "gnu", "its program headers are damaged"),
         (segments_out_of_order, "gnu", "its segments overlap or are not in order"),
+        (an_empty_dynamic_section, "gnu", "its dynamic section is damaged"),
         (no_end_of_the_dynamic_section, "gnu", "its dynamic section is damaged"),
     ],
 )

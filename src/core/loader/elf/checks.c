@@ -49,10 +49,15 @@ check_segments(const owngil_image *image)
     return NULL;
 }
 
-/* The dynamic loader takes names from behind the end of the string table, if it is told so. */
+/* The dynamic loader needs a table of strings and one of symbols. It takes names from behind the
+ * end of the string table, if it is told so. */
 static const char *
 check_names(const owngil_image *image)
 {
+    ElfW(Xword) symbols;
+    if (image->dynamic != NULL && (image->strings == NULL || !owngil_image_find(image, DT_SYMTAB, &symbols))) {
+        return "its dynamic section is damaged";
+    }
     for (size_t k = 0; k < image->dynamic_count; k++) {
         const ElfW(Dyn) *entry = &image->dynamic[k];
         ElfW(Sxword) tag = entry->d_tag;
