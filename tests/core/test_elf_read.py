@@ -20,7 +20,7 @@ SETTINGS = hypothesis.settings(
 )
 HEADER, PROGRAM_HEADER, DYNAMIC_ENTRY = 64, 56, 16
 PT_DYNAMIC = 2
-DT_INIT_ARRAYSZ, DT_FINI_ARRAYSZ = 27, 28
+DT_NULL, DT_SONAME, DT_INIT_ARRAYSZ, DT_FINI_ARRAYSZ, DT_RUNPATH = 0, 14, 27, 28, 29
 # Values that make offsets and sizes wrap around, or point just inside or outside of the file.
 NASTY = [0, 1, 7, 8, 0xFF, 0x1000, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**63 - 1, 2**63, 2**64 - 8, 2**64 - 1]
 
@@ -137,3 +137,18 @@ def test_tables_of_functions(whole, tmp_path, tag, value):
     path.write_bytes(data)
     answer = _core.read_library(str(path).encode())
     assert answer == "its table of constructors or destructors is damaged"
+
+
+def test_the_last_of_several_entries_counts(whole, tmp_path):
+    """The dynamic loader takes the last one. The file has a second SONAME and a second RUNPATH."""
+    data = bytearray(whole)
+    entries = {tag: struct.unpack_from("<Q", whole, place + 8)[0] for place in dynamic_entries(whole)
+               for tag in struct.unpack_from("<Q", whole, place)}  # fmt: skip
+    spare = [place for place in dynamic_entries(whole) if struct.unpack_from("<Q", whole, place)[0] == DT_NULL]
+    struct.pack_into("<QQ", data, spare[0], DT_SONAME, entries[DT_RUNPATH])
+    struct.pack_into("<QQ", data, spare[1], DT_RUNPATH, entries[DT_SONAME])
+    path = tmp_path / "twice.so"
+    path.write_bytes(data)
+    soname, needed, runpath, *_ = _core.read_library(str(path).encode())
+    assert (soname, runpath) == ((b"$ORIGIN",), (b"libwhole.so",))
+    assert b"libinner.so" in needed

@@ -63,3 +63,44 @@ def test_a_reference_that_cannot_be_redirected(tmp_path, kind, reason):
             with pytest.raises(OSError, match=f"its reference to PyGILState_Check cannot be redirected: {reason}"):
                 it.call(load, str(path))
         assert it.call(abs, -1) == 1
+
+
+def ring(folder, **options):
+    """Build two libraries that need each other, and return the path of one."""
+    source, search = SOURCE.with_name("ring.c"), "-Wl,-rpath,$ORIGIN"
+    left, right = folder / "libleft.so", folder / "libright.so"
+    for path, other in [(right, []), (left, [right]), (right, [left])]:
+        name = path.stem.removeprefix("lib")
+        names = [f"-DNAME={name}", f"-DOTHER={'left' if name == 'right' else 'right'}", f"-Wl,-soname,{path.name}"]
+        libraries.compile_c(path, source, *names, search, *options.get(name, []), *map(str, other))
+    return str(left)
+
+
+def load_ring(path):
+    import ctypes
+    import sys
+
+    try:
+        ctypes.CDLL(path)
+        problem = None
+    except OSError as error:
+        problem = str(error)
+    return problem, [getattr(sys, name, None) for name in ("left", "right")]
+
+
+def test_constructors_of_a_circle_run_when_all_its_references_are_redirected(tmp_path):
+    path = ring(tmp_path)
+    with owngil.Interpreter() as it:
+        problem, files = it.call(load_ring, path)
+    assert problem is None
+    assert [os.path.basename(file) for file in files] == ["shim.lib"] * 2
+
+
+@pytest.mark.parametrize("member", ["left", "right"])
+def test_no_constructor_of_a_circle_runs_when_a_reference_cannot_be_redirected(tmp_path, member):
+    path = ring(tmp_path, **{member: ["-DADDEND"]})
+    with owngil.Interpreter() as it:
+        for _ in range(2):
+            problem, files = it.call(load_ring, path)
+            assert "its reference to PyGILState_Check cannot be redirected: its relocation has an addend" in problem
+            assert files == [None, None]

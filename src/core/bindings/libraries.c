@@ -10,18 +10,28 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Returns the strings of the dynamic entries with `tag` as a new tuple of bytes, or NULL with an exception. */
+/* Returns the string of the dynamic entry `tag` as a new tuple of bytes, which is empty if there is none; or NULL with an
+ * exception. */
 static PyObject *
-strings_of(const owngil_image *elf, ElfW(Sxword) tag)
+string_of(const owngil_image *elf, ElfW(Sxword) tag)
+{
+    const char *string = owngil_image_string(elf, tag);
+    return string != NULL ? Py_BuildValue("(y)", string) : PyTuple_New(0);
+}
+
+/* Returns the names of the needed libraries as a new tuple of bytes, or NULL with an exception. */
+static PyObject *
+needed_of(const owngil_image *elf)
 {
     Py_ssize_t count = 0;
-    while (owngil_image_string(elf, tag, (size_t)count) != NULL) {
+    for (size_t k = 0; owngil_image_needed(elf, &k) != NULL;) {
         count++;
     }
     PyObject *tuple = PyTuple_New(count);
-    for (Py_ssize_t k = 0; tuple != NULL && k < count; k++) {
-        PyObject *item = PyBytes_FromString(owngil_image_string(elf, tag, (size_t)k));
-        PyTuple_SET_ITEM(tuple, k, item);
+    size_t k = 0;
+    for (Py_ssize_t n = 0; tuple != NULL && n < count; n++) {
+        PyObject *item = PyBytes_FromString(owngil_image_needed(elf, &k));
+        PyTuple_SET_ITEM(tuple, n, item);
         if (item == NULL) {
             Py_CLEAR(tuple);
         }
@@ -59,10 +69,9 @@ read_library(PyObject *Py_UNUSED(module), PyObject *args)
     }
     else {
         const owngil_image *elf = &patch.elf;
-        result = Py_BuildValue("NNNNNnN", strings_of(elf, DT_SONAME), strings_of(elf, DT_NEEDED),
-                               strings_of(elf, DT_RUNPATH), strings_of(elf, DT_RPATH),
-                               PyBool_FromLong(owngil_image_uses_python(elf)), (Py_ssize_t)owngil_image_state_size(elf),
-                               PyBool_FromLong(elf->no_delete));
+        result = Py_BuildValue("NNNNNnN", string_of(elf, DT_SONAME), needed_of(elf), string_of(elf, DT_RUNPATH),
+                               string_of(elf, DT_RPATH), PyBool_FromLong(owngil_image_uses_python(elf)),
+                               (Py_ssize_t)owngil_image_state_size(elf), PyBool_FromLong(elf->no_delete));
     }
     owngil_patch_clear(&patch);
     return result;
@@ -193,7 +202,9 @@ write_copy(PyObject *Py_UNUSED(module), PyObject *args)
     }
     char why[2048] = "";
     size_t count = (size_t)PyTuple_GET_SIZE(pairs);
+    enter_fork_gate();
     int failed = owngil_load_write(&copy->loaded, renames, count, why, sizeof(why));
+    owngil_fork_gate_leave();
     for (size_t k = 0; k < count; k++) {
         owngil_copies_group(&worker->copies, copy, renames[k].to);
     }
@@ -213,20 +224,24 @@ load_copies(PyObject *Py_UNUSED(module), PyObject *numbers)
     if (!PyTuple_Check(numbers)) {
         return PyErr_Format(PyExc_TypeError, "load_copies() takes a tuple");
     }
-    for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(numbers); k++) {
-        owngil_copy *copy = copy_of(worker, PyTuple_GET_ITEM(numbers, k));
-        if (copy == NULL) {
+    size_t count = (size_t)PyTuple_GET_SIZE(numbers);
+    owngil_copy **copies = PyMem_Calloc(count + 1, sizeof(*copies));
+    if (copies == NULL) {
+        return PyErr_NoMemory();
+    }
+    for (size_t k = 0; k < count; k++) {
+        copies[k] = copy_of(worker, PyTuple_GET_ITEM(numbers, (Py_ssize_t)k));
+        if (copies[k] == NULL) {
+            PyMem_Free(copies);
             return NULL;
         }
-        char why[2048] = "";
-        enter_fork_gate();
-        int failed = owngil_copies_load(&worker->copies, copy, why, sizeof(why));
-        owngil_fork_gate_leave();
-        if (failed < 0) {
-            return str_of_sentence(why);
-        }
     }
-    Py_RETURN_NONE;
+    char why[2048] = "";
+    enter_fork_gate();
+    int failed = owngil_copies_load(&worker->copies, copies, count, why, sizeof(why));
+    owngil_fork_gate_leave();
+    PyMem_Free(copies);
+    return failed < 0 ? str_of_sentence(why) : Py_NewRef(Py_None);
 }
 
 /* handle_of_copy(copy): return the dynamic loader's handle of a copy; 0 if it is not loaded. */

@@ -170,12 +170,12 @@ load_shim(owngil_copies *self, const char *const *directories, char *why, size_t
         || owngil_load_write(&self->shim, NULL, 0, why, why_size) < 0
         || owngil_load_open(&self->shim, NULL, 0, why, why_size) < 0) {
         owngil_load_clear(&self->shim);
-        self->shim.handle = NULL;
 #if OWNGIL_HAVE_INTERPRETER_GUARDS
         PyInterpreterView_Close(view);
 #endif
         return -1;
     }
+    owngil_load_start(&self->shim);
     *shim_of(self) = (owngil_shim){
         .view = view,
         .copies = self,
@@ -252,7 +252,7 @@ unlink_copy(owngil_copies *self, const owngil_copy *copy)
 }
 
 int
-owngil_copies_load(owngil_copies *self, owngil_copy *copy, char *why, size_t why_size)
+owngil_copies_load(owngil_copies *self, owngil_copy *const *copies, size_t count, char *why, size_t why_size)
 {
 #define REDIRECTION(name, ...) {#name, find_in_shim(self, "owngil_shim_", #name), NULL},
 #define RUNTIME_REDIRECTION(name, ...) \
@@ -265,15 +265,24 @@ owngil_copies_load(owngil_copies *self, owngil_copy *copy, char *why, size_t why
             OWNGIL_PINNING_RUNTIME_FUNCTIONS(RUNTIME_REDIRECTION)};
 #undef REDIRECTION
 #undef RUNTIME_REDIRECTION
-    if (owngil_load_open(&copy->loaded, redirections, sizeof(redirections) / sizeof(redirections[0]), why, why_size)
-        < 0) {
-        return -1;
+    for (size_t k = 0; k < count; k++) {
+        if (owngil_load_open(&copies[k]->loaded, redirections, sizeof(redirections) / sizeof(redirections[0]), why,
+                             why_size)
+            < 0) {
+            while (k-- > 0) {
+                owngil_load_cancel(&copies[k]->loaded);
+            }
+            return -1;
+        }
     }
-    pthread_mutex_lock(&self->lock);
-    unlink_copy(self, copy);
-    copy->next = self->newest;
-    self->newest = copy;
-    pthread_mutex_unlock(&self->lock);
+    for (size_t k = 0; k < count; k++) {
+        owngil_load_start(&copies[k]->loaded);
+        pthread_mutex_lock(&self->lock);
+        unlink_copy(self, copies[k]);
+        copies[k]->next = self->newest;
+        self->newest = copies[k];
+        pthread_mutex_unlock(&self->lock);
+    }
     return 0;
 }
 

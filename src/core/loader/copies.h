@@ -52,8 +52,8 @@ owngil_copy *owngil_copies_reserve(owngil_copies *self, const char *path, const 
 /* Returns the copy whose struct is at `address`, or NULL. */
 owngil_copy *owngil_copies_find(owngil_copies *self, uintptr_t address);
 
-/* Loads a copy that was written. Returns 0, or -1 with `why` filled in. */
-int owngil_copies_load(owngil_copies *self, owngil_copy *copy, char *why, size_t why_size);
+/* Loads copies that were written and that need one another: all or none. Returns 0, or -1 with `why` filled in. */
+int owngil_copies_load(owngil_copies *self, owngil_copy *const *copies, size_t count, char *why, size_t why_size);
 
 /* Frees a copy that is not loaded, and will not be. A loaded one stays. */
 void owngil_copies_discard(owngil_copies *self, owngil_copy *copy);

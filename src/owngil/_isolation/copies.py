@@ -250,7 +250,7 @@ class _Loading:
             _core.close_library(handle)
 
     def discard(self) -> None:
-        """Forget the copies that are not loaded. Some of a circle may be loaded: these are kept."""
+        """Forget the copies that are not loaded. A loaded one stays: its constructors have run."""
         self.record_handles()
         for copy in (self.copy, *self.circle):
             if not copy.handle:

@@ -1,6 +1,7 @@
 #include "loader/elf/image.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #if __SIZEOF_POINTER__ == 8
 #  define NATIVE_CLASS ELFCLASS64
@@ -40,21 +41,20 @@ const ElfW(Phdr) * owngil_image_segment_at(const owngil_image *self, ElfW(Addr) 
     return NULL;
 }
 
-/* As at_offset(), for bytes that will be loaded at `address`. */
-static const void *
-at_address(const owngil_image *self, ElfW(Addr) address, size_t size, size_t alignment)
+const void *
+owngil_image_at(const owngil_image *self, ElfW(Addr) address, size_t size, size_t alignment)
 {
     const ElfW(Phdr) *segment = owngil_image_segment_at(self, address);
-    return segment != NULL && address - segment->p_vaddr < segment->p_filesz
-               ? at_offset(self, (size_t)(segment->p_offset + (address - segment->p_vaddr)), size, alignment)
+    size_t offset = segment != NULL ? (size_t)(address - segment->p_vaddr) : 0;
+    return segment != NULL && offset < segment->p_filesz && size <= segment->p_filesz - offset
+               ? at_offset(self, (size_t)segment->p_offset + offset, size, alignment)
                : NULL;
 }
 
-/* Finds the value of the dynamic entry `tag`. Returns whether there is one; if not, `*value` stays the same. */
-static bool
-find_dynamic(const owngil_image *self, ElfW(Sxword) tag, ElfW(Xword) * value)
+bool
+owngil_image_find(const owngil_image *self, ElfW(Sxword) tag, ElfW(Xword) * value)
 {
-    for (size_t k = 0; k < self->dynamic_count; k++) {
+    for (size_t k = self->dynamic_count; k-- > 0;) {
         if (self->dynamic[k].d_tag == tag) {
             *value = self->dynamic[k].d_un.d_val;
             return true;
@@ -64,6 +64,24 @@ find_dynamic(const owngil_image *self, ElfW(Sxword) tag, ElfW(Xword) * value)
 }
 
 /* The functions read_...() return NULL, or a sentence on why the library cannot be loaded. */
+
+/* Needs the segments. The dynamic loader reads the entries from memory, up to the first DT_NULL. */
+static const char *
+read_dynamic(owngil_image *self, const ElfW(Phdr) * segment)
+{
+    size_t most = segment->p_filesz / sizeof(ElfW(Dyn)), count = 0;
+    const ElfW(Dyn) *entries = owngil_image_at(self, segment->p_vaddr, most * sizeof(ElfW(Dyn)), _Alignof(ElfW(Dyn)));
+    while (entries != NULL && count < most && entries[count].d_tag != DT_NULL) {
+        count++;
+    }
+    if (entries == NULL || count == most || (const char *)entries != self->image + segment->p_offset) {
+        return "its dynamic section is damaged";
+    }
+    self->dynamic = entries;
+    self->dynamic_count = count;
+    self->dynamic_address = segment->p_vaddr;
+    return NULL;
+}
 
 static const char *
 read_segments(owngil_image *self)
@@ -76,6 +94,8 @@ read_segments(owngil_image *self)
     }
     self->segment_count = header->e_phnum;
 
+    const ElfW(Phdr) *dynamic = NULL;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
     for (size_t k = 0; k < self->segment_count; k++) {
         const ElfW(Phdr) *segment = &self->segments[k];
         if (segment->p_type == PT_GNU_RELRO) {
@@ -88,41 +108,34 @@ read_segments(owngil_image *self)
         if (!is_inside(self, segment->p_offset, segment->p_filesz)) {
             return "it is cut off: a segment lies beyond its end";
         }
-        if (segment->p_filesz > segment->p_memsz || segment->p_vaddr > SIZE_MAX / 2
-            || segment->p_memsz > SIZE_MAX / 2) {
+        if (segment->p_filesz > segment->p_memsz || segment->p_vaddr > SIZE_MAX / 4 || segment->p_memsz > SIZE_MAX / 4
+            || segment->p_align > SIZE_MAX / 4 || (segment->p_align & (segment->p_align - 1)) != 0) {
             return "its program headers are damaged";
         }
         if (segment->p_type == PT_LOAD) {
+            /* The dynamic loader would map one segment over another, or over other memory. */
+            if (self->memory_end != 0 && segment->p_vaddr / page <= (self->memory_end - 1) / page) {
+                return "its segments overlap or are not in order";
+            }
             size_t end = (size_t)(segment->p_offset + segment->p_filesz);
             self->load_end = end > self->load_end ? end : self->load_end;
-            ElfW(Addr) memory_end = segment->p_vaddr + segment->p_memsz;
-            self->memory_end = memory_end > self->memory_end ? memory_end : self->memory_end;
+            self->memory_end = segment->p_vaddr + segment->p_memsz;
         }
-        else if (segment->p_offset % _Alignof(ElfW(Dyn)) == 0) {
-            self->dynamic = (const ElfW(Dyn) *)(self->image + segment->p_offset);
-            size_t most = segment->p_filesz / sizeof(ElfW(Dyn)), count = 0;
-            while (count < most && self->dynamic[count].d_tag != DT_NULL) {
-                count++;
-            }
-            self->dynamic_count = count;
-            self->dynamic_address = segment->p_vaddr;
+        else {
+            dynamic = segment;
         }
     }
-    /* The dynamic loader reads the entries from memory. */
-    if (self->dynamic != NULL && at_address(self, self->dynamic_address, 1, 1) != (const void *)self->dynamic) {
-        return "its dynamic section is damaged";
-    }
-    return NULL;
+    return dynamic != NULL ? read_dynamic(self, dynamic) : NULL;
 }
 
 static const char *
 read_strings(owngil_image *self)
 {
     ElfW(Xword) address, size;
-    if (!find_dynamic(self, DT_STRTAB, &address) || !find_dynamic(self, DT_STRSZ, &size) || size == 0) {
+    if (!owngil_image_find(self, DT_STRTAB, &address) || !owngil_image_find(self, DT_STRSZ, &size) || size == 0) {
         return NULL;
     }
-    self->strings = at_address(self, address, size, 1);
+    self->strings = owngil_image_at(self, address, size, 1);
     if (self->strings == NULL || self->strings[size - 1] != '\0') {
         return "its string table is damaged";
     }
@@ -131,26 +144,33 @@ read_strings(owngil_image *self)
     return NULL;
 }
 
-/* Returns the number of symbols in the hash table, SIZE_MAX if it is damaged: the DT_HASH table has the number, in the
- * DT_GNU_HASH table the last symbol ends the chain of the last bucket. */
+/* Returns the number of symbols that the DT_HASH table names, SIZE_MAX if it is damaged. */
 static size_t
 count_hashed_symbols(const owngil_image *self)
 {
     ElfW(Xword) address;
-    if (find_dynamic(self, DT_HASH, &address)) {
-        const uint32_t *table = at_address(self, address, 2 * sizeof(uint32_t), sizeof(uint32_t));
-        return table != NULL ? table[1] : SIZE_MAX;
-    }
-    if (!find_dynamic(self, DT_GNU_HASH, &address)) {
+    if (!owngil_image_find(self, DT_HASH, &address)) {
         return 0;
     }
-    const uint32_t *table = at_address(self, address, 4 * sizeof(uint32_t), sizeof(uint32_t));
+    const uint32_t *table = owngil_image_at(self, address, 2 * sizeof(uint32_t), sizeof(uint32_t));
+    return table != NULL ? table[1] : SIZE_MAX;
+}
+
+/* As above, for the DT_GNU_HASH table: the last symbol ends the chain of the last bucket. */
+static size_t
+count_gnu_hashed_symbols(const owngil_image *self)
+{
+    ElfW(Xword) address;
+    if (!owngil_image_find(self, DT_GNU_HASH, &address)) {
+        return 0;
+    }
+    const uint32_t *table = owngil_image_at(self, address, 4 * sizeof(uint32_t), sizeof(uint32_t));
     if (table == NULL) {
         return SIZE_MAX;
     }
     size_t buckets = table[0], first = table[1], bloom = table[2];
     size_t start = 4 * sizeof(uint32_t) + bloom * sizeof(ElfW(Addr));
-    const uint32_t *bucket = at_address(self, address + start, buckets * sizeof(uint32_t), sizeof(uint32_t));
+    const uint32_t *bucket = owngil_image_at(self, address + start, buckets * sizeof(uint32_t), sizeof(uint32_t));
     if (bucket == NULL) {
         return buckets == 0 ? first : SIZE_MAX;
     }
@@ -162,8 +182,8 @@ count_hashed_symbols(const owngil_image *self)
         return first;
     }
     for (;; last++) {
-        const uint32_t *chain = at_address(self, address + start + (buckets + last - first) * sizeof(uint32_t),
-                                           sizeof(uint32_t), sizeof(uint32_t));
+        const uint32_t *chain = owngil_image_at(self, address + start + (buckets + last - first) * sizeof(uint32_t),
+                                                sizeof(uint32_t), sizeof(uint32_t));
         if (chain == NULL) {
             return SIZE_MAX;
         }
@@ -178,7 +198,8 @@ count_hashed_symbols(const owngil_image *self)
 static size_t
 count_symbols(const owngil_image *self)
 {
-    size_t count = count_hashed_symbols(self);
+    size_t count = count_hashed_symbols(self), other = count_gnu_hashed_symbols(self);
+    count = other > count ? other : count;
     for (size_t n = 0; n < 2; n++) {
         for (size_t k = 0; k < self->relocation_count[n]; k++) {
             size_t number = ELF64_R_SYM(self->relocations[n][k].r_info);
@@ -197,8 +218,8 @@ read_symbols(owngil_image *self)
     if (count == 0) {
         return NULL;
     }
-    if (self->strings != NULL && find_dynamic(self, DT_SYMTAB, &address) && count < SIZE_MAX / sizeof(ElfW(Sym))) {
-        self->symbols = at_address(self, address, count * sizeof(ElfW(Sym)), _Alignof(ElfW(Sym)));
+    if (self->strings != NULL && owngil_image_find(self, DT_SYMTAB, &address) && count < SIZE_MAX / sizeof(ElfW(Sym))) {
+        self->symbols = owngil_image_at(self, address, count * sizeof(ElfW(Sym)), _Alignof(ElfW(Sym)));
     }
     if (self->symbols == NULL) {
         return "its symbol table is damaged";
@@ -211,15 +232,16 @@ static const char *
 read_relocations(owngil_image *self)
 {
     static const ElfW(Sxword) tags[2][2] = {{DT_RELA, DT_RELASZ}, {DT_JMPREL, DT_PLTRELSZ}};
-    ElfW(Xword) kind = DT_RELA;
-    (void)find_dynamic(self, DT_PLTREL, &kind);
     for (size_t k = 0; k < 2; k++) {
-        ElfW(Xword) address, size;
-        if (!find_dynamic(self, tags[k][0], &address) || !find_dynamic(self, tags[k][1], &size) || size == 0) {
+        ElfW(Xword) address, size = 1, kind = 0;
+        /* Some linkers leave tables of no size anywhere. */
+        if (!owngil_image_find(self, tags[k][0], &address)
+            || (owngil_image_find(self, tags[k][1], &size) && size == 0)) {
             continue;
         }
-        self->relocations[k] = at_address(self, address, size, _Alignof(ElfW(Rela)));
-        if (self->relocations[k] == NULL || size % sizeof(ElfW(Rela)) != 0 || (k == 1 && kind != DT_RELA)) {
+        self->relocations[k] = owngil_image_at(self, address, size, _Alignof(ElfW(Rela)));
+        if (self->relocations[k] == NULL || size % sizeof(ElfW(Rela)) != 0
+            || (k == 1 && (!owngil_image_find(self, DT_PLTREL, &kind) || kind != DT_RELA))) {
             return "its relocations are damaged";
         }
         self->relocation_count[k] = size / sizeof(ElfW(Rela));
@@ -233,7 +255,7 @@ static bool
 find_functions(const owngil_image *self, ElfW(Sxword) tag, ElfW(Sxword) size_tag, ElfW(Addr) * address, size_t *count)
 {
     ElfW(Xword) size = 0;
-    bool has_table = find_dynamic(self, tag, address), has_size = find_dynamic(self, size_tag, &size);
+    bool has_table = owngil_image_find(self, tag, address), has_size = owngil_image_find(self, size_tag, &size);
     if (!has_table || (has_size && size == 0)) {
         return true;
     }
@@ -261,26 +283,40 @@ owngil_image_read(owngil_image *self, const void *image, size_t size)
             return damage;
         }
     }
-    (void)find_dynamic(self, DT_INIT, &self->init);
-    (void)find_dynamic(self, DT_FINI, &self->fini);
+    (void)owngil_image_find(self, DT_INIT, &self->init);
+    (void)owngil_image_find(self, DT_FINI, &self->fini);
     if (!find_functions(self, DT_INIT_ARRAY, DT_INIT_ARRAYSZ, &self->init_array, &self->init_count)
         || !find_functions(self, DT_FINI_ARRAY, DT_FINI_ARRAYSZ, &self->fini_array, &self->fini_count)) {
         return "its table of constructors or destructors is damaged";
     }
     ElfW(Xword) flags;
-    self->text_relocations =
-        find_dynamic(self, DT_TEXTREL, &flags) || (find_dynamic(self, DT_FLAGS, &flags) && (flags & DF_TEXTREL) != 0);
-    self->no_delete = find_dynamic(self, DT_FLAGS_1, &flags) && (flags & DF_1_NODELETE) != 0;
+    self->text_relocations = owngil_image_find(self, DT_TEXTREL, &flags)
+                             || (owngil_image_find(self, DT_FLAGS, &flags) && (flags & DF_TEXTREL) != 0);
+    self->no_delete = owngil_image_find(self, DT_FLAGS_1, &flags) && (flags & DF_1_NODELETE) != 0;
     return NULL;
 }
 
 const char *
-owngil_image_string(const owngil_image *self, ElfW(Sxword) tag, size_t k)
+owngil_image_string_at(const owngil_image *self, size_t offset)
 {
-    for (size_t n = 0; self->strings != NULL && n < self->dynamic_count; n++) {
-        const ElfW(Dyn) *entry = &self->dynamic[n];
-        if (entry->d_tag == tag && entry->d_un.d_val < self->strings_size && k-- == 0) {
-            return self->strings + entry->d_un.d_val;
+    return self->strings != NULL && offset < self->strings_size ? self->strings + offset : NULL;
+}
+
+const char *
+owngil_image_string(const owngil_image *self, ElfW(Sxword) tag)
+{
+    ElfW(Xword) offset;
+    return owngil_image_find(self, tag, &offset) ? owngil_image_string_at(self, offset) : NULL;
+}
+
+const char *
+owngil_image_needed(const owngil_image *self, size_t *k)
+{
+    while (*k < self->dynamic_count) {
+        const ElfW(Dyn) *entry = &self->dynamic[(*k)++];
+        const char *name = entry->d_tag == DT_NEEDED ? owngil_image_string_at(self, entry->d_un.d_val) : NULL;
+        if (name != NULL) {
+            return name;
         }
     }
     return NULL;
@@ -304,16 +340,14 @@ owngil_image_next_import(const owngil_image *self, size_t *k)
     return NULL;
 }
 
-const ElfW(Verneed) * owngil_image_version_need(const owngil_image *self, const ElfW(Verneed) * need)
+const ElfW(Verneed) * owngil_image_version_need(const owngil_image *self, ElfW(Addr) * address)
 {
-    ElfW(Xword) address;
-    if (need == NULL) {
-        return find_dynamic(self, DT_VERNEED, &address)
-                   ? at_address(self, address, sizeof(*need), _Alignof(ElfW(Verneed)))
-                   : NULL;
+    const ElfW(Verneed) *need =
+        *address != 0 ? owngil_image_at(self, *address, sizeof(*need), _Alignof(ElfW(Verneed))) : NULL;
+    if (need != NULL) {
+        *address = need->vn_next != 0 ? *address + need->vn_next : 0;
     }
-    size_t offset = (size_t)((const char *)need - self->image) + need->vn_next;
-    return need->vn_next != 0 ? at_offset(self, offset, sizeof(*need), _Alignof(ElfW(Verneed))) : NULL;
+    return need;
 }
 
 bool

@@ -1,5 +1,5 @@
 /* Reads the parts of a shared library that the loader needs: segments, needed libraries and where to look for them,
- * symbols, relocations.
+ * symbols, relocations. checks.h looks at what only the dynamic loader needs.
  *
  * Sources: System V gABI, chapters 4 and 5; the GNU hash table as glibc's elf/dl-lookup.c reads it. Every offset is
  * checked against the size of the image: a cut-off or hostile file is refused, never followed.
@@ -41,8 +41,21 @@ const char *owngil_image_read(owngil_image *self, const void *image, size_t size
 /* Returns the segment that is loaded at `address`, or NULL. */
 const ElfW(Phdr) * owngil_image_segment_at(const owngil_image *self, ElfW(Addr) address);
 
-/* Returns the string of the `k`-th dynamic entry with `tag`, or NULL when there are fewer. */
-const char *owngil_image_string(const owngil_image *self, ElfW(Sxword) tag, size_t k);
+/* Returns `size` bytes that will be loaded at `address`, or NULL when they are not all in one segment or not aligned. */
+const void *owngil_image_at(const owngil_image *self, ElfW(Addr) address, size_t size, size_t alignment);
+
+/* Finds the value of the dynamic entry `tag`: of the last one, as the dynamic loader does. Returns whether there is one;
+ * if not, `*value` stays the same. */
+bool owngil_image_find(const owngil_image *self, ElfW(Sxword) tag, ElfW(Xword) * value);
+
+/* Returns the string at `offset` in the string table, or NULL when it has none there. */
+const char *owngil_image_string_at(const owngil_image *self, size_t offset);
+
+/* Returns the string of the dynamic entry `tag`, or NULL. */
+const char *owngil_image_string(const owngil_image *self, ElfW(Sxword) tag);
+
+/* Returns the name of the next needed library, or NULL: no more. `*k` starts at 0. */
+const char *owngil_image_needed(const owngil_image *self, size_t *k);
 
 /* Returns the name of symbol `number`, which is less than `symbol_count`; "" if it has none. */
 const char *owngil_image_symbol_name(const owngil_image *self, size_t number);
@@ -51,8 +64,9 @@ const char *owngil_image_symbol_name(const owngil_image *self, size_t number);
  * `*k`, which starts at 0, becomes the symbol's number. */
 const char *owngil_image_next_import(const owngil_image *self, size_t *k);
 
-/* Returns the need of symbol versions after `need`, the first one after NULL, or NULL: no more. */
-const ElfW(Verneed) * owngil_image_version_need(const owngil_image *self, const ElfW(Verneed) * need);
+/* Returns the need of symbol versions at `*address`, which becomes the address of the next one, or 0: no more. Returns
+ * NULL if `*address` is 0, or no part of the library. The first one is at DT_VERNEED. */
+const ElfW(Verneed) * owngil_image_version_need(const owngil_image *self, ElfW(Addr) * address);
 
 /* Whether the library takes a symbol from Python's C API. */
 bool owngil_image_uses_python(const owngil_image *self);

@@ -55,6 +55,20 @@ protection_of(const ElfW(Phdr) * segment)
            | ((segment->p_flags & PF_X) ? PROT_EXEC : 0);
 }
 
+/* Whether no other segment is loaded from the file's part that this one is loaded from. */
+static bool
+has_own_part(const owngil_image *elf, const ElfW(Phdr) * segment)
+{
+    for (size_t k = 0; k < elf->segment_count; k++) {
+        const ElfW(Phdr) *other = &elf->segments[k];
+        if (other != segment && other->p_type == PT_LOAD && other->p_offset < segment->p_offset + segment->p_filesz
+            && segment->p_offset < other->p_offset + other->p_filesz) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Maps the unchanged pages of read-only segments from the original. If that fails, the copy's own pages stay, which
  * have the same contents. */
 static void
@@ -67,7 +81,8 @@ share_pages(const owngil_patch *patch, const struct link_map *map, int source, i
     for (size_t k = 0; k < patch->elf.segment_count; k++) {
         const ElfW(Phdr) *segment = &patch->elf.segments[k];
         if (segment->p_type != PT_LOAD || (segment->p_flags & PF_W) != 0 || segment->p_filesz != segment->p_memsz
-            || segment->p_filesz == 0 || segment->p_offset % page != segment->p_vaddr % page) {
+            || segment->p_filesz == 0 || segment->p_offset % page != segment->p_vaddr % page
+            || !has_own_part(&patch->elf, segment)) {
             continue;
         }
         size_t end = segment->p_offset + segment->p_filesz;
@@ -116,6 +131,22 @@ write_address(const owngil_patch *patch, const struct link_map *map, ElfW(Addr) 
     return writable || mprotect(start, size, protection) == 0 ? 0 : errno;
 }
 
+/* Whether no other relocation writes to the place of this one. */
+static bool
+is_alone(const owngil_image *elf, const ElfW(Rela) * relocation)
+{
+    for (size_t n = 0; n < 2; n++) {
+        for (size_t k = 0; k < elf->relocation_count[n]; k++) {
+            const ElfW(Rela) *other = &elf->relocations[n][k];
+            ElfW(Addr) distance = other->r_offset - relocation->r_offset + sizeof(void *) - 1;
+            if (other != relocation && distance < 2 * sizeof(void *) - 1) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 /* Makes one of the copy's references to a symbol go elsewhere. Returns NULL, or a sentence (static, or from strerror)
  * that says why it cannot. */
 static const char *
@@ -134,6 +165,9 @@ redirect_reference(const owngil_patch *patch, const struct link_map *map, const 
     const ElfW(Phdr) *segment = owngil_image_segment_at(elf, place);
     if (segment == NULL || segment->p_memsz - (place - segment->p_vaddr) < sizeof(void *)) {
         return "its place is outside of the library";
+    }
+    if (!is_alone(elf, relocation)) {
+        return "its place is that of another one, too";
     }
     void *original;
     memcpy(&original, (const void *)(map->l_addr + place), sizeof(void *));
@@ -255,6 +289,41 @@ owngil_load_reserve(owngil_loaded *self, const char *path, const char *const *di
     return reserve(self, path, directories, why, why_size);
 }
 
+/* Whether the original needs the library `name`. If so, the copy gets a new name at both places, or at none. */
+static bool
+needs(const owngil_loaded *self, const char *name)
+{
+    const char *needed;
+    for (size_t k = 0; (needed = owngil_image_needed(&self->patch.elf, &k)) != NULL;) {
+        if (strcmp(needed, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Checks that the libraries whose versions of symbols the copy needs are there: the dynamic loader ends the process if
+ * one is not. Returns 0, or -1 with `why` filled in. */
+static int
+check_version_files(const owngil_loaded *self, char *why, size_t why_size)
+{
+    const owngil_image *elf = &self->patch.elf;
+    ElfW(Addr) at = 0;
+    (void)owngil_image_find(elf, DT_VERNEED, &at);
+    for (const ElfW(Verneed) * need; (need = owngil_image_version_need(elf, &at)) != NULL;) {
+        const char *name = owngil_image_string_at(elf, need->vn_file);
+        if (name != NULL && !needs(self, name)) {
+            void *handle = owngil_fork_gate_open(name, RTLD_LAZY | RTLD_NOLOAD);
+            if (handle == NULL) {
+                snprintf(why, why_size, "it needs versions of %s, but not this library", name);
+                return -1;
+            }
+            owngil_fork_gate_close(handle);
+        }
+    }
+    return 0;
+}
+
 int
 owngil_load_write(owngil_loaded *self, const owngil_rename *renames, size_t count, char *why, size_t why_size)
 {
@@ -263,13 +332,13 @@ owngil_load_write(owngil_loaded *self, const owngil_rename *renames, size_t coun
         return -1;
     }
     self->written = true;
-    int error =
-        owngil_patch_apply(&self->patch, renames, count) ? owngil_patch_write(&self->patch, self->file) : ENOMEM;
-    if (error != 0) {
-        snprintf(why, why_size, "its copy cannot be written: %s", strerror(error));
+    const char *problem = owngil_patch_apply(&self->patch, renames, count);
+    int error = problem == NULL ? owngil_patch_write(&self->patch, self->file) : 0;
+    if (problem != NULL || error != 0) {
+        snprintf(why, why_size, "its copy cannot be written: %s", problem != NULL ? problem : strerror(error));
         return -1;
     }
-    return 0;
+    return check_version_files(self, why, why_size);
 }
 
 /* The dynamic loader's arguments for constructors. Some constructors read the command line from them. */
@@ -368,9 +437,37 @@ owngil_load_open(owngil_loaded *self, const owngil_redirection *redirections, si
     self->fini_array = (void (**)(void))(self->start + elf->fini_array);
     self->fini_count = elf->fini_count;
     self->uses_parsers = uses_parsers(elf);
-    run_constructors(self);
-    clear_sources(self);
     return 0;
+}
+
+void
+owngil_load_start(owngil_loaded *self)
+{
+    if (!self->started) {
+        self->started = true;
+        run_constructors(self);
+        clear_sources(self);
+    }
+}
+
+/* Unloads the copy, if it is loaded. */
+static void
+unload(owngil_loaded *self)
+{
+    if (self->handle != NULL) {
+        self->map->l_name = self->loader_name;
+        owngil_fork_gate_close(self->handle);
+        self->handle = NULL;
+        self->start = self->end = 0;
+    }
+}
+
+void
+owngil_load_cancel(owngil_loaded *self)
+{
+    if (!self->started) {
+        unload(self);
+    }
 }
 
 void
@@ -389,10 +486,7 @@ owngil_load_finish(const owngil_loaded *self)
 void
 owngil_load_clear(owngil_loaded *self)
 {
-    if (self->handle != NULL) {
-        self->map->l_name = self->loader_name;
-        owngil_fork_gate_close(self->handle);
-    }
+    unload(self);
     clear_sources(self);
     free(self->name);
     free(self->path);

@@ -17,13 +17,13 @@ typedef struct {
     void **original; /* where to store the address that the original would use, unless there is one; or NULL */
 } owngil_redirection;
 
-/* A copy, made in three steps. */
+/* A copy, made in four steps. */
 typedef struct {
     /* From owngil_load_reserve(): */
     char *name;           /* by which another copy can need this one */
     char *path;           /* what dladdr() calls it: the original's path in a spelling of its own */
-    int source, file;     /* descriptors of the original and the copy; -1 once it is loaded */
-    owngil_patch patch;   /* cleared once it is loaded */
+    int source, file;     /* descriptors of the original and the copy; -1 once it is started */
+    owngil_patch patch;   /* cleared once it is started */
     bool written;         /* by owngil_load_write(), or as far as it came */
     /* From owngil_load_open(): */
     void *handle;         /* as dlopen() returns; NULL: not loaded */
@@ -34,6 +34,7 @@ typedef struct {
     void (**fini_array)(void);
     size_t fini_count;
     bool uses_parsers; /* it imports functions that take a _PyArg_Parser */
+    bool started; /* by owngil_load_start() */
 } owngil_loaded;
 
 /* Reads the library in the file `path` and makes a nameless file for its copy: in memory, or else in the first of
@@ -45,9 +46,16 @@ int owngil_load_reserve(owngil_loaded *self, const char *path, const char *const
 /* Writes the copy, once. From now on, copies that are loaded can need it. Returns as above. */
 int owngil_load_write(owngil_loaded *self, const owngil_rename *renames, size_t count, char *why, size_t why_size);
 
-/* Loads the copy and runs its constructors, unless it is loaded. Returns as above. Needs no GIL. */
+/* Loads the copy, unless it is loaded, without its constructors. Returns as above. Needs no GIL, nor do the next ones. */
 int owngil_load_open(owngil_loaded *self, const owngil_redirection *redirections, size_t redirection_count, char *why,
                      size_t why_size);
+
+/* Runs the constructors of a copy that is loaded, once. Copies that need one another are all loaded before: constructors
+ * of one may call functions of another, whose references must have been redirected. */
+void owngil_load_start(owngil_loaded *self);
+
+/* Unloads the copy, unless it was started. It may be loaded again. */
+void owngil_load_cancel(owngil_loaded *self);
 
 /* Runs the copy's destructors. dlclose() would run them and unmap the library at once; but the destructors of one
  * library may call functions of another whose destructors have already run, as at the exit of a process. */

@@ -1,5 +1,7 @@
 #include "loader/elf/patch.h"
 
+#include "loader/elf/checks.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -26,36 +28,48 @@ owngil_patch_init(owngil_patch *self, int fd)
     if (status.st_size == 0) {
         return "it is empty";
     }
-    void *image = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
-    if (image == MAP_FAILED) {
+    self->size = (size_t)status.st_size;
+    void *original = mmap(NULL, self->size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (original == MAP_FAILED) {
         return strerror(errno);
     }
-    self->image = image;
-    self->size = (size_t)status.st_size;
+    self->original = original;
+    void *copy = mmap(NULL, self->size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    if (copy == MAP_FAILED) {
+        return strerror(errno);
+    }
+    self->copy = copy;
     self->changed = calloc(self->size / self->page + 1, 1);
-    return self->changed != NULL ? owngil_image_read(&self->elf, image, self->size) : strerror(ENOMEM);
+    if (self->changed == NULL) {
+        return strerror(ENOMEM);
+    }
+    const char *damage = owngil_image_read(&self->elf, original, self->size);
+    return damage != NULL ? damage : owngil_checks_run(&self->elf);
 }
 
 void
 owngil_patch_clear(owngil_patch *self)
 {
-    if (self->image != NULL) {
-        munmap(self->image, self->size);
+    if (self->original != NULL) {
+        munmap((void *)self->original, self->size);
+    }
+    if (self->copy != NULL) {
+        munmap(self->copy, self->size);
     }
     free(self->changed);
     free(self->tail);
-    *self = (owngil_patch){.image = NULL};
+    *self = (owngil_patch){.original = NULL};
 }
 
-/* Returns `item`, which is a part of the image, as writable memory, and marks its pages as changed. */
+/* Returns the copy's part for `item`, which is a part of the original, and marks its pages as changed. */
 static void *
 make_writable(owngil_patch *self, const void *item, size_t size)
 {
-    size_t offset = (size_t)((const char *)item - self->image);
+    size_t offset = (size_t)((const char *)item - self->original);
     for (size_t page = offset / self->page; page <= (offset + size - 1) / self->page; page++) {
         self->changed[page] = 1;
     }
-    return self->image + offset;
+    return self->copy + offset;
 }
 
 /* Hides the SONAME, lest another library that needs the original gets the copy; and the constructors and destructors,
@@ -86,23 +100,17 @@ demote_unique(owngil_patch *self)
     }
 }
 
-/* Returns the new name of the needed library whose name is at `offset` in the string table; NULL: it keeps its name. */
-static const char *
-new_name(const owngil_patch *self, size_t offset, const owngil_rename *renames, size_t count)
+/* Returns which of the new names the needed library gets whose name is at `offset` in the string table; `count`: it keeps
+ * its name. */
+static size_t
+find_rename(const owngil_patch *self, size_t offset, const owngil_rename *renames, size_t count)
 {
-    for (size_t k = 0; k < count && offset < self->elf.strings_size; k++) {
-        if (strcmp(renames[k].from, self->elf.strings + offset) == 0) {
-            return renames[k].to;
-        }
+    const char *name = owngil_image_string_at(&self->elf, offset);
+    size_t k = name != NULL ? 0 : count;
+    while (k < count && strcmp(renames[k].from, name) != 0) {
+        k++;
     }
-    return NULL;
-}
-
-/* As above, for an entry of the dynamic table, which may be of any kind. */
-static const char *
-new_needed(const owngil_patch *self, const ElfW(Dyn) * entry, const owngil_rename *renames, size_t count)
-{
-    return entry->d_tag == DT_NEEDED ? new_name(self, entry->d_un.d_val, renames, count) : NULL;
+    return k;
 }
 
 /* Makes the tail with room for `length` bytes of names, and the table of program headers in it. Returns its address, or
@@ -137,58 +145,57 @@ static ElfW(Addr) add_tail(owngil_patch *self, size_t length)
         .p_memsz = self->tail_size,
         .p_align = unit,
     };
-    ElfW(Ehdr) *header = make_writable(self, self->image, sizeof(*header));
+    ElfW(Ehdr) *header = make_writable(self, self->original, sizeof(*header));
     header->e_phoff = self->tail_offset;
     header->e_phnum++;
     return address;
 }
 
-/* Appends a name to the tail. Returns its offset in the string table, beyond the table's end: the dynamic loader does
- * not check DT_STRSZ. */
-static size_t
-append_name(owngil_patch *self, ElfW(Addr) tail_address, size_t *used, const char *name)
-{
-    size_t offset = (size_t)(tail_address - self->elf.strings_address) + *used;
-    memcpy(self->tail + *used, name, strlen(name) + 1);
-    *used += strlen(name) + 1;
-    return offset;
-}
-
-/* Renames needed libraries. Returns false when there is no memory. */
-static bool
+/* Renames needed libraries. Returns NULL, or a sentence as above. The new names' offsets in the string table are beyond
+ * its end: the dynamic loader does not check DT_STRSZ. */
+static const char *
 rename_needed(owngil_patch *self, const owngil_rename *renames, size_t count)
 {
+    if (count == 0) {
+        return NULL;
+    }
     size_t length = 0;
-    const char *name;
-    for (size_t k = 0; k < self->elf.dynamic_count; k++) {
-        name = new_needed(self, &self->elf.dynamic[k], renames, count);
-        length += name != NULL ? 2 * (strlen(name) + 1) : 0; /* once more for its versions */
+    for (size_t n = 0; n < count; n++) {
+        length += strlen(renames[n].to) + 1;
     }
-    if (length == 0) {
-        return true;
-    }
-    ElfW(Addr) address = add_tail(self, length);
+    size_t *offsets = malloc(count * sizeof(*offsets));
+    ElfW(Addr) address = offsets != NULL ? add_tail(self, length) : 0;
     if (address == 0) {
-        return false;
+        free(offsets);
+        return strerror(ENOMEM);
     }
-    size_t used = self->tail_size - length;
-    for (size_t k = 0; k < self->elf.dynamic_count; k++) {
-        if ((name = new_needed(self, &self->elf.dynamic[k], renames, count)) != NULL) {
-            ElfW(Dyn) *changed = make_writable(self, &self->elf.dynamic[k], sizeof(*changed));
-            changed->d_un.d_val = append_name(self, address, &used, name);
+    for (size_t n = 0, used = self->tail_size - length; n < count; n++) {
+        offsets[n] = (size_t)(address - self->elf.strings_address) + used;
+        used = (size_t)(stpcpy(self->tail + used, renames[n].to) + 1 - self->tail);
+    }
+    for (size_t k = 0, n; k < self->elf.dynamic_count; k++) {
+        const ElfW(Dyn) *entry = &self->elf.dynamic[k];
+        if (entry->d_tag == DT_NEEDED && (n = find_rename(self, entry->d_un.d_val, renames, count)) < count) {
+            ElfW(Dyn) *changed = make_writable(self, entry, sizeof(*entry));
+            changed->d_un.d_val = offsets[n];
         }
     }
-    for (const ElfW(Verneed) *need = NULL; (need = owngil_image_version_need(&self->elf, need)) != NULL;) {
-        name = new_name(self, need->vn_file, renames, count);
-        if (name != NULL && used + strlen(name) + 1 <= self->tail_size) {
+    bool fits = true;
+    ElfW(Addr) at = 0;
+    (void)owngil_image_find(&self->elf, DT_VERNEED, &at);
+    for (const ElfW(Verneed) * need; (need = owngil_image_version_need(&self->elf, &at)) != NULL;) {
+        size_t n = find_rename(self, need->vn_file, renames, count);
+        if (n < count) {
             ElfW(Verneed) *changed = make_writable(self, need, sizeof(*need));
-            changed->vn_file = (ElfW(Word))append_name(self, address, &used, name);
+            changed->vn_file = (ElfW(Word))offsets[n];
+            fits &= offsets[n] <= UINT32_MAX;
         }
     }
-    return true;
+    free(offsets);
+    return fits ? NULL : "it is too large";
 }
 
-bool
+const char *
 owngil_patch_apply(owngil_patch *self, const owngil_rename *renames, size_t count)
 {
     hide_entries(self);
@@ -219,7 +226,7 @@ int
 owngil_patch_write(const owngil_patch *self, int fd)
 {
     /* The file's end behind the last segment (symbols for debuggers) is never loaded. */
-    int error = write_at(fd, self->image, self->elf.load_end, 0);
+    int error = write_at(fd, self->copy, self->elf.load_end, 0);
     if (error == 0 && self->tail != NULL) {
         error = write_at(fd, self->tail, self->tail_size, self->tail_offset);
     }

@@ -13,8 +13,9 @@ typedef struct {
 } owngil_rename;
 
 typedef struct {
-    owngil_image elf; /* of `image` */
-    char *image; /* the original, mapped privately: changes stay in memory */
+    owngil_image elf; /* of `original`; what has been checked there stays so, whichever tables overlap */
+    const char *original; /* NULL: not mapped */
+    char *copy; /* the file once more, mapped privately: changes stay in memory; NULL: not mapped */
     size_t size;
     size_t page; /* bytes of a page */
     unsigned char *changed; /* one byte for each page of the image: whether it differs from the original */
@@ -28,8 +29,8 @@ const char *owngil_patch_init(owngil_patch *self, int fd);
 void owngil_patch_clear(owngil_patch *self);
 
 /* Makes the changes that every copy needs; and where the original needs the library `from`, the copy will need `to`.
- * Returns false when there is no memory. */
-bool owngil_patch_apply(owngil_patch *self, const owngil_rename *renames, size_t count);
+ * Returns NULL, or a sentence as above. */
+const char *owngil_patch_apply(owngil_patch *self, const owngil_rename *renames, size_t count);
 
 /* Writes the copy to `fd`. Returns 0 or an errno. */
 int owngil_patch_write(const owngil_patch *self, int fd);
