@@ -37,7 +37,7 @@ owngil_state_of(PyTypeObject *type)
 #define OWNGIL_ADDITIONS(X) \
     X(block) X(message) X(queue) X(transfer) X(wakeup) X(lock) X(semaphore) X(bounded_semaphore) X(event) X(barrier) \
     X(counter) X(worker) X(start_worker) X(tasks) X(limits) X(tracing) X(future) X(locked) X(plain_values) \
-    X(process) X(other_interpreters) X(libraries) X(extension_modules)
+    X(process) X(other_interpreters) X(main_calls) X(libraries) X(extension_modules)
 /* clang-format on */
 
 #define DECLARE(name) int owngil_add_##name(PyObject *module, owngil_state *state);

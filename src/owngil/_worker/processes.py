@@ -1,4 +1,4 @@
-"""Replaces functions of os that would act on the whole process, and ends a worker's helper processes.
+"""Replaces functions of os that would act on the whole process, and joins multiprocessing here to main's.
 
 CPython refuses os.fork() and os.exec*() in workers. Its error does not say what to do; that of the functions here does.
 A worker has a current folder of its own, but for systems that do not allow it: there os.chdir() is refused, too.
@@ -8,11 +8,14 @@ import contextlib
 import importlib
 import sys
 import threading
+from types import ModuleType
 from typing import Any, NoReturn
 
 from owngil import _core
 
-__all__ = ["end_helpers", "refuse_what_hits_all"]
+__all__ = ["end_fork_server", "refuse_what_hits_all", "share_authkey", "share_tracker"]
+
+_AT_MAIN = "owngil._caller.processes"
 
 _REFUSED = {
     "fork": "fork the whole process: use subprocess, or multiprocessing.get_context('spawn') or 'forkserver'",
@@ -47,11 +50,32 @@ def refuse_what_hits_all() -> None:
                 setattr(module, name, refusal)
 
 
-def end_helpers() -> None:
-    """End the helper processes of multiprocessing in this interpreter, which would live as long as this process."""
-    for module, attribute in (("forkserver", "_forkserver"), ("resource_tracker", "_resource_tracker")):
-        helper = getattr(sys.modules.get(f"multiprocessing.{module}"), attribute, None)
-        stop = getattr(helper, "_stop", None)
-        if stop is not None:
-            with contextlib.suppress(OSError):  # another thread has waited for it
-                stop()
+def share_authkey(process: ModuleType) -> None:
+    """Give multiprocessing.process the main interpreter's key, so that proxies of managers are accepted."""
+    process.current_process().authkey = _core.call_in_main(_AT_MAIN, "authkey")
+
+
+def share_tracker(resource_tracker: ModuleType) -> None:
+    """Let multiprocessing.resource_tracker use the main interpreter's tracker: what it tracks outlives the worker."""
+    tracker = resource_tracker._resource_tracker
+
+    def ensure_running() -> None:
+        tracker._fd = int(_core.call_in_main(_AT_MAIN, "tracker_descriptor"))
+
+    def ensure_running_and_write(message: bytes | None = None) -> None:
+        ensure_running()
+        if message is not None:
+            tracker._write(message)
+
+    tracker.ensure_running = resource_tracker.ensure_running = ensure_running
+    tracker._ensure_running_and_write = ensure_running_and_write  # its other name, in newer versions
+    tracker._stop = lambda *args, **kwargs: None
+
+
+def end_fork_server() -> None:
+    """End the fork server of multiprocessing in this interpreter, which would live as long as this process."""
+    server = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
+    stop = getattr(server, "_stop", None)
+    if stop is not None:
+        with contextlib.suppress(OSError):  # another thread has waited for it
+            stop()

@@ -12,7 +12,7 @@ from typing import Any
 
 from owngil import _core
 from owngil._isolation import import_hook, other_interpreters
-from owngil._worker.processes import end_helpers, refuse_what_hits_all
+from owngil._worker.processes import end_fork_server, refuse_what_hits_all, share_authkey, share_tracker
 
 __all__ = ["after_import", "prepare_worker"]
 
@@ -119,10 +119,12 @@ def prepare_worker() -> None:
     refuse_what_hits_all()
     other_interpreters.protect_worker()
     after_import("asyncio.base_events", _watch_loops)
+    after_import("multiprocessing.process", share_authkey)
+    after_import("multiprocessing.resource_tracker", share_tracker)
     # NumPy changes its types while it is imported: they lose their version tags.
     after_import("numpy", lambda _: _core.complete_type_versions())
     # The functions that are registered first run last: after those of packages, and of owngil's nested pools.
     atexit.register(import_hook.uninstall)
     atexit.register(_core.before_end)
     atexit.register(_forget_own_thread)
-    atexit.register(end_helpers)  # after multiprocessing has joined its processes
+    atexit.register(end_fork_server)  # after multiprocessing has joined its processes
