@@ -281,7 +281,7 @@ class ObjectRules:
         assert array.shape == tuple(shape)
         assert equal(array, plain)
         assert array.flags.writeable
-        assert owngil.share(array) is array
+        assert array.size == 0 or owngil.share(array) is array  # an empty array of dates arrives as an ordinary one
         self.arrays.append((array, plain))
 
     @precondition(lambda self: self.arrays)
