@@ -272,6 +272,36 @@ def test_an_object_that_cannot_be_rebuilt_is_received_once():
     assert channel.recv() == 1
 
 
+@pytest.mark.parametrize("kind", [GeneratorExit, SystemExit, LookupError])
+def test_an_object_that_cannot_be_rebuilt_leaves_the_channel_of_a_worker(kind):
+    """Whatever it raises: only what interrupts the worker leaves an object in the channel."""
+
+    def receive(channel):
+        try:
+            channel.recv()
+        except BaseException as error:
+            return type(error).__name__, len(channel)
+
+    channel = owngil.Channel()
+    channel.send(Raising(kind))
+    with owngil.Interpreter() as it:
+        assert it.call(receive, channel) == (kind.__name__, 0)
+
+
+class Raising:
+    """An object that raises an exception while its copy is made."""
+
+    def __init__(self, kind):
+        self.kind = kind
+
+    def __reduce__(self):
+        return _raise, (self.kind,)
+
+
+def _raise(kind):
+    raise kind
+
+
 _signals_to_come = []
 
 

@@ -229,6 +229,20 @@ def test_whatever_rebuilding_in_the_collector_raises_resolves_the_future(pool, e
     assert len(_tries) == 1
 
 
+@pytest.mark.parametrize("kind", [GeneratorExit, SystemExit, LookupError])
+def test_whatever_rebuilding_in_a_worker_raises_resolves_the_future(kind):
+    def call():
+        with owngil.Pool(1) as pool:
+            future = pool.submit(Unruly, kind())
+            try:
+                future.result(300)
+            except kind:
+                return future.done(), pool.submit(abs, -1).result(300)
+
+    with owngil.Interpreter() as it:
+        assert it.call(call) == (True, 1)
+
+
 def test_an_exception_that_cannot_be_rebuilt_resolves_the_future(pool):
     future = pool.submit(_fail_with, Lying)
     assert wait([future], 300).done

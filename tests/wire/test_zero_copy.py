@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 import owngil
 
 DTYPES = ["?", "i1", "<u2", ">i4", "i8", "f2", "f4", "<f8", ">f8", "c8", "c16", "S3", "U2", "V5", "M8[ns]", "m8[D]",
-          [("a", "i2"), ("b", "f8", (2,))],
+          [("a", "i2"), ("b", "f8", (2,))], [("a", "M8[s]"), ("b", [("c", "m8[D]", (2,))])],
           np.dtype({"names": ["x"], "formats": ["f4"], "offsets": [4], "itemsize": 16})]  # fmt: skip
 
 
@@ -266,6 +266,15 @@ def test_maps_masks_frames_and_views(it, tmp_path):
     with mmap.mmap(-1, 4096) as memory:
         memory[:3] = b"abc"
         assert it.call(lambda v: bytes(v[:3]), memoryview(memory)) == b"abc"
+
+
+@pytest.mark.parametrize("dtype", ["m8", "M8", "m8[us]", "i1", "S1", "f4", "?"])
+def test_masked_arrays_keep_the_fill_value_of_their_type(it, dtype):
+    """Also if the default is no value of the type: of m8 it is a string."""
+    masked = np.ma.MaskedArray(np.zeros(3, dtype), mask=[0, 1, 0])
+    got = it.call(lambda a: a, masked)
+    assert masked._fill_value is None  # asking for it would set it
+    assert repr(got.fill_value) == repr(masked.fill_value)
 
 
 def test_results_of_every_kind_stay_in_the_workers_memory(it):

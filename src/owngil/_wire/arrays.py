@@ -60,11 +60,23 @@ def _rebuild_masked(data: Any, mask: Any, fill_value: Any, hard: bool) -> Any:
     return numpy.ma.MaskedArray(data, numpy.ma.nomask if mask is None else mask, fill_value=fill_value, hard_mask=hard)
 
 
+def _is_buffer(array: Any) -> bool:
+    """Return whether an array offers its memory as a buffer. Dates do not, nor do structures with dates in them."""
+    kind = array.dtype.kind
+    if kind != "V":
+        return kind not in _DATES
+    try:
+        memoryview(array).release()
+    except ValueError:  # the type has no letter in the format of buffers
+        return False
+    return True
+
+
 def _reduce_plain(numpy: ModuleType, array: Any) -> Any:
     kind = type(array)
     if array.dtype.hasobject or array.size == 0 or array.itemsize == 0:
         return NotImplemented
-    if kind is numpy.ndarray and array.flags.forc and array.dtype.kind not in _DATES:
+    if kind is numpy.ndarray and array.flags.forc and _is_buffer(array):
         return NotImplemented  # NumPy does the same
     offset, size = _extent(array)
     if not _LENDS and size > 2 * array.nbytes and not is_shared(array):
@@ -94,7 +106,9 @@ def reduce_array(obj: object) -> Any:
         if array.dtype.hasobject:
             return NotImplemented
         mask = None if array.mask is masked.nomask else array.mask
-        return _rebuild_masked, (array.data, mask, array.fill_value, array.hardmask)
+        # Before it was asked for, a fill value is the default of the type, which need not be a value of the type.
+        fill_value = None if array._fill_value is None else array.fill_value
+        return _rebuild_masked, (array.data, mask, fill_value, array.hardmask)
     if kind is numpy.matrix or kind is numpy.recarray:
         # Send the class by name. While its module, numpy.rec, is not loaded, cloudpickle would send it by value.
         return _rebuild_subclass, (kind.__name__, numpy.ndarray.view(obj, numpy.ndarray))

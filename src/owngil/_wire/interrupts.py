@@ -12,6 +12,8 @@ from owngil import _core
 __all__ = ["is_interrupt"]
 
 _CO_OPTIMIZED = 1  # as inspect has it, which takes long to import
+# In a worker, its own thread: that imports this module as it starts.
+_WORKER = threading.get_ident()
 
 
 def _is_handler(frame: FrameType) -> bool:
@@ -36,8 +38,9 @@ def is_interrupt(error: BaseException) -> bool:
 
     A signal handler that is written in C is known by KeyboardInterrupt only.
     """
-    if not _core.in_main_interpreter():  # the core raises KeyboardInterrupt, and SystemExit in threads at the end
-        return not isinstance(error, Exception)
+    if not _core.in_main_interpreter():  # the core raises KeyboardInterrupt, and SystemExit in other threads at the end
+        kinds = KeyboardInterrupt if threading.get_ident() == _WORKER else (KeyboardInterrupt, SystemExit)
+        return isinstance(error, kinds)
     if threading.get_ident() != threading.main_thread().ident:
         return False
     if isinstance(error, KeyboardInterrupt):
