@@ -75,6 +75,52 @@ def test_frames_and_exceptions_of_threads_are_those_of_the_own_interpreter(ends_
     assert ends_cleanly(FRAMES, str(rounds(300, 20_000))) == "ends\n"
 
 
+IMPORTED = (
+    BUSY
+    + """
+    def import_again(stop):
+        import sys, threading
+        while not stop.is_set():
+            sys.modules.pop("_csv", None)
+            import _csv
+            thread = threading.Thread(target=len, args=("",))
+            thread.start()
+            thread.join()
+
+    def start_threads():
+        while not stop.is_set():
+            thread = threading.Thread(target=len, args=("",))
+            thread.start()
+            thread.join()
+
+    stop = owngil.Event()
+    with owngil.Pool(2) as pool:
+        futures = [pool.submit(import_again, stop) for _ in range(2)]
+        thread = threading.Thread(target=start_threads)
+        thread.start()
+        for _ in range(int(sys.argv[2])):
+            if sys.argv[1] == "frames":
+                sys._current_frames()
+                sys._current_exceptions()
+            else:
+                getattr(threading, sys.argv[1])(lambda *event: None)
+                getattr(threading, sys.argv[1])(None)
+        stop.set()
+        thread.join()
+        for future in futures:
+            future.result()
+    print("ends")
+"""
+)
+
+
+@pytest.mark.parametrize("walk", ["frames", "setprofile_all_threads", "settrace_all_threads"])
+def test_threads_of_main_are_listed_beside_imports_of_workers(ends_cleanly, rounds, monkeypatch, walk):
+    monkeypatch.setenv("MALLOC_PERTURB_", "165")  # a thread state that is used after it was freed crashes at once
+    few, many = (20_000, 1_000_000) if walk == "frames" else (1000, 20_000)
+    assert ends_cleanly(IMPORTED, walk, str(rounds(few, many))) == "ends\n"
+
+
 IN_WORKER = (
     BUSY
     + """

@@ -6,6 +6,7 @@ They do so without the GILs of the workers, and would read objects and memory th
 import importlib
 import sys
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any
 
 from owngil import _core
@@ -27,6 +28,9 @@ _replacements: dict[str, Callable[..., Any]] = {
     "_current_exceptions": _core.current_exceptions,
     "getallocatedblocks": _getallocatedblocks,
 }
+if (3, 13) <= sys.version_info < (3, 14, 1):  # they walk the thread states without CPython's lock of that list
+    for _name in "_setprofileallthreads", "_settraceallthreads":
+        _replacements[_name] = partial(_core.call_walking, getattr(sys, _name))
 
 
 def _replace() -> None:
