@@ -90,6 +90,35 @@ current_exceptions(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
     return result;
 }
 
+/* Functions of sys that are replaced where their definition has the address: debuggers keep the function objects. */
+static struct {
+    const char *name;
+    PyCFunction replacement, original;
+    PyMethodDef *definition; /* NULL: not found */
+} lists[] = {
+    {.name = "_current_frames", .replacement = current_frames},
+    {.name = "_current_exceptions", .replacement = current_exceptions},
+};
+
+/* replace_lists(whether): let sys._current_frames() and sys._current_exceptions() of all interpreters show the threads
+ * of the calling interpreter, or all threads again. For the main interpreter. */
+static PyObject *
+replace_lists(PyObject *Py_UNUSED(module), PyObject *whether)
+{
+    for (size_t k = 0; k < sizeof(lists) / sizeof(lists[0]); k++) {
+        PyObject *function = PySys_GetObject(lists[k].name);
+        if (lists[k].definition == NULL && function != NULL && PyCFunction_CheckExact(function)
+            && PyCFunction_GetFlags(function) == METH_NOARGS) {
+            lists[k].definition = ((PyCFunctionObject *)function)->m_ml;
+            lists[k].original = lists[k].definition->ml_meth;
+        }
+        if (lists[k].definition != NULL) {
+            lists[k].definition->ml_meth = whether == Py_True ? lists[k].replacement : lists[k].original;
+        }
+    }
+    Py_RETURN_NONE;
+}
+
 /* call_walking(function, *args): return ``function(*args)``, which walks the thread states of this interpreter. */
 static PyObject *
 call_walking(PyObject *Py_UNUSED(module), PyObject *args)
@@ -159,8 +188,7 @@ trace_main_only(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 }
 
 static PyMethodDef functions[] = {
-    {"current_frames", current_frames, METH_NOARGS},
-    {"current_exceptions", current_exceptions, METH_NOARGS},
+    {"replace_lists", replace_lists, METH_O},
     {"call_alone", call_alone, METH_VARARGS},
     {"call_walking", call_walking, METH_VARARGS},
     {"trace_main_only", trace_main_only, METH_NOARGS},

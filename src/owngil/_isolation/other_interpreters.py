@@ -24,8 +24,6 @@ def _getallocatedblocks() -> int:
 
 
 _replacements: dict[str, Callable[..., Any]] = {
-    "_current_frames": _core.current_frames,  # pytest-timeout and profilers call these two
-    "_current_exceptions": _core.current_exceptions,
     "getallocatedblocks": _getallocatedblocks,
 }
 if (3, 13) <= sys.version_info < (3, 14, 1):  # they walk the thread states without CPython's lock of that list
@@ -34,6 +32,7 @@ if (3, 13) <= sys.version_info < (3, 14, 1):  # they walk the thread states with
 
 
 def _replace() -> None:
+    _core.replace_lists(True)
     for name, replacement in _replacements.items():
         present = getattr(sys, name, replacement)
         if present is not replacement:
@@ -42,6 +41,7 @@ def _replace() -> None:
 
 
 def _put_back() -> None:
+    _core.replace_lists(False)
     for name, replacement in _replacements.items():
         original = _originals.get(name)
         if original is not None and getattr(sys, name) is replacement:
@@ -49,7 +49,10 @@ def _put_back() -> None:
 
 
 def protect(worker: Hashable) -> None:
-    """Replace the functions of this interpreter's sys, until `release` was called for each worker."""
+    """Replace the functions of this interpreter's sys, until `release` was called for each worker.
+
+    Two of them, which profilers and debuggers call, are replaced in all interpreters.
+    """
     if _core.in_main_interpreter():
         _living.add(worker)
         _replace()
