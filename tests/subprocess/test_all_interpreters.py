@@ -118,7 +118,7 @@ IMPORTED = (
 @pytest.mark.parametrize("walk", ["frames", "setprofile_all_threads", "settrace_all_threads"])
 def test_threads_of_main_are_listed_beside_imports_of_workers(ends_cleanly, rounds, monkeypatch, walk):
     monkeypatch.setenv("MALLOC_PERTURB_", "165")  # a thread state that is used after it was freed crashes at once
-    few, many = (20_000, 1_000_000) if walk == "frames" else (1000, 20_000)
+    few, many = (100_000, 5_000_000) if walk == "frames" else (2000, 100_000)
     assert ends_cleanly(IMPORTED, walk, str(rounds(few, many))) == "ends\n"
 
 
