@@ -21,8 +21,21 @@ hammer(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *
+add(PyObject *self, PyObject *args)
+{
+    PyObject *item;
+    Py_ssize_t change;
+    if (!PyArg_ParseTuple(args, "On", &item, &change)) {
+        return NULL;
+    }
+    *(volatile Py_ssize_t *)&item->ob_refcnt += change;
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
     {"hammer", hammer, METH_VARARGS, NULL},
+    {"add", add, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -186,3 +186,43 @@ def pool_of_one():
     import owngil
 
     return lambda: owngil.Pool(1)
+
+
+def test_an_interrupt_at_any_instruction_of_system_leaves_no_child(ends_cleanly):
+    out = ends_cleanly("""
+    import owngil
+
+    def interrupt_each():
+        import os, sys
+
+        interrupted = children = 0
+        while True:
+            instructions = iter(range(interrupted + 1))
+
+            def trace(frame, event, arg):
+                if not frame.f_code.co_filename.endswith("environment.py"):
+                    return None
+                frame.f_trace_opcodes = True
+                if next(instructions) == interrupted:
+                    raise KeyboardInterrupt
+                return trace
+
+            sys.settrace(trace)
+            try:
+                status = os.system("exit 3")
+            except KeyboardInterrupt:
+                interrupted += 1
+            else:
+                return interrupted > 10, status >> 8, children
+            finally:
+                sys.settrace(None)
+            try:
+                os.waitpid(-1, 0)
+                children += 1
+            except ChildProcessError:
+                pass
+
+    with owngil.Interpreter() as it:
+        print(it.call(interrupt_each))
+    """)
+    assert out == "(True, 3, 0)\n"

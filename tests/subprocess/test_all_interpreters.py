@@ -30,6 +30,7 @@ FRAMES = (
     BUSY
     + """
     original = sys._current_frames, sys._current_exceptions, sys.getallocatedblocks
+    current_frames = sys._current_frames  # debuggers keep it from before
     stop = owngil.Event()
     in_thread = threading.Event()
 
@@ -46,7 +47,7 @@ FRAMES = (
     with owngil.Pool(2) as pool:
         futures = [pool.submit(work, stop), pool.submit(handle, stop)]
         for k in range(int(sys.argv[1])):
-            frames = sys._current_frames()
+            frames = current_frames()
             errors = sys._current_exceptions()
             assert frames[threading.get_ident()] is sys._getframe(), frames
             names = set()
@@ -73,6 +74,52 @@ FRAMES = (
 
 def test_frames_and_exceptions_of_threads_are_those_of_the_own_interpreter(ends_cleanly, rounds):
     assert ends_cleanly(FRAMES, str(rounds(300, 20_000))) == "ends\n"
+
+
+IMPORTED = (
+    BUSY
+    + """
+    def import_again(stop):
+        import sys, threading
+        while not stop.is_set():
+            sys.modules.pop("_csv", None)
+            import _csv
+            thread = threading.Thread(target=len, args=("",))
+            thread.start()
+            thread.join()
+
+    def start_threads():
+        while not stop.is_set():
+            thread = threading.Thread(target=len, args=("",))
+            thread.start()
+            thread.join()
+
+    stop = owngil.Event()
+    with owngil.Pool(2) as pool:
+        futures = [pool.submit(import_again, stop) for _ in range(2)]
+        thread = threading.Thread(target=start_threads)
+        thread.start()
+        for _ in range(int(sys.argv[2])):
+            if sys.argv[1] == "frames":
+                sys._current_frames()
+                sys._current_exceptions()
+            else:
+                getattr(threading, sys.argv[1])(lambda *event: None)
+                getattr(threading, sys.argv[1])(None)
+        stop.set()
+        thread.join()
+        for future in futures:
+            future.result()
+    print("ends")
+"""
+)
+
+
+@pytest.mark.parametrize("walk", ["frames", "setprofile_all_threads", "settrace_all_threads"])
+def test_threads_of_main_are_listed_beside_imports_of_workers(ends_cleanly, rounds, monkeypatch, walk):
+    monkeypatch.setenv("MALLOC_PERTURB_", "165")  # a thread state that is used after it was freed crashes at once
+    few, many = (100_000, 5_000_000) if walk == "frames" else (2000, 100_000)
+    assert ends_cleanly(IMPORTED, walk, str(rounds(few, many))) == "ends\n"
 
 
 IN_WORKER = (
@@ -117,13 +164,13 @@ def test_a_forked_child_has_the_functions_of_python(ends_cleanly):
         + """
     import os, warnings
     warnings.simplefilter("ignore", DeprecationWarning)
-    original = sys._current_frames
+    blocks = sys.getallocatedblocks
     with owngil.Interpreter() as it:
         it.call(abs, 1)
-        assert sys._current_frames is not original
+        assert sys.getallocatedblocks is not blocks
         child = os.fork()
         if child == 0:
-            fine = sys._current_frames is original and len(sys._current_frames()) == 1
+            fine = sys.getallocatedblocks is blocks and len(sys._current_frames()) == 1
             import tracemalloc
             tracemalloc.start()
             tracemalloc.stop()

@@ -1,7 +1,9 @@
 """Objects that all interpreters share survive modules for the stable ABI before Python 3.12."""
 
+import sys
 from pathlib import Path
 
+import pytest
 from extensions import build, libraries
 
 SOURCE = Path(__file__).parents[1] / "extensions" / "old_counts.c"
@@ -36,5 +38,25 @@ def test_plain_changes_of_shared_counts_free_nothing(tmp_path, ends_cleanly):
         for worker in workers:
             worker.close()
         print(all(sys.getrefcount(item) > 1000 for item in SHARED[:4]))
+    """)
+    assert out == "True\n"
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="since 3.14, CPython's own counts are far from zero")
+def test_counts_that_a_module_has_changed_before_are_protected_too(tmp_path, ends_cleanly):
+    libraries.compile_c(tmp_path / f"old_counts{build.SUFFIX}", SOURCE)
+    out = ends_cleanly("""
+        import sys
+        import old_counts
+
+        changed = {None: 3, True: -3, 7: 1000, (): 1}
+        for item, change in changed.items():
+            old_counts.add(item, change)
+
+        import owngil
+
+        with owngil.Interpreter() as worker:
+            worker.call(abs, 1)
+        print(all(sys.getrefcount(item) > 1 << 40 for item in changed))
     """)
     assert out == "True\n"

@@ -5,7 +5,8 @@
 #include "workers/pause.h"
 
 /* Returns a new dict of what `describe` returns for each thread of the calling interpreter, or NULL with an exception.
- * The thread states stay while this walks them: it has the GIL, and runs no Python code. */
+ * The thread states stay while this walks them: it has the GIL, and runs no Python code. In the main interpreter, it
+ * needs begin_walk(), too. */
 static PyObject *
 describe_threads(PyObject *(*describe)(PyThreadState *))
 {
@@ -40,18 +41,99 @@ exception_of(PyThreadState *tstate)
     return Py_NewRef(item->exc_value != NULL ? item->exc_value : Py_None);
 }
 
+/* In the main interpreter, keeps its thread states in their list until end_walk(); see owngil_pause_changes_begin().
+ * Returns -1 with an exception. */
+static int
+begin_walk(void)
+{
+    int error = 0;
+    if (PyInterpreterState_Get() == PyInterpreterState_Main()) {
+        Py_BEGIN_ALLOW_THREADS
+        error = owngil_pause_changes_begin();
+        Py_END_ALLOW_THREADS
+    }
+    if (error != 0) {
+        PyErr_Format(PyExc_RuntimeError, "the main interpreter's threads cannot be listed now: %s", strerror(error));
+    }
+    return error == 0 ? 0 : -1;
+}
+
+static void
+end_walk(void)
+{
+    if (PyInterpreterState_Get() == PyInterpreterState_Main()) {
+        owngil_pause_changes_end();
+    }
+}
+
 /* current_frames(): as sys._current_frames(), for the threads of this interpreter. */
 static PyObject *
 current_frames(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
-    return describe_threads(frame_of);
+    if (begin_walk() < 0) {
+        return NULL;
+    }
+    PyObject *result = describe_threads(frame_of);
+    end_walk();
+    return result;
 }
 
 /* current_exceptions(): as sys._current_exceptions(), for the threads of this interpreter. */
 static PyObject *
 current_exceptions(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 {
-    return describe_threads(exception_of);
+    if (begin_walk() < 0) {
+        return NULL;
+    }
+    PyObject *result = describe_threads(exception_of);
+    end_walk();
+    return result;
+}
+
+/* Functions of sys that are replaced where their definition has the address: debuggers keep the function objects. */
+static struct {
+    const char *name;
+    PyCFunction replacement, original;
+    PyMethodDef *definition; /* NULL: not found */
+} lists[] = {
+    {.name = "_current_frames", .replacement = current_frames},
+    {.name = "_current_exceptions", .replacement = current_exceptions},
+};
+
+/* replace_lists(whether): let sys._current_frames() and sys._current_exceptions() of all interpreters show the threads
+ * of the calling interpreter, or all threads again. For the main interpreter. */
+static PyObject *
+replace_lists(PyObject *Py_UNUSED(module), PyObject *whether)
+{
+    for (size_t k = 0; k < sizeof(lists) / sizeof(lists[0]); k++) {
+        PyObject *function = PySys_GetObject(lists[k].name);
+        if (lists[k].definition == NULL && function != NULL && PyCFunction_CheckExact(function)
+            && PyCFunction_GetFlags(function) == METH_NOARGS) {
+            lists[k].definition = ((PyCFunctionObject *)function)->m_ml;
+            lists[k].original = lists[k].definition->ml_meth;
+        }
+        if (lists[k].definition != NULL) {
+            lists[k].definition->ml_meth = whether == Py_True ? lists[k].replacement : lists[k].original;
+        }
+    }
+    Py_RETURN_NONE;
+}
+
+/* call_walking(function, *args): return ``function(*args)``, which walks the thread states of this interpreter. */
+static PyObject *
+call_walking(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    if (PyTuple_GET_SIZE(args) == 0) {
+        return PyErr_Format(PyExc_TypeError, "call_walking() needs a function");
+    }
+    PyObject *arguments = PyTuple_GetSlice(args, 1, PyTuple_GET_SIZE(args));
+    PyObject *result = NULL;
+    if (arguments != NULL && begin_walk() == 0) {
+        result = PyObject_Call(PyTuple_GET_ITEM(args, 0), arguments, NULL);
+        end_walk();
+    }
+    Py_XDECREF(arguments);
+    return result;
 }
 
 /* Returns 0 if tracemalloc does not trace, or sees the main interpreter's memory only from now on; or -1 with an
@@ -106,9 +188,9 @@ trace_main_only(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(unused))
 }
 
 static PyMethodDef functions[] = {
-    {"current_frames", current_frames, METH_NOARGS},
-    {"current_exceptions", current_exceptions, METH_NOARGS},
+    {"replace_lists", replace_lists, METH_O},
     {"call_alone", call_alone, METH_VARARGS},
+    {"call_walking", call_walking, METH_VARARGS},
     {"trace_main_only", trace_main_only, METH_NOARGS},
     {NULL},
 };

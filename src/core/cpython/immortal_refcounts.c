@@ -20,11 +20,15 @@ owngil_immortal_refcounts_check(void)
 /* Far from zero, and from the change of the sign. */
 static const Py_ssize_t UPPER = (Py_ssize_t)0x3FFFFFFF << 32;
 
+/* Such a module may have changed a count before. No object has so many references that it comes near. */
+static const Py_ssize_t NEAR = (Py_ssize_t)1 << 30;
+
 static void
 protect(PyObject *object)
 {
-    if (object != NULL && object->ob_refcnt == (Py_ssize_t)_Py_IMMORTAL_REFCNT) {
-        object->ob_refcnt += UPPER;
+    const Py_ssize_t immortal = (Py_ssize_t)_Py_IMMORTAL_REFCNT;
+    if (object != NULL && object->ob_refcnt > immortal - NEAR && object->ob_refcnt < immortal + NEAR) {
+        object->ob_refcnt = immortal + UPPER;
     }
 }
 

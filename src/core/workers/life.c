@@ -86,6 +86,7 @@ worker_main(void *argument)
         PyInterpreterState *interp = PyThreadState_GetInterpreter(tstate);
         atomic_store(&self->own_interp, interp);
         owngil_registry_add(self);
+        bool guarded = owngil_pause_guard_imports() == 0;
         owngil_pause_let_in();
         pthread_mutex_lock(&self->lock);
         self->tstate = tstate;
@@ -94,7 +95,12 @@ worker_main(void *argument)
         atomic_store(&self->interpreter_id, PyInterpreterState_GetID(interp));
         self->heap.interp = interp;
         owngil_large_objects_use(&self->heap);
-        run_bootstrap(self);
+        if (guarded) {
+            run_bootstrap(self);
+        }
+        else {
+            report_exception(self);
+        }
         self->is_done = true;
         if (!self->prepared) {
             owngil_shutdown_before_end(self); /* the atexit function is not registered yet, or not any more */

@@ -3,12 +3,14 @@
 #include "cpython/tracemalloc_hooks.h"
 #include "workers/registry.h"
 
+#include <errno.h>
 #include <semaphore.h>
 #include <stdlib.h>
 
-/* Held for writing during a pause, for reading by workers that make or end their interpreters. All registered workers
- * have an interpreter while it is held for writing. */
+/* Held for writing during a pause, for reading by workers that make or end their interpreters or create extension
+ * modules. All registered workers have an interpreter while it is held for writing. */
 static pthread_rwlock_t gate = PTHREAD_RWLOCK_INITIALIZER;
+static _Thread_local size_t depth; /* how often the calling thread holds it for reading */
 
 /* A helper thread, which has one worker's GIL. */
 typedef struct helper {
@@ -52,9 +54,22 @@ add_helper(owngil_worker *worker)
 }
 
 int
+owngil_pause_changes_begin(void)
+{
+    /* An init function that CPython calls in the main interpreter would wait for itself. */
+    return depth > 0 ? EDEADLK : pthread_rwlock_wrlock(&gate);
+}
+
+void
+owngil_pause_changes_end(void)
+{
+    pthread_rwlock_unlock(&gate);
+}
+
+int
 owngil_pause_begin(void)
 {
-    int error = pthread_rwlock_wrlock(&gate);
+    int error = owngil_pause_changes_begin();
     if (error != 0) {
         return error;
     }
@@ -99,19 +114,55 @@ owngil_pause_end(void)
         sem_destroy(&self->over);
         free(self);
     }
-    pthread_rwlock_unlock(&gate);
+    owngil_pause_changes_end();
 }
 
 void
 owngil_pause_keep_out(void)
 {
-    pthread_rwlock_rdlock(&gate);
+    if (depth++ == 0) {
+        pthread_rwlock_rdlock(&gate);
+    }
 }
 
 void
 owngil_pause_let_in(void)
 {
-    pthread_rwlock_unlock(&gate);
+    if (--depth == 0) {
+        pthread_rwlock_unlock(&gate);
+    }
+}
+
+static PyObject *
+call_kept_out(PyObject *function, PyObject *args)
+{
+    Py_BEGIN_ALLOW_THREADS
+    owngil_pause_keep_out();
+    Py_END_ALLOW_THREADS
+    PyObject *result = PyObject_Call(function, args, NULL);
+    owngil_pause_let_in();
+    return result;
+}
+
+static PyMethodDef guarded[] = {
+    {"create_builtin", call_kept_out, METH_VARARGS},
+    {"create_dynamic", call_kept_out, METH_VARARGS},
+};
+
+int
+owngil_pause_guard_imports(void)
+{
+    PyObject *module = PyImport_ImportModule("_imp"); /* importlib looks the functions up at each call */
+    int result = module != NULL ? 0 : -1;
+    for (size_t k = 0; result == 0 && k < sizeof(guarded) / sizeof(guarded[0]); k++) {
+        PyObject *original = PyObject_GetAttrString(module, guarded[k].ml_name);
+        PyObject *replacement = original != NULL ? PyCFunction_New(&guarded[k], original) : NULL;
+        result = replacement != NULL ? PyObject_SetAttrString(module, guarded[k].ml_name, replacement) : -1;
+        Py_XDECREF(replacement);
+        Py_XDECREF(original);
+    }
+    Py_XDECREF(module);
+    return result;
 }
 
 void
@@ -119,6 +170,9 @@ owngil_pause_atfork(owngil_atfork_step step)
 {
     if (step == OWNGIL_ATFORK_CHILD) {
         gate = (pthread_rwlock_t)PTHREAD_RWLOCK_INITIALIZER;
+        if (depth > 0) {
+            pthread_rwlock_rdlock(&gate);
+        }
         helpers = NULL;
     }
 }

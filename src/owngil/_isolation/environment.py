@@ -84,8 +84,10 @@ def adapt_posix(posix: ModuleType) -> None:
         """Execute the command in a subshell with this worker's environment, and return its wait status."""
         text = os.fsencode(command)
         sys.audit("os.system", text)
-        child = posix_spawn("/bin/sh", ["sh", "-c", text])
-        return os.waitpid(child, 0)[1]
+        # C code calls both functions, so no interrupt comes between: the child is waited for.
+        child = map(original["posix_spawn"], ["/bin/sh"], [["sh", "-c", text]], [dict(_own)])
+        status: int = next(map(os.waitpid, child, [0]))[1]
+        return status
 
     for module in (importlib.import_module("os"), posix):
         for function in (putenv, unsetenv, _create_environ, posix_spawn, posix_spawnp, system):

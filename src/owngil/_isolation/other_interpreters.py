@@ -6,6 +6,7 @@ They do so without the GILs of the workers, and would read objects and memory th
 import importlib
 import sys
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any
 
 from owngil import _core
@@ -23,13 +24,15 @@ def _getallocatedblocks() -> int:
 
 
 _replacements: dict[str, Callable[..., Any]] = {
-    "_current_frames": _core.current_frames,  # pytest-timeout and profilers call these two
-    "_current_exceptions": _core.current_exceptions,
     "getallocatedblocks": _getallocatedblocks,
 }
+if (3, 13) <= sys.version_info < (3, 14, 1):  # they walk the thread states without CPython's lock of that list
+    for _name in "_setprofileallthreads", "_settraceallthreads":
+        _replacements[_name] = partial(_core.call_walking, getattr(sys, _name))
 
 
 def _replace() -> None:
+    _core.replace_lists(True)
     for name, replacement in _replacements.items():
         present = getattr(sys, name, replacement)
         if present is not replacement:
@@ -38,6 +41,7 @@ def _replace() -> None:
 
 
 def _put_back() -> None:
+    _core.replace_lists(False)
     for name, replacement in _replacements.items():
         original = _originals.get(name)
         if original is not None and getattr(sys, name) is replacement:
@@ -45,7 +49,10 @@ def _put_back() -> None:
 
 
 def protect(worker: Hashable) -> None:
-    """Replace the functions of this interpreter's sys, until `release` was called for each worker."""
+    """Replace the functions of this interpreter's sys, until `release` was called for each worker.
+
+    Two of them, which profilers and debuggers call, are replaced in all interpreters.
+    """
     if _core.in_main_interpreter():
         _living.add(worker)
         _replace()
