@@ -44,6 +44,7 @@ PRIVATE_NAMES = [
     ("logging", "root._cache", ALWAYS, "_caller/logging.py"),
     ("multiprocessing.forkserver", "_forkserver._stop", ALWAYS, "_worker/processes.py"),
     ("multiprocessing.resource_tracker", "_resource_tracker._stop", ALWAYS, "_worker/processes.py"),
+    ("numpy.ma", "masked._fill_value", ALWAYS, "_wire/arrays.py"),
     ("os", "_create_environ", (3, 14), "_isolation/environment.py"),
     ("os", "_exit", ALWAYS, "cli/doctor/probe.py"),
     ("os", "environb._data", ALWAYS, "_isolation/environment.py"),
