@@ -43,7 +43,12 @@ PRIVATE_NAMES = [
     ("linecache", "_interactive_cache", (3, 14), "_caller/sources.py"),
     ("logging", "root._cache", ALWAYS, "_caller/logging.py"),
     ("multiprocessing.forkserver", "_forkserver._stop", ALWAYS, "_worker/processes.py"),
-    ("multiprocessing.resource_tracker", "_resource_tracker._ensure_running_and_write", (3, 14), "_worker/processes.py"),
+    (
+        "multiprocessing.resource_tracker",
+        "_resource_tracker._ensure_running_and_write",
+        (3, 14),
+        "_worker/processes.py",
+    ),
     ("multiprocessing.resource_tracker", "_resource_tracker._fd", ALWAYS, "_worker/processes.py"),
     ("multiprocessing.resource_tracker", "_resource_tracker._stop", ALWAYS, "_worker/processes.py"),
     ("multiprocessing.resource_tracker", "_resource_tracker._write", (3, 14), "_worker/processes.py"),

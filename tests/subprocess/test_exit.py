@@ -207,6 +207,22 @@ def test_at_exit_functions_of_workers_run(ends_cleanly):
     assert out == "bye\n"
 
 
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="Python 3.12 starts no thread in exit functions")
+def test_an_exit_function_of_a_worker_may_start_the_first_workers_of_that_worker(ends_cleanly):
+    out = ends_cleanly("""
+        import owngil
+        def leave(level):
+            import atexit
+            if level:
+                atexit.register(lambda: owngil.Interpreter().call(leave, level - 1))
+            print("level", level)
+        with owngil.Interpreter() as it:
+            it.call(leave, 3)
+        print("closed")
+    """)
+    assert out == "level 3\nlevel 2\nlevel 1\nlevel 0\nclosed\n"
+
+
 def test_no_main_guard_is_needed(ends_cleanly):
     out = ends_cleanly("""
         import owngil

@@ -254,6 +254,10 @@ def test_maps_masks_frames_and_views(it, tmp_path):
     assert got[1:] == (address(masked.data), address(masked.mask))
     assert (got[0].filled().tolist(), got[0].hardmask) == ([[0, 9, 2], [9, 4, 5]], True)
     assert it.call(lambda a: a.mask is np.ma.nomask, np.ma.MaskedArray([1, 2])) is True
+    # A fill value that follows from the dtype still does so there, and at the caller.
+    plain = np.ma.MaskedArray(np.int16([1, 2]), mask=[0, 1])
+    assert it.call(lambda a: a.astype(float).filled().tolist(), plain) == [1, 1e20]
+    assert plain.astype(float).filled().tolist() == [1, 1e20]
 
     frame = pd.DataFrame({"x": np.arange(1000), "t": pd.date_range("2020", periods=1000)})
     same, place = it.call(lambda f: (f.equals(f.copy()), address(f["x"].to_numpy())), frame)

@@ -1,4 +1,4 @@
-"""multiprocessing in workers is one with main's: its key, its resource tracker, and so its managers and shared memory."""
+"""multiprocessing in workers is one with main's: key, resource tracker, managers and shared memory."""
 
 import multiprocessing
 from multiprocessing import shared_memory
@@ -56,7 +56,7 @@ def test_an_end_of_a_pipe_is_a_descriptor_of_its_own(interpreter):
         with connection:
             connection.send(connection.recv() + 1)
 
-    future = interpreter.submit(answer, there)
+    interpreter.submit(answer, there)
     here.send(1)
     assert here.poll(300)
     assert here.recv() == 2

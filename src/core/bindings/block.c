@@ -137,9 +137,12 @@ block_part(PyObject *self, PyObject *data)
     if (PyObject_GetBuffer(data, &view, PyBUF_ANY_CONTIGUOUS) < 0) {
         return NULL;
     }
-    owngil_block *part = owngil_block_part(OWNGIL_UNWRAP(owngil_block, self), view.buf, (size_t)view.len);
+    owngil_block *whole = OWNGIL_UNWRAP(owngil_block, self);
+    bool inside = owngil_block_contains(whole, view.buf, (size_t)view.len);
+    owngil_block *part = owngil_block_part(whole, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
-    return wrap_or_none(Py_TYPE(self), part);
+    /* Without memory it must not become a block that is not shared. */
+    return inside && part == NULL ? PyErr_NoMemory() : wrap_or_none(Py_TYPE(self), part);
 }
 
 static int

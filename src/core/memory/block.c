@@ -104,11 +104,17 @@ part_free(owngil_refcounted *base)
     free(base);
 }
 
+bool
+owngil_block_contains(const owngil_block *whole, const void *data, size_t size)
+{
+    uintptr_t offset = (uintptr_t)data - (uintptr_t)whole->data; /* a huge number if it lies before `whole` */
+    return size <= whole->size && offset <= whole->size - size;
+}
+
 owngil_block *
 owngil_block_part(owngil_block *whole, void *data, size_t size)
 {
-    uintptr_t offset = (uintptr_t)data - (uintptr_t)whole->data; /* a huge number if it lies before `whole` */
-    if (size > whole->size || offset > whole->size - size) {
+    if (!owngil_block_contains(whole, data, size)) {
         return NULL;
     }
     part *self = malloc(sizeof(*self));

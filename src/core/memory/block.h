@@ -26,6 +26,9 @@ owngil_block_init(owngil_block *self, void *data, size_t size, bool is_writable,
     self->is_writable = is_writable;
 }
 
+/* Whether the `size` bytes at `data` lie in `whole`. */
+bool owngil_block_contains(const owngil_block *whole, const void *data, size_t size);
+
 /* Returns a block of the `size` bytes at `data` in `whole`, as writable as that; or NULL: they do not lie in it, or
  * there is no memory. Needs no GIL. */
 owngil_block *owngil_block_part(owngil_block *whole, void *data, size_t size);

@@ -23,6 +23,11 @@ worker_free(owngil_refcounted *base)
     if (self->request != NULL) {
         owngil_refcount_release(&self->request->base);
     }
+    for (size_t k = 0; k < 2; k++) {
+        if (self->spares[k] != NULL) {
+            owngil_refcount_release(&self->spares[k]->base);
+        }
+    }
     owngil_refcount_release(&self->tasks->base);
     owngil_refcount_release(&self->replies->base);
     owngil_parking_clear(&self->parking);
@@ -65,7 +70,9 @@ owngil_worker_new(const char *name, uint64_t number, const char *bootstrap, owng
     self->activity.number = number;
     self->activity.queue = tasks->number;
     owngil_counters_init(&self->activity.counters);
-    if (self->name == NULL || self->bootstrap == NULL) {
+    self->spares[0] = owngil_message_new(OWNGIL_MESSAGE_FAILED, number, 0);
+    self->spares[1] = owngil_message_new(OWNGIL_MESSAGE_EXITED, number, 0);
+    if (self->name == NULL || self->bootstrap == NULL || self->spares[0] == NULL || self->spares[1] == NULL) {
         owngil_refcount_release(&self->base);
         return NULL;
     }
@@ -150,10 +157,30 @@ owngil_worker_has_guest(owngil_worker *self, const PyThreadState *tstate)
     return at != NULL;
 }
 
+/* Returns the message that is kept for a report of this kind, or NULL. */
+static owngil_message *
+take_spare(owngil_worker *self, owngil_message_kind kind)
+{
+    if (kind != OWNGIL_MESSAGE_FAILED && kind != OWNGIL_MESSAGE_EXITED && kind != OWNGIL_MESSAGE_KEPT) {
+        return NULL;
+    }
+    owngil_message **spare = &self->spares[kind == OWNGIL_MESSAGE_FAILED ? 0 : 1];
+    owngil_message *message = *spare;
+    *spare = NULL;
+    if (message != NULL) {
+        message->kind = (int)kind;
+    }
+    return message;
+}
+
 void
 owngil_worker_report(owngil_worker *self, owngil_message_kind kind, const char *text)
 {
     owngil_message *message = owngil_message_new((int)kind, self->number, text != NULL ? 1 : 0);
+    if (message == NULL) {
+        message = take_spare(self, kind);
+        text = NULL;
+    }
     if (message == NULL) {
         return;
     }

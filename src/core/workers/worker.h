@@ -70,6 +70,7 @@ typedef struct owngil_worker {
     bool prepared;                       /* the interpreter's atexit functions call owngil_shutdown_before_end() */
     bool is_done;                        /* the interpreter has run its source, and is about to end */
     bool ends;                           /* owngil_shutdown_before_end() has returned */
+    owngil_message *spares[2];           /* reports of its failure and its end, for want of memory; owned, or NULL */
     owngil_message *request;             /* the task that it took last, until it answers; owned */
     owngil_parking parking;
     owngil_large_objects heap;
@@ -107,7 +108,7 @@ void owngil_worker_remove_guest(owngil_worker *self, const owngil_guest *guest);
 bool owngil_worker_has_guest(owngil_worker *self, const PyThreadState *tstate);
 
 /* Puts a message into `replies`, with the worker's number as id, and `text` as a Block; NULL: no Block. Without memory
- * the report is lost. Needs no GIL. */
+ * the report is lost, but not that of the worker's failure or end: the dispatcher would wait for ever. Needs no GIL. */
 void owngil_worker_report(owngil_worker *self, owngil_message_kind kind, const char *text);
 
 /* Returns the lines, a list of str, as one UTF-8 bytes object for a report; or NULL with an exception. Needs the

@@ -1,4 +1,4 @@
-"""What multiprocessing in workers shares with that of the main interpreter. Workers call these by `_core.call_in_main`."""
+"""What multiprocessing in workers shares with that of the main interpreter. Workers use `_core.call_in_main`."""
 
 __all__ = ["authkey", "tracker_descriptor"]
 
@@ -14,4 +14,4 @@ def tracker_descriptor() -> bytes:
     """Return the number of the resource tracker's pipe; start the tracker if it does not run."""
     from multiprocessing.resource_tracker import getfd
 
-    return b"%d" % getfd()
+    return str(getfd()).encode()

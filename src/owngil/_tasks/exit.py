@@ -12,7 +12,7 @@ from typing import NoReturn, Protocol
 from owngil import _core
 from owngil._caller.notebooks import is_kernel
 
-__all__ = ["Endable", "at_end", "known", "live"]
+__all__ = ["Endable", "at_end", "end_last", "known", "live"]
 
 
 class Endable(Protocol):
@@ -109,7 +109,7 @@ def _end_first() -> None:
         _leave()
 
 
-def _end_last() -> None:
+def end_last() -> None:
     """End the workers that were started since, and call the functions of `at_end`: no worker can start any more."""
     ended = _leaving or _await_all()
     for finish in list(at_end):
@@ -133,7 +133,7 @@ def _forget_all() -> None:
     at_end.clear()
 
 
-atexit.register(_end_last)
+atexit.register(end_last)
 if _core.in_main_interpreter():
     # threading calls this at the end of the program, before it waits for the threads that are left, which may submit
     # tasks. A function that is registered with atexit then runs before those that were registered earlier.

@@ -57,7 +57,9 @@ def _rebuild_subclass(kind: Any, array: Any) -> Any:
 def _rebuild_masked(data: Any, mask: Any, fill_value: Any, hard: bool) -> Any:
     import numpy
 
-    return numpy.ma.MaskedArray(data, numpy.ma.nomask if mask is None else mask, fill_value=fill_value, hard_mask=hard)
+    array: Any = numpy.ma.MaskedArray(data, numpy.ma.nomask if mask is None else mask, hard_mask=hard)
+    array._fill_value = fill_value
+    return array
 
 
 def _is_buffer(array: Any) -> bool:
@@ -106,9 +108,8 @@ def reduce_array(obj: object) -> Any:
         if array.dtype.hasobject:
             return NotImplemented
         mask = None if array.mask is masked.nomask else array.mask
-        # Before it was asked for, a fill value is the default of the type, which need not be a value of the type.
-        fill_value = None if array._fill_value is None else array.fill_value
-        return _rebuild_masked, (array.data, mask, fill_value, array.hardmask)
+        # None means that the fill value follows from the dtype. The property `fill_value` would fix it for the caller.
+        return _rebuild_masked, (array.data, mask, array._fill_value, array.hardmask)
     if kind is numpy.matrix or kind is numpy.recarray:
         # Send the class by name. While its module, numpy.rec, is not loaded, cloudpickle would send it by value.
         return _rebuild_subclass, (kind.__name__, numpy.ndarray.view(obj, numpy.ndarray))

@@ -8,7 +8,6 @@ import contextlib
 import importlib
 import sys
 import threading
-from types import ModuleType
 from typing import Any, NoReturn
 
 from owngil import _core
@@ -50,12 +49,12 @@ def refuse_what_hits_all() -> None:
                 setattr(module, name, refusal)
 
 
-def share_authkey(process: ModuleType) -> None:
+def share_authkey(process: Any) -> None:
     """Give multiprocessing.process the main interpreter's key, so that proxies of managers are accepted."""
     process.current_process().authkey = _core.call_in_main(_AT_MAIN, "authkey")
 
 
-def share_tracker(resource_tracker: ModuleType) -> None:
+def share_tracker(resource_tracker: Any) -> None:
     """Let multiprocessing.resource_tracker use the main interpreter's tracker: what it tracks outlives the worker."""
     tracker = resource_tracker._resource_tracker
 

@@ -109,6 +109,16 @@ def _hide_signal_handlers() -> None:
     module.getsignal = getsignal
 
 
+def _end_late_workers() -> None:
+    """End the workers that exit functions have started, if those were the first that this interpreter started.
+
+    atexit ignores what is registered while it runs: so also the function by which `_tasks/exit.py` ends workers.
+    """
+    ends = sys.modules.get("owngil._tasks.exit")
+    if ends is not None:
+        ends.end_last()
+
+
 def prepare_worker() -> None:
     """Install the import hook and other patches, and register what must run last at the interpreter's end."""
     # The hook comes first: on 3.12, pickle's own extension module needs a private copy.
@@ -128,3 +138,4 @@ def prepare_worker() -> None:
     atexit.register(_core.before_end)
     atexit.register(_forget_own_thread)
     atexit.register(end_fork_server)  # after multiprocessing has joined its processes
+    atexit.register(_end_late_workers)
