@@ -87,8 +87,10 @@ def test_the_main_thread_may_set_the_number_when_workers_have_ended(runs):
             pool.broadcast(blas_threads)
             while blas_threads() != [cores]:
                 time.sleep(0.001)  # the workers end
-            with threadpoolctl.threadpool_limits(3):
-                assert blas_threads() == [3]
+            was_set = False
+            while not was_set:  # the collector gives up its right a moment after it has set the number
+                with threadpoolctl.threadpool_limits(3):
+                    was_set = blas_threads() == [3]
     """)
 
 

@@ -56,12 +56,23 @@ def test_an_end_of_a_pipe_is_a_descriptor_of_its_own(interpreter):
         with connection:
             connection.send(connection.recv() + 1)
 
-    interpreter.submit(answer, there)
+    future = interpreter.submit(answer, there)
     here.send(1)
-    assert here.poll(300)
+    assert future.result() is None
     assert here.recv() == 2
     there.send("still open")
     assert here.recv() == "still open"
+
+
+def test_a_pipes_end_as_a_result(interpreter):
+    def make():
+        here, there = multiprocessing.Pipe()
+        here.send("from the worker")
+        make.kept = here
+        return there
+
+    with interpreter.call(make) as there:
+        assert there.recv() == "from the worker"
 
 
 def test_keys_are_one_and_processes_have_it(interpreter):

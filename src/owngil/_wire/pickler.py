@@ -5,6 +5,7 @@ have to.
 """
 
 import pickle
+import sys
 import threading
 import types
 from types import BuiltinFunctionType, FunctionType, MethodType
@@ -44,7 +45,7 @@ def handle_of_message(number: int) -> Handle:
 
 
 def reduce_beside(obj: object, handles: list[Handle]) -> Any:
-    """Return how to pickle an exception, an object with a buffer, or a handle; or NotImplemented.
+    """Return how to pickle an exception, a pipe's end, an object with a buffer, or a handle; or NotImplemented.
 
     A handle is appended to `handles`.
     """
@@ -53,6 +54,10 @@ def reduce_beside(obj: object, handles: list[Handle]) -> Any:
         return handle_of_message, (len(handles) - 1,)
     if isinstance(obj, BaseException):
         return reduce_exception(obj)
+    connection = sys.modules.get("multiprocessing.connection")
+    if connection is not None and type(obj) is connection.Connection:
+        # As for another process: with a descriptor of its own. Otherwise both ends would close one descriptor.
+        return connection.reduce_connection(obj)
     reduced = reduce_array(obj)
     return reduce_buffer(obj) if reduced is NotImplemented else reduced
 

@@ -55,7 +55,10 @@ static const char *
 check_names(const owngil_image *image)
 {
     ElfW(Xword) symbols;
-    if (image->dynamic != NULL && (image->strings == NULL || !owngil_image_find(image, DT_SYMTAB, &symbols))) {
+    if (image->dynamic == NULL) {
+        return NULL;
+    }
+    if (image->strings == NULL || !owngil_image_find(image, DT_SYMTAB, &symbols)) {
         return "its dynamic section is damaged";
     }
     for (size_t k = 0; k < image->dynamic_count; k++) {
