@@ -106,3 +106,7 @@ __all__ = [
     "worker_local",
     "zeros",
 ]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,5 +1,6 @@
 import _thread
 import gc
+import multiprocessing
 import re
 import threading
 import time
@@ -418,3 +419,25 @@ def test_an_interrupt_just_after_the_start_of_a_worker_leaves_the_worker_known(m
             pool.submit(abs, -1)
         assert len(set(pool.broadcast(threading.get_ident))) == 2
         assert len(pool.stats().workers) == 2
+
+
+def test_a_failed_initializer_is_logged(caplog):
+    def fail():
+        raise ValueError("no license")
+
+    with owngil.Pool(1, initializer=fail) as pool, pytest.raises(owngil.BrokenPoolError, match="no license"):
+        pool.submit(abs, 1).result()
+    (record,) = [record for record in caplog.records if record.name == "concurrent.futures"]
+    assert (record.levelname, record.getMessage()) == ("CRITICAL", "Exception in initializer:")
+    assert "ValueError: no license" in caplog.text
+
+
+def test_keywords_of_process_pools():
+    with owngil.Pool(1, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=5) as pool:
+        assert pool.submit(abs, -1).result() == 1
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_the_standards_words_for_too_few_workers(number):
+    with pytest.raises(ValueError, match=f"max_workers must be greater than 0, not {number}"):
+        owngil.Pool(number)

@@ -88,3 +88,26 @@ def test_an_installation_for_another_python_says_so(tmp_path):
     last = ran.stderr.splitlines()[-1]
     assert last.startswith("ImportError: owngil was installed for another Python: in "), ran.stderr
     assert f"no _core is for {sys.implementation.cache_tag} (_core.cpython-39-x86_64-linux-gnu.so); install it" in last
+
+
+def test_dir_is_the_public_list():
+    assert sorted(dir(owngil)) == sorted([*owngil.__all__, "__version__"])
+
+
+def test_all_objects_show_something(tmp_path):
+    recording = owngil.trace(tmp_path / "trace.json")
+    with owngil.Pool(2) as pool, owngil.InterpreterPoolExecutor(1) as executor:
+        assert repr(pool) == "<owngil.Pool open, at most 2 workers>"
+        assert repr(executor) == "<owngil.InterpreterPoolExecutor open, at most 1 worker>"
+        assert repr(pool.with_timeout(1.5)) == f"<{pool!r}, 1.5 s a call>"
+        assert pool.submit(repr, pool).result() == "<owngil.Pool open, at most 2 workers, of another interpreter>"
+        with recording:
+            assert repr(recording) == f"<owngil.trace '{tmp_path}/trace.json' on>"
+    assert repr(recording).endswith(" off>")
+    assert repr(pool) == "<owngil.Pool closed, at most 2 workers>"
+    with owngil.Pool(1, initializer=int, initargs=("x",)) as broken:
+        assert isinstance(broken.submit(abs, 1).exception(), owngil.BrokenPoolError)
+        assert repr(broken) == "<owngil.Pool broken, at most 1 worker>"
+    makers = [owngil.Channel, owngil.Lock, owngil.Semaphore, owngil.BoundedSemaphore, owngil.Event, owngil.Counter]
+    for made in [*(make() for make in makers), owngil.Barrier(2), owngil.worker_local(dict), owngil.Interpreter()]:
+        assert repr(made).startswith("<owngil."), made

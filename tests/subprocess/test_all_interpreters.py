@@ -29,8 +29,9 @@ BUSY = """
 FRAMES = (
     BUSY
     + """
+    current_frames = sys._current_frames  # debuggers keep it from before, and tools wrap it
+    sys._current_frames = lambda: current_frames()
     original = sys._current_frames, sys._current_exceptions, sys.getallocatedblocks
-    current_frames = sys._current_frames  # debuggers keep it from before
     stop = owngil.Event()
     in_thread = threading.Event()
 

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import weakref
 from concurrent.futures import CancelledError
 from itertools import count
 
@@ -318,3 +319,17 @@ def test_errors_of_pickling_name_the_function_that_is_mapped(pool):
         list(pool.map(abs, [threading.Lock()]))
     with pytest.raises(TypeError, match=r"^the result of .*<lambda>\(\) cannot be sent back"):
         list(pool.map(lambda _: __import__("threading").Lock(), range(2)))
+
+
+class Thing:
+    pass
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("chunksize", [1, 4, None])
+def test_no_reference_to_a_result_that_was_given_out(chunksize, ordered):
+    with owngil.Pool(2) as pool:
+        for thing in pool.map(lambda _: Thing(), range(10), chunksize=chunksize, ordered=ordered):
+            alive = weakref.ref(thing)
+            del thing
+            assert alive() is None

@@ -100,19 +100,33 @@ static struct {
     {.name = "_current_exceptions", .replacement = current_exceptions},
 };
 
+/* Returns the definition of a function without arguments in the table of `sys`, or NULL. */
+static PyMethodDef *
+definition_in_sys(const char *name)
+{
+    PyObject *sys = PyImport_ImportModule("sys");
+    PyModuleDef *module = sys != NULL ? PyModule_GetDef(sys) : NULL;
+    PyMethodDef *at = module != NULL ? module->m_methods : NULL;
+    while (at != NULL && at->ml_name != NULL && strcmp(at->ml_name, name) != 0) {
+        at++;
+    }
+    Py_XDECREF(sys); /* the table is static */
+    return at != NULL && at->ml_name != NULL && at->ml_flags == METH_NOARGS ? at : NULL;
+}
+
 /* replace_lists(whether): let sys._current_frames() and sys._current_exceptions() of all interpreters show the threads
  * of the calling interpreter, or all threads again. For the main interpreter. */
 static PyObject *
 replace_lists(PyObject *Py_UNUSED(module), PyObject *whether)
 {
     for (size_t k = 0; k < sizeof(lists) / sizeof(lists[0]); k++) {
-        PyObject *function = PySys_GetObject(lists[k].name);
-        if (lists[k].definition == NULL && function != NULL && PyCFunction_CheckExact(function)
-            && PyCFunction_GetFlags(function) == METH_NOARGS) {
-            lists[k].definition = ((PyCFunctionObject *)function)->m_ml;
+        if (lists[k].definition == NULL && (lists[k].definition = definition_in_sys(lists[k].name)) != NULL) {
             lists[k].original = lists[k].definition->ml_meth;
         }
-        if (lists[k].definition != NULL) {
+        if (lists[k].definition == NULL) {
+            PyErr_Clear(); /* there is nothing to replace */
+        }
+        else {
             lists[k].definition->ml_meth = whether == Py_True ? lists[k].replacement : lists[k].original;
         }
     }

@@ -110,3 +110,6 @@ class LimitedPool(Executor):
     def _check_open(self) -> None:
         if self._closed:
             raise RuntimeError("no task can be submitted: this view of the pool is shut down")
+
+    def __repr__(self) -> str:
+        return f"<{self._pool!r}, {self._seconds} s a call>"

@@ -33,7 +33,7 @@ def _check_number(name: str, value: Any) -> int:
     except TypeError:
         raise TypeError(f"{name} must be an integer, 1 or more, or None, not {value!r}") from None
     if number < 1:
-        raise ValueError(f"{name} must be 1 or more, not {number}")
+        raise ValueError(f"{name} must be greater than 0, not {number}")
     return number
 
 
@@ -62,6 +62,8 @@ class Pool(Executor):
         a module cannot be imported, the pool is broken, as by `initializer`.
     prefix : bool, optional
         Whether the worker's name stands before each line that it prints: ``[pool-1-0] text``.
+    mp_context : optional
+        Means nothing here: it is taken so that code for ProcessPoolExecutor runs unchanged.
 
     Raises
     ------
@@ -98,6 +100,7 @@ class Pool(Executor):
         max_tasks_per_child: int | None = None,
         preload: Sequence[str] = (),
         prefix: bool = False,
+        mp_context: object = None,
     ) -> None:
         if max_workers is None:
             max_workers = usable_cores()
@@ -200,7 +203,7 @@ class Pool(Executor):
             if value is not None and not hasattr(value, "__index__"):
                 raise TypeError(f"{name} must be an integer, not {value!r}")
             if value is not None and value < 1:
-                raise ValueError(f"{name} must be 1 or more, not {value}")
+                raise ValueError(f"{name} must be greater than 0, not {value}")
         deadline = None if timeout is None else time.monotonic() + timeout
         if buffersize is not None and chunksize is None:
             chunksize = 1
@@ -344,6 +347,11 @@ class Pool(Executor):
         self._dispatcher = dispatcher
         self._max_workers = max_workers
         return self
+
+    def __repr__(self) -> str:
+        whose = "" if isinstance(self._dispatcher, OwnerDispatcher) else ", of another interpreter"
+        workers = f"at most {self._max_workers} worker{'s' if self._max_workers > 1 else ''}"
+        return f"<owngil.{type(self).__name__} {self._dispatcher.state}, {workers}{whose}>"
 
     def __reduce__(self) -> Any:
         lent = self._dispatcher.lend()

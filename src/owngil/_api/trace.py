@@ -93,6 +93,9 @@ class trace:
 
             warnings.warn(f"{dropped} events found no room in the recording {self._path}", stacklevel=2)
 
+    def __repr__(self) -> str:
+        return f"<owngil.trace {self._path!r} {'on' if self.stop in at_end else 'off'}>"
+
     def __enter__(self) -> Self:
         return self.start()
 

@@ -215,6 +215,11 @@ class Dispatcher(ABC):
                 self.given_up = self._stopped
                 raise
 
+    @property
+    def state(self) -> str:
+        """Return "open", "closed" or "broken"."""
+        return "broken" if self.broken is not None else "closed" if self._closed or self.tasks.closed else "open"
+
     def stop(self) -> None:
         """Cancel the tasks that wait in the queue. Never blocks."""
         self._stopped = True

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextvars import copy_context
-from itertools import islice
+from itertools import islice, repeat
 from time import monotonic
 from typing import Any
 
@@ -380,7 +380,9 @@ class MapCalls:
                 self._forget(future)
                 del future
                 self._feed()
-                yield from values
+                values.reverse()
+                # This keeps no reference to a result that it has given out.
+                yield from map(values.pop, repeat(-1, len(values)))
                 if failure is not None:
                     raise load_error(failure)
                 del values

@@ -54,10 +54,12 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
 
 class Tracer(Pickler):
-    """Records the object that it pickles. After a failure, that is the one that cannot be pickled."""
+    """Records the objects that it pickles. After a failure, the last is the one that cannot be pickled."""
 
-    last: object = None
+    def __init__(self, file: Chunks) -> None:
+        super().__init__(file)
+        self.trail: list[object] = []
 
     def reducer_override(self, obj: object) -> Any:
-        self.last = obj
+        self.trail.append(obj)
         return super().reducer_override(obj)

@@ -15,10 +15,11 @@ from time import monotonic_ns
 from typing import Any
 
 from owngil._core import Block, Queue, dumps_plain, dumps_plain_call, wrote_call
+from owngil._wire.advice import culprit_of
 from owngil._wire.arrays import block_of
 from owngil._wire.chunks import Chunks
 from owngil._wire.interrupts import is_interrupt
-from owngil._wire.naming import describe_callable, type_name
+from owngil._wire.naming import describe_callable
 from owngil._wire.pickler import Handle, Pickler, loading
 
 __all__ = ["Failure", "Parts", "Saved", "SavedCall", "dumps", "dumps_call", "dumps_result", "loads", "loads_call"]
@@ -47,11 +48,12 @@ def _explain(error: Exception, obj: object, what: str) -> Exception:
     except Exception as again:
         if is_interrupt(again):
             raise
-        culprit = f"an object of type '{type_name(type(tracer.last))}'"
+        trail = tracer.trail
     else:  # the second time, pickling did not fail
-        culprit = "an object"
+        trail = []
+    culprit, advice = culprit_of(trail)
     kind = TypeError if type(error) is TypeError else pickle.PicklingError
-    return kind(f"{what}: {culprit} cannot be pickled: {error}")
+    return kind(f"{what}: {culprit} cannot be pickled: {error}{advice}")
 
 
 def _pickle(pickler_type: Any, obj: object) -> Parts:

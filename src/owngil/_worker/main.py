@@ -111,6 +111,13 @@ def _import_all(modules: Sequence[str], worker: str) -> None:
             raise ImportError(f"'{module}' cannot be preloaded in worker '{worker}': {kind}: {error}") from error
 
 
+def _log_failure() -> None:
+    """Log the exception of an initializer, as the standard library's executors do: the pool's error comes later."""
+    import logging  # few initializers fail
+
+    logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
+
+
 def _prepare(name: str, setup: _wire.Parts) -> int | None:
     """Prepare the worker for its first task; return how many tasks it is for."""
     settings, pool_size, max_tasks, preload, initializer = _wire.loads(setup)
@@ -120,7 +127,11 @@ def _prepare(name: str, setup: _wire.Parts) -> int | None:
         _import_all(preload, name)
     if initializer is not None:
         fn, args = initializer
-        fn(*args)
+        try:
+            fn(*args)
+        except Exception:
+            _log_failure()
+            raise
         close_opened()
         flush()
     return max_tasks  # type: ignore[no-any-return]
