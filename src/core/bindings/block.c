@@ -107,6 +107,19 @@ block_of_array(PyObject *type, PyObject *args)
     return wrap_or_none((PyTypeObject *)type, block);
 }
 
+/* copy(/): return a block with the same bytes, which may be written to. */
+static PyObject *
+block_copy(PyObject *self, PyObject *Py_UNUSED(unused))
+{
+    const owngil_block *block = OWNGIL_UNWRAP(owngil_block, self);
+    owngil_block *copy = owngil_block_new(block->size);
+    if (copy == NULL) {
+        return PyErr_NoMemory();
+    }
+    copy_bytes(copy->data, block->data, block->size);
+    return owngil_block_wrap(owngil_state_of(Py_TYPE(self)), &copy->base, true);
+}
+
 /* copy_to(start, target, /): copy the bytes of the block from `start` on into a writable buffer, as many as fit, and
  * return their number. No other thread may use the buffer yet: a long copy releases the GIL. */
 static PyObject *
@@ -162,6 +175,7 @@ block_length(PyObject *self)
 static PyMethodDef block_methods[] = {
     {"__reduce__", owngil_wrapper_reduce, METH_NOARGS},
     {"part", block_part, METH_O},
+    {"copy", block_copy, METH_NOARGS},
     {"copy_to", block_copy_to, METH_VARARGS},
     {"zeros", block_zeros, METH_O | METH_CLASS},
     {"of_array", block_of_array, METH_VARARGS | METH_CLASS},

@@ -37,7 +37,7 @@ class InterpreterPoolExecutor(Pool, _Standard):
     """A `Pool` in place of ``concurrent.futures.InterpreterPoolExecutor``, from Python 3.12 on and with NumPy.
 
     The constructor, `map`, names of workers and errors are the standard one's; ``isinstance`` says that it is one, on
-    Pythons before 3.14 a ThreadPoolExecutor. What `Pool` has besides, this has too.
+    Pythons before 3.14 a ThreadPoolExecutor. What `Pool` has besides, this has too. Arguments are copied.
 
     Parameters
     ----------
@@ -73,6 +73,7 @@ class InterpreterPoolExecutor(Pool, _Standard):
             thread_name_prefix=thread_name_prefix or f"InterpreterPoolExecutor-{next(_numbers)}",
             initializer=initializer,
             initargs=initargs,
+            arguments="copy",
         )
         self._dispatcher.broken_error = self.BROKEN
 

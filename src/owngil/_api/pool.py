@@ -8,7 +8,7 @@ from concurrent.futures import Executor, Future
 from itertools import count
 from operator import index
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Literal, ParamSpec, Self, TypeVar
 
 from owngil import _core, _wire
 from owngil._api.limited_pool import LimitedPool
@@ -62,13 +62,16 @@ class Pool(Executor):
         a module cannot be imported, the pool is broken, as by `initializer`.
     prefix : bool, optional
         Whether the worker's name stands before each line that it prints: ``[pool-1-0] text``.
+    arguments : {"lend", "copy"}, optional
+        Whether a task sees the memory of arrays and other buffers that it gets, read-only and without a copy, or
+        a copy of its own, which it may write to. Shared arrays are shared either way.
     mp_context : optional
         Means nothing here: it is taken so that code for ProcessPoolExecutor runs unchanged.
 
     Raises
     ------
     ValueError
-        If `max_workers` or `max_tasks_per_child` is below 1.
+        If `max_workers` or `max_tasks_per_child` is below 1, or `arguments` is another word.
     TypeError
         If one of these is no integer, `initializer` is not callable, or `preload` is no sequence of names.
 
@@ -100,6 +103,7 @@ class Pool(Executor):
         max_tasks_per_child: int | None = None,
         preload: Sequence[str] = (),
         prefix: bool = False,
+        arguments: Literal["lend", "copy"] = "lend",
         mp_context: object = None,
     ) -> None:
         if max_workers is None:
@@ -112,6 +116,8 @@ class Pool(Executor):
         names = None if isinstance(preload, str) or not isinstance(preload, Iterable) else tuple(preload)
         if names is None or not all(isinstance(name, str) for name in names):
             raise TypeError(f"preload must be a sequence of module names, such as ['numpy'], not {preload!r}")
+        if arguments not in ("lend", "copy"):
+            raise ValueError(f"arguments must be 'lend' or 'copy', not {arguments!r}")
         stem = (thread_name_prefix or f"pool-{next(_names)}") + self._separator
         self._max_workers = max_workers
         dispatcher = OwnerDispatcher(
@@ -121,6 +127,7 @@ class Pool(Executor):
             initargs=initargs,
             max_tasks=max_tasks_per_child,
             preload=names,
+            copies=arguments == "copy",
             prefix=prefix,
         )
         self._dispatcher: Dispatcher = dispatcher

@@ -53,6 +53,8 @@ class OwnerDispatcher(Dispatcher):
         After so many tasks a worker ends, and another takes its place.
     preload : tuple of str, optional
         Modules that each worker imports before all else.
+    copies : bool, optional
+        Whether arguments of tasks are copied in the worker, and may be written to there.
     prefix : bool, optional
         Whether the worker's name stands before each line that it prints.
     """
@@ -68,6 +70,7 @@ class OwnerDispatcher(Dispatcher):
         initargs: tuple[object, ...] = (),
         max_tasks: int | None = None,
         preload: tuple[str, ...] = (),
+        copies: bool = False,
         prefix: bool = False,
     ) -> None:
         tasks = _core.Queue(last_first=True)  # the worker that was busy last gets the next task: its caches are warm
@@ -80,6 +83,7 @@ class OwnerDispatcher(Dispatcher):
             initializer=None if initializer is None else (initializer, initargs),
             max_tasks=max_tasks,
             preload=preload,
+            copies=copies,
         )
         self._prefix = prefix
         self._addressed: dict[TaskFuture, int] = {}  # futures of tasks for one worker, and its number

@@ -48,6 +48,8 @@ class Workers:
         After so many tasks a worker ends.
     preload : tuple of str
         Modules that each imports before all else.
+    copies : bool, optional
+        Whether each copies the arguments of its tasks, which may then be written to.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Workers:
         initializer: tuple[Callable[..., object], tuple[object, ...]] | None = None,
         max_tasks: int | None = None,
         preload: tuple[str, ...] = (),
+        copies: bool = False,
     ) -> None:
         policy.check_interpreter()
         self.limit = limit
@@ -69,6 +72,7 @@ class Workers:
         self._initializer = initializer
         self._max_tasks = max_tasks
         self._preload = preload
+        self._copies = copies
         self._numbers = count()  # an iterator, because a signal handler may take a number at any point
         self._ended = History()
         self.alive: dict[int, _core.Worker] = {}  # by their numbers
@@ -80,7 +84,7 @@ class Workers:
         _protect_tracemalloc()
         number = next(self._numbers)
         setup = _wire.dumps(
-            (settings_of_caller(), self.limit, self._max_tasks, self._preload, self._initializer),
+            (settings_of_caller(), self.limit, self._max_tasks, self._preload, self._copies, self._initializer),
             "the initializer cannot be sent to a worker",
         )
         # The path is all that the worker needs to import owngil, which brings the import hook.

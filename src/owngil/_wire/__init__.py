@@ -1,6 +1,17 @@
 """How objects travel between interpreters, and what the messages are that carry them."""
 
-from owngil._wire.message import Failure, Parts, Saved, SavedCall, dumps, dumps_call, dumps_result, loads, loads_call
+from owngil._wire.message import (
+    Failure,
+    Parts,
+    Saved,
+    SavedCall,
+    copy_arguments,
+    dumps,
+    dumps_call,
+    dumps_result,
+    loads,
+    loads_call,
+)
 from owngil._wire.naming import describe_callable, type_name
 
 __all__ = [
@@ -8,6 +19,7 @@ __all__ = [
     "Parts",
     "Saved",
     "SavedCall",
+    "copy_arguments",
     "describe_callable",
     "dumps",
     "dumps_call",

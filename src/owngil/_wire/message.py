@@ -22,7 +22,18 @@ from owngil._wire.interrupts import is_interrupt
 from owngil._wire.naming import describe_callable
 from owngil._wire.pickler import Handle, Pickler, loading
 
-__all__ = ["Failure", "Parts", "Saved", "SavedCall", "dumps", "dumps_call", "dumps_result", "loads", "loads_call"]
+__all__ = [
+    "Failure",
+    "Parts",
+    "Saved",
+    "SavedCall",
+    "copy_arguments",
+    "dumps",
+    "dumps_call",
+    "dumps_result",
+    "loads",
+    "loads_call",
+]
 
 type Parts = tuple[Block | Handle | bytes, ...]
 # A worker's exception: the name of its type, its text, its traceback as text, itself; or None, and the reason.
@@ -165,7 +176,20 @@ def _unpickle(stream: Any, buffers: list[Any], handles: list[Any]) -> Any:
 
 def loads_call(parts: Parts) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
     """Rebuild the call that `dumps_call` took apart: a function, arguments and keyword arguments."""
-    return _found(loads(parts))
+    return _found(loads(_copied(parts) if _copies else parts))
+
+
+_copies = False  # whether buffers of calls are copied here
+
+
+def copy_arguments() -> None:
+    """Let calls that this interpreter rebuilds have copies of their buffers, which may be written to."""
+    global _copies
+    _copies = True
+
+
+def _copied(parts: Parts) -> Parts:
+    return tuple(part.copy() if type(part) is Block and not part.shared else part for part in parts)
 
 
 def _found(call: tuple[Any, Any, Any]) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:

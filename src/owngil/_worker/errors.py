@@ -1,5 +1,6 @@
 """Takes a task's exception apart, so that the caller can rebuild it."""
 
+import contextlib
 import os
 import pickle
 from collections.abc import Callable
@@ -59,9 +60,30 @@ def _text(make: Callable[[], str]) -> str:
 _MEMORY_ERROR = _wire.Saved((pickle.dumps(MemoryError(), 5),))
 
 
+_READ_ONLY = ("read-only", "readonly", "read only")
+_REMEDIES = (
+    "owngil lends arguments to workers without a copy, and read-only. To write to one, copy it first (.copy()), share"
+    " it (owngil.share), or make the pool with arguments='copy'."
+)
+
+
+def _advise(error: BaseException) -> None:
+    """Add a note to an exception that comes of writing to what is read-only."""
+    at: BaseException | None = error
+    for _ in range(10):  # a library may raise another exception while it handles NumPy's
+        if at is None:
+            return
+        if isinstance(at, Exception) and any(words in _text(at.__str__) for words in _READ_ONLY):
+            with contextlib.suppress(Exception):  # a frozen exception takes no note
+                error.add_note(_REMEDIES)
+            return
+        at = at.__cause__ or at.__context__
+
+
 def describe_error(error: BaseException, worker: str) -> _wire.Failure:
     """Take an exception apart: into its text and traceback, and itself if it can be pickled."""
     kind = type(error)
+    _advise(error)
     message = _text(lambda: str(error))
     text = f"In worker '{worker}'{_text(lambda: _call(error))}:\n{_text(lambda: _show(error))}"
     saved: _wire.Saved | None

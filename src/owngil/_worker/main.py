@@ -120,7 +120,9 @@ def _log_failure() -> None:
 
 def _prepare(name: str, setup: _wire.Parts) -> int | None:
     """Prepare the worker for its first task; return how many tasks it is for."""
-    settings, pool_size, max_tasks, preload, initializer = _wire.loads(setup)
+    settings, pool_size, max_tasks, preload, copies, initializer = _wire.loads(setup)
+    if copies:
+        _wire.copy_arguments()
     blas_threads.set_pool_size(pool_size)
     _apply(settings)
     if preload:
