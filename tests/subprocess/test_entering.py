@@ -18,8 +18,10 @@ def entering(tmp_path_factory):
 
 
 LATE = """
+    import logging
     import sys
     import owngil
+    logging.getLogger("concurrent.futures").disabled = True  # it shows the initializer's exception
     sys.path.insert(0, sys.argv[1])
 
     def fail():

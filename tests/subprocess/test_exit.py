@@ -410,3 +410,30 @@ def test_a_worker_waits_for_the_threads_of_its_tasks(ends_cleanly):
     print("closed")
     """
     assert ends_cleanly(program).split() == ["False", "ended", "closed"]
+
+
+FIRST_AT_EXIT = """
+    import atexit, sys, threading
+
+    def at_end():
+        import owngil
+        try:
+            owngil.Pool(1).submit(print, "a task")
+        except RuntimeError as error:
+            print(error)
+
+    if sys.argv[1] == "atexit":
+        atexit.register(at_end)
+    else:
+        threading.Thread(target=lambda: (threading.main_thread().join(), at_end())).start()
+"""
+
+
+def test_an_exit_function_that_imports_owngil_first_loses_no_task(ends_cleanly):
+    """atexit calls no function that is registered while it runs: nothing would await the workers."""
+    assert ends_cleanly(FIRST_AT_EXIT, "atexit").startswith("workers cannot start: the program is ending")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="3.12 starts no thread when the program has ended")
+def test_a_thread_that_imports_owngil_first_when_the_main_thread_has_ended(ends_cleanly):
+    assert ends_cleanly(FIRST_AT_EXIT, "thread") == "a task\n"

@@ -1,4 +1,4 @@
-"""A helper thread delivers interrupts: one thread is enough, and without any the interrupt comes later."""
+"""Without threads: interrupts come later, by one helper thread, and arrays are lent later."""
 
 from pathlib import Path
 
@@ -224,3 +224,16 @@ os._exit(0)
         str(rounds(200, 20_000)),
     )
     assert (done.stdout, done.stderr, done.returncode) == ("0\n", "", 0)
+
+
+def test_an_array_is_lent_as_soon_as_there_is_a_thread(run):
+    done = run("""
+process.refuse_threads(1)
+for _ in range(2):
+    try:
+        print(pool.submit(len, memoryview(bytes(1000))).result())
+    except BlockingIOError as error:
+        print(error.strerror)
+""")
+    assert done.stdout == "no thread can be started, and owngil needs one to lend arrays\n1000\n"
+    assert (done.stderr, done.returncode) == ("", 0)

@@ -294,9 +294,11 @@ def test_tasks_that_are_cancelled_end_the_wait():
 def test_when_the_pool_breaks_all_waits_end(ends_cleanly):
     out = ends_cleanly(
         """
+        import logging
         import owngil
         from concurrent.futures import wait
 
+        logging.getLogger("concurrent.futures").disabled = True  # it shows the initializer's exception
         gate = owngil.Channel()
         def refuse():
             gate.recv()

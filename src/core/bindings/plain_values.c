@@ -70,6 +70,56 @@ some_module_goes_by_value(void)
     return some;
 }
 
+/* Whether the module is being imported. Returns 1, 0, or -1 with an exception. */
+static int
+is_being_imported(PyObject *name)
+{
+    PyObject *module = PyDict_GetItemWithError(PyImport_GetModuleDict(), name); /* borrowed */
+    if (module == NULL || !PyModule_Check(module)) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    PyObject *spec = PyDict_GetItemString(PyModule_GetDict(module), "__spec__"); /* borrowed */
+    Py_XINCREF(spec);
+    PyObject *value = spec != NULL ? PyObject_GetAttrString(spec, "_initializing") : NULL;
+    Py_XDECREF(spec);
+    if (value == NULL) {
+        PyErr_Clear(); /* a module that was made by hand, perhaps */
+        return 0;
+    }
+    int result = PyObject_IsTrue(value);
+    Py_DECREF(value);
+    return result;
+}
+
+/* Raises an exception if the module, or a package that it is in, is being imported: the worker would import it, too, and
+ * so make the same call again, without an end. Returns 0 or -1. */
+static int
+check_imported(PyObject *core, PyObject *module_name)
+{
+    PyObject *imported = ((owngil_state *)PyModule_GetState(core))->imported;
+    int known = PySet_Contains(imported, module_name);
+    Py_ssize_t end = PyUnicode_GET_LENGTH(module_name);
+    for (Py_ssize_t at = 0; known == 0 && at <= end; at++) {
+        at = PyUnicode_FindChar(module_name, '.', at, end, 1);
+        at = at >= 0 ? at : end;
+        PyObject *name = PyUnicode_Substring(module_name, 0, at);
+        int result = name != NULL ? is_being_imported(name) : -1;
+        if (result > 0) {
+            PyErr_Format(
+                PyExc_RuntimeError,
+                "%U cannot be sent to a worker while %U is being imported: the worker would import it, too, and "
+                "make this call again, without an end. Make the call in a function, and call that when the "
+                "import is over, or in the script",
+                module_name, name);
+        }
+        Py_XDECREF(name);
+        if (result != 0) {
+            return -1;
+        }
+    }
+    return known < 0 ? -1 : known > 0 ? 0 : PySet_Add(imported, module_name);
+}
+
 /* Whether the module of a function or class has just that object under its name, so that the name can be sent instead.
  * Returns 1 with new references to both names, 0, or -1 with an exception. */
 static int
@@ -121,7 +171,7 @@ dumps_plain(PyObject *Py_UNUSED(module), PyObject *object)
 /* dumps_plain_call(fn, args, /): return bytes that marshal.loads() reads as the tuple (module, name, args), or None if
  * `fn` is no importable function or class, or if `args`, a tuple, is not plain or not small. */
 static PyObject *
-dumps_plain_call(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+dumps_plain_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
 {
     if (owngil_args_check_count("dumps_plain_call", count, 2, 2) < 0) {
         return NULL;
@@ -134,7 +184,7 @@ dumps_plain_call(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssi
     if (found <= 0) {
         return found < 0 ? NULL : Py_NewRef(Py_None);
     }
-    PyObject *call = PyTuple_Pack(3, module_name, name, args);
+    PyObject *call = check_imported(module, module_name) == 0 ? PyTuple_Pack(3, module_name, name, args) : NULL;
     Py_DECREF(module_name);
     Py_DECREF(name);
     PyObject *bytes = call != NULL ? write_small(call) : NULL;
@@ -156,11 +206,31 @@ is_importable(PyObject *Py_UNUSED(module), PyObject *object)
     return found < 0 ? NULL : PyBool_FromLong(found);
 }
 
+/* check_sendable(fn, /): raise RuntimeError if `fn` is a function or class of a module that is being imported. */
+static PyObject *
+check_sendable(PyObject *module, PyObject *object)
+{
+    PyObject *module_name, *name;
+    int found = find_names(object, &module_name, &name);
+    if (found > 0) {
+        found = check_imported(module, module_name);
+        Py_DECREF(module_name);
+        Py_DECREF(name);
+    }
+    return found < 0 ? NULL : Py_NewRef(Py_None);
+}
+
 static PyMethodDef functions[] = {
+    {"check_sendable", check_sendable, METH_O},
     {"dumps_plain", dumps_plain, METH_O},
     {"dumps_plain_call", OWNGIL_FAST(dumps_plain_call)},
     {"is_importable", is_importable, METH_O},
     {NULL},
 };
 
-OWNGIL_DEFINE_FUNCTIONS(plain_values, functions)
+int
+owngil_add_plain_values(PyObject *module, owngil_state *state)
+{
+    state->imported = PySet_New(NULL);
+    return state->imported == NULL ? -1 : PyModule_AddFunctions(module, functions);
+}

@@ -20,6 +20,7 @@ typedef struct {
     PyObject *future_names; /* a tuple; see future.c */
     PyObject *acquire_name; /* "acquire", of locks */
     PyObject *release_name; /* "release" */
+    PyObject *imported;     /* a set of names of modules whose import has ended; see plain_values.c */
     Py_ssize_t versioned;   /* number of modules when all types had versions; see type_versions.h */
     size_t indexed;         /* number of modules that have an index of extension_modules.c */
 } owngil_state;

@@ -109,8 +109,11 @@ owngil_lease_new(PyObject *object)
     owngil_lease_collect();
     int error = start_thread();
     if (error != 0) {
-        errno = error;
-        PyErr_SetFromErrno(PyExc_OSError);
+        PyObject *args = Py_BuildValue("(is)", error, "no thread can be started, and owngil needs one to lend arrays");
+        if (args != NULL) {
+            PyErr_SetObject(PyExc_OSError, args);
+            Py_DECREF(args);
+        }
         return NULL;
     }
     lease *self = calloc(1, sizeof(*self));

@@ -12,7 +12,7 @@ from typing import NoReturn, Protocol
 from owngil import _core
 from owngil._caller.notebooks import is_kernel
 
-__all__ = ["Endable", "at_end", "end_last", "known", "live"]
+__all__ = ["Endable", "at_end", "check_not_too_late", "end_last", "known", "live"]
 
 
 class Endable(Protocol):
@@ -133,10 +133,26 @@ def _forget_all() -> None:
     at_end.clear()
 
 
+_is_too_late = False  # functions of atexit run already: no more of them are called
+
+
+def check_not_too_late() -> None:
+    """Raise RuntimeError if nothing would end workers that start now."""
+    if _is_too_late:
+        raise RuntimeError(
+            "workers cannot start: the program is ending, and owngil was imported only now. "
+            "Exit functions may use it if it was imported before"
+        )
+
+
 atexit.register(end_last)
 if _core.in_main_interpreter():
     # threading calls this at the end of the program, before it waits for the threads that are left, which may submit
     # tasks. A function that is registered with atexit then runs before those that were registered earlier.
-    with contextlib.suppress(AttributeError, RuntimeError):  # it is not public, and fails if owngil is imported at exit
+    try:
         threading._register_atexit(atexit.register, _end_first)  # type: ignore[attr-defined]
+    except AttributeError:
+        pass  # it is not public
+    except RuntimeError:  # the program is ending: the main thread runs functions of atexit, or waits for other threads
+        _is_too_late = threading.current_thread() is threading.main_thread()
 os.register_at_fork(after_in_child=_forget_all)

@@ -12,6 +12,7 @@ from itertools import count
 from owngil import _core, _wire
 from owngil._caller.settings import settings_of_caller
 from owngil._isolation import blas_threads, other_interpreters, policy
+from owngil._tasks.exit import check_not_too_late
 from owngil._tasks.stats import History, WorkerStats, worker_stats
 from owngil._wire.protocol import GRACE
 
@@ -80,6 +81,7 @@ class Workers:
 
     def start(self) -> int:
         """Start a worker and return its number."""
+        check_not_too_late()
         policy.prepare_main()
         _protect_tracemalloc()
         number = next(self._numbers)

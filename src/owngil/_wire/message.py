@@ -14,7 +14,7 @@ from importlib import import_module
 from time import monotonic_ns
 from typing import Any
 
-from owngil._core import Block, Queue, dumps_plain, dumps_plain_call, wrote_call
+from owngil._core import Block, Queue, check_sendable, dumps_plain, dumps_plain_call, wrote_call
 from owngil._wire.advice import culprit_of
 from owngil._wire.arrays import block_of
 from owngil._wire.chunks import Chunks
@@ -46,6 +46,8 @@ def _cloudpickler() -> Any:
 
     return cloudpickler
 
+
+_NO_RESOURCES = (MemoryError, BlockingIOError)  # no memory, and no thread that lends: they say nothing about the object
 
 # The first byte of every pickle. What marshal writes begins with other bytes.
 _PICKLE_MARK = 0x80
@@ -85,7 +87,7 @@ def _pickle_plainly(obj: object) -> Parts | None:
     """Return the parts, or None if that needs cloudpickle or is impossible."""
     try:
         return _pickle(Pickler, obj)
-    except MemoryError:
+    except _NO_RESOURCES:
         raise
     except Exception as error:
         if is_interrupt(error):
@@ -118,7 +120,7 @@ def dumps(obj: object, what: str) -> Parts:
     if parts is None:
         try:
             parts = _pickle(_cloudpickler().Pickler, obj)
-        except MemoryError:
+        except _NO_RESOURCES:
             raise
         except Exception as error:
             if is_interrupt(error):
@@ -135,7 +137,9 @@ def dumps_call(
     if plain is not None:
         return (plain,)
     since = monotonic_ns()
-    parts = dumps((fn, args, kwargs), f"{describe_callable(fn if named is None else named)} cannot be sent to a worker")
+    called = fn if named is None else named
+    check_sendable(called)
+    parts = dumps((fn, args, kwargs), f"{describe_callable(called)} cannot be sent to a worker")
     wrote_call(since)
     return parts
 
