@@ -66,3 +66,32 @@ with owngil.Pool(1) as pool:
     refuse(b"no thread")
 """)
     assert out == "MemoryError\n"
+
+
+def test_an_interpreter_that_misses_a_message_of_a_pool_fails_its_futures(run):
+    out = run("""
+from owngil._wire.protocol import CANCEL
+
+def wait(pool, gate, started):
+    pool.submit(gate.wait)
+    future = pool.submit(abs, -1)
+    started.set()
+    try:
+        future.result()
+    except owngil.BrokenPoolError:
+        return "it fails"
+
+gate, started = owngil.Event(), owngil.Event()
+pool = owngil.Pool(1)
+with owngil.Interpreter() as it:
+    future = it.submit(wait, pool, gate, started)
+    started.wait()
+    with open("/proc/thread-self/comm") as file:
+        refuse(file.read().strip().encode())
+    pool._dispatcher._lender.tell_all(CANCEL)  # as shutdown(cancel_futures=True) does
+    refuse(b"no thread")
+    print(future.result())
+    gate.set()
+pool.shutdown()
+""")
+    assert out == "it fails\n"

@@ -124,5 +124,9 @@ class Lender:
 
     @staticmethod
     def _tell(client: _core.Queue, kind: int, task: int, parts: _wire.Parts) -> None:
-        with contextlib.suppress(_core.QueueClosed):  # the client is about to leave
+        try:
             client.put(kind, task, parts)
+        except _core.QueueClosed:
+            pass  # the client is about to leave
+        except MemoryError:
+            client.close()  # the client cannot know what it has missed, and fails its futures
