@@ -2,7 +2,6 @@
 
 #include "loader/fork_gate.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 /* Comes before the fork gate: a worker that has it may wait there for a fork, which does not need it. No thread waits
@@ -68,8 +67,8 @@ guard(const struct lookup *lookup, PyMethodDef *definition)
         return;
     }
     *lookup->original = function;
-    atomic_thread_fence(memory_order_release); /* a thread with another GIL may call it at once */
-    definition->ml_meth = lookup->guarded;
+    /* A thread with another GIL may call it at once. */
+    __atomic_store_n(&definition->ml_meth, lookup->guarded, __ATOMIC_RELEASE);
 }
 
 int
