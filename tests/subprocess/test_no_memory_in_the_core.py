@@ -70,6 +70,7 @@ with owngil.Pool(1) as pool:
 
 def test_an_interpreter_that_misses_a_message_of_a_pool_fails_its_futures(run):
     out = run("""
+import time
 from owngil._wire.protocol import CANCEL
 
 def wait(pool, gate, started):
@@ -86,6 +87,8 @@ pool = owngil.Pool(1)
 with owngil.Interpreter() as it:
     future = it.submit(wait, pool, gate, started)
     started.wait()
+    while not pool._dispatcher._lender._clients:
+        time.sleep(0.001)  # the pool's collector has not heard of the interpreter yet
     with open("/proc/thread-self/comm") as file:
         refuse(file.read().strip().encode())
     pool._dispatcher._lender.tell_all(CANCEL)  # as shutdown(cancel_futures=True) does
