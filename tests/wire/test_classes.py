@@ -1,4 +1,4 @@
-"""Classes that go by value: what comes back from a worker changes none of the caller's own."""
+"""Classes that go by value. An object that comes back from a worker does not change the caller's class."""
 
 import enum
 

@@ -108,7 +108,8 @@ void owngil_worker_remove_guest(owngil_worker *self, const owngil_guest *guest);
 bool owngil_worker_has_guest(owngil_worker *self, const PyThreadState *tstate);
 
 /* Puts a message into `replies`, with the worker's number as id, and `text` as a Block; NULL: no Block. Without memory
- * the report is lost, but not that of the worker's failure or end: the dispatcher would wait for ever. Needs no GIL. */
+ * the report is lost. But a report of the failure or end of a worker is never lost, because the dispatcher waits for
+ * it: the worker keeps a message for it. Needs no GIL. */
 void owngil_worker_report(owngil_worker *self, owngil_message_kind kind, const char *text);
 
 /* Returns the lines, a list of str, as one UTF-8 bytes object for a report; or NULL with an exception. Needs the

@@ -34,7 +34,7 @@ class Task:
 
     @property
     def waits(self) -> bool:
-        """Whether it is not done and, as far as it is known, holds a worker until its gate is opened."""
+        """Return whether the task may hold a worker: its gate is shut, and its future is not done."""
         return self.gate is not None and not self.gate.is_set() and not self.future.done()
 
     def outcome(self) -> tuple[str, Any]:
