@@ -54,6 +54,20 @@ by_view_of_main(void *unused)
 }
 
 static void *
+again_and_again(void *unused)
+{
+    (void)unused;
+    PyInterpreterView *view = PyInterpreterView_FromMain();
+    PyThreadStateToken *token;
+    while ((token = PyThreadState_EnsureFromView(view)) != NULL) {
+        call();
+        PyThreadState_Release(token);
+    }
+    PyInterpreterView_Close(view);
+    return NULL;
+}
+
+static void *
 by_own_view(void *unused)
 {
     (void)unused;
@@ -90,6 +104,9 @@ start(PyObject *self, PyObject *args)
 #if PY_VERSION_HEX >= 0x030F0000
     if (strcmp(how, "view of main") == 0) {
         run = by_view_of_main;
+    }
+    else if (strcmp(how, "again and again") == 0) {
+        run = again_and_again;
     }
     else if (strcmp(how, "own view") == 0) {
         handle = PyInterpreterView_FromCurrent();

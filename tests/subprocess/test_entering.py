@@ -121,6 +121,30 @@ def test_a_worker_waits_for_a_thread_with_a_guard(ends_cleanly, entering, how):
     assert lines[0] == "worked"
 
 
+AGAIN = """
+    import sys
+    import owngil
+    sys.path.insert(0, sys.argv[1])
+
+    def use():
+        import entering, threading
+        entered = threading.Event()
+        entering.start("again and again", entered.set)
+        entered.wait()
+
+    for _ in range(int(sys.argv[2])):
+        with owngil.Interpreter() as it:
+            it.call(use)
+    print("closed")
+"""
+
+
+@GUARDS
+def test_a_thread_that_enters_until_it_is_refused(ends_cleanly, entering, rounds):
+    """The worker waits for a guard, so none may be had later, or the thread would be stopped with it, for ever."""
+    assert ends_cleanly(AGAIN, entering, str(rounds(20, 500))) == "closed\n"
+
+
 AFTER_THE_END = """
     import sys
     import owngil

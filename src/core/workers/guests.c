@@ -116,6 +116,18 @@ check(owngil_refcounted *owner)
     return !unloading && is_in_worker(PyThreadState_GetUnchecked(), (const owngil_worker *)owner);
 }
 
+static bool
+hold(owngil_refcounted *owner)
+{
+    return owngil_worker_hold((owngil_worker *)owner) != NULL;
+}
+
+static void
+drop(owngil_refcounted *owner)
+{
+    owngil_worker_release((owngil_worker *)owner);
+}
+
 static void
 set_unloading(bool value)
 {
@@ -123,4 +135,4 @@ set_unloading(bool value)
 }
 
 const owngil_guest_functions owngil_guests_functions = {
-    .ensure = ensure, .release = release, .check = check, .set_unloading = set_unloading};
+    .ensure = ensure, .release = release, .check = check, .hold = hold, .drop = drop, .set_unloading = set_unloading};

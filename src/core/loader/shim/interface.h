@@ -17,6 +17,9 @@ typedef struct {
     int (*ensure)(owngil_refcounted *owner);
     void (*release)(owngil_refcounted *owner, int state);
     int (*check)(owngil_refcounted *owner);
+    bool (*hold)(
+        owngil_refcounted *owner); /* keep the interpreter from ending until drop(); false: its end has begun */
+    void (*drop)(owngil_refcounted *owner);
     void (*set_unloading)(bool unloading); /* whether the calling thread runs destructors of copies */
 } owngil_guest_functions;
 
@@ -46,7 +49,9 @@ typedef struct {
  * has each under the same name with the prefix "owngil_shim_". */
 /* clang-format off */
 #if OWNGIL_HAVE_INTERPRETER_GUARDS
-#  define OWNGIL_SHIM_VIEWS(X) X(PyInterpreterView_FromMain) X(PyInterpreterView_Close)
+#  define OWNGIL_SHIM_VIEWS(X) \
+      X(PyInterpreterView_FromMain) X(PyInterpreterView_Close) X(PyInterpreterGuard_FromView) \
+      X(PyThreadState_EnsureFromView)
 #else
 #  define OWNGIL_SHIM_VIEWS(X)
 #endif

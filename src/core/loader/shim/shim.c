@@ -89,6 +89,21 @@ owngil_shim_PyInterpreterView_Close(PyInterpreterView *view)
         PyInterpreterView_Close(view);
     }
 }
+
+/* A worker waits for guards before it stops its other threads. So no thread gets one afterwards, though CPython would let
+ * it in until the end of the interpreter. */
+#  define WITH_HOLD(type, name) \
+      EXPORT type *owngil_shim_##name(PyInterpreterView *view) \
+      { \
+          if (!owngil_shim_data.guests->hold(owngil_shim_data.owner)) { \
+              return NULL; \
+          } \
+          type *result = name(view); \
+          owngil_shim_data.guests->drop(owngil_shim_data.owner); \
+          return result; \
+      }
+WITH_HOLD(PyInterpreterGuard, PyInterpreterGuard_FromView)
+WITH_HOLD(PyThreadStateToken, PyThreadState_EnsureFromView)
 #endif
 
 /* tracemalloc sees the main interpreter's memory only. -2 says that it does not trace. */
