@@ -50,7 +50,8 @@ def test_memory_of_messages_is_freed(ends_cleanly):
                 channel.recv()
                 if n == 9:
                     before = resident()
-            assert resident() - before < 50_000_000, (before, resident())
+            # One copy that stays would make it 500 MB. The C library may keep some of what is free.
+            assert resident() - before < 250_000_000, (before, resident())
     """)
 
 
